@@ -1,0 +1,64 @@
+# Two commands set up everything they need by themselves: `make demo` and `make test`.
+
+VENV = .venv
+DEMO = build/demo
+N = 1000
+SEED = 1
+ifeq ($(origin CC), default)
+CC = gcc
+endif
+SUITES =
+
+.PHONY: help demo test check bench fuzz-compile fuzz-planted ccache-suite install-dev dist clean
+
+help:
+	@echo 'make demo           build a real project plainly, cold and warm, and compare'
+	@echo 'make test           install what the tests need, and run them'
+	@echo 'make check          formatting, lint, types, C warnings, sanitizers'
+	@echo 'make bench          compare with plain gcc, ccache (CCACHE=path) and sccache'
+	@echo 'make fuzz-compile   compare N=$(N) random compiles with the plain compiler (CC=, SEED=)'
+	@echo 'make fuzz-planted   prove that the fuzzer finds planted bugs'
+	@echo "make ccache-suite   ccache's own tests, from CCACHE_GIT=directory (CC=, SUITES=)"
+	@echo 'make install-dev    the environment for development, in $(VENV)'
+	@echo 'make dist           sdist and wheel, in dist/'
+	@echo 'make clean          remove what the others made'
+
+demo:
+	scripts/bootstrap demo $(DEMO)/env
+	$(DEMO)/env/bin/python -I scripts/demo.py $(DEMO)
+
+install-dev:
+	scripts/bootstrap test $(VENV)
+
+test: install-dev
+	$(VENV)/bin/python -m pytest
+
+check: install-dev
+	scripts/check $(VENV)
+
+# These measure or attack pycc as users have it, so they run an installed copy.
+bench: install-dev
+	scripts/bootstrap demo $(DEMO)/env
+	$(DEMO)/env/bin/python -I scripts/demo.py --fetch-only $(DEMO)
+	$(VENV)/bin/python bench/run.py --launcher $(DEMO)/env/bin/pycc --project $(DEMO)/source $(BENCH_FLAGS)
+
+fuzz-compile: install-dev
+	scripts/bootstrap demo $(DEMO)/env
+	$(VENV)/bin/python tests/fuzz/differential.py --wrapper $(DEMO)/env/bin/pycc \
+	    --cc $(CC) --steps $(N) --seed $(SEED)
+
+fuzz-planted: install-dev
+	$(VENV)/bin/python -m pytest tests/fuzz/test_planted_bugs.py
+
+ccache-suite: install-dev
+	scripts/bootstrap demo $(DEMO)/env
+	$(VENV)/bin/python tests/interop/ccache_suite.py --git '$(CCACHE_GIT)' \
+	    --cc $(CC) --launcher $(DEMO)/env/bin/pycc $(SUITES)
+
+dist: install-dev
+	$(VENV)/bin/python -c 'from setuptools import build_meta; build_meta.build_sdist("dist")'
+	$(VENV)/bin/python -m pip --quiet wheel --no-build-isolation --no-deps -w dist dist/*.tar.gz
+
+clean:
+	rm -rf build dist pycc.egg-info pycc/_build.py pycc/_statcheck.so
+	rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache

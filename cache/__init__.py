@@ -1,0 +1,1 @@
+"""Answers one question: do we have the result of this compile?"""

@@ -1,0 +1,102 @@
+"""One cache directory as a server uses it: its store, its counters, and one thread that writes.
+
+A compile never waits for the store. ``put`` makes the value visible to this server at once and
+leaves the writing to the thread; what has not been written when the process is killed is lost,
+which costs a miss. Touches and counters are collected in memory and written by ``tick`` and
+``drain`` on the same thread.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Mapping
+
+from .statistics import Statistics
+from .storage import Storage
+
+PENDING_LIMIT = 256 << 20  # bytes that may wait for the writer; what comes on top is not stored
+
+
+class CacheDirectory:
+    """Opened for one set of options; safe for several threads."""
+
+    def __init__(self, storage: Storage, statistics: Statistics) -> None:
+        self.storage = storage
+        self.statistics = statistics
+        self._pending: dict[bytes, bytes] = {}
+        self._pending_size = 0
+        self._lock = threading.Lock()
+        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._writer: threading.Thread | None = None
+
+    def get(self, key: bytes) -> bytes | None:
+        """The value, from what waits to be written or from the store."""
+        return self._pending.get(key) or self.storage.get(key)
+
+    def put(self, key: bytes, value: bytes, namespace: str = "") -> bool:
+        """Have ``value`` stored; False when too much is waiting already."""
+        with self._lock:
+            if self._pending_size + len(value) > PENDING_LIMIT:
+                return False
+            self._pending_size += len(value)
+            self._pending[key] = value
+        self.later(lambda: self._store(key, value, namespace))
+        return True
+
+    def _store(self, key: bytes, value: bytes, namespace: str) -> None:
+        try:
+            self.storage.set(key, value, namespace)
+        finally:
+            with self._lock:
+                self._pending_size -= len(value)
+                if self._pending.get(key) is value:
+                    del self._pending[key]
+
+    def delete(self, key: bytes) -> None:
+        """Have an entry removed."""
+        self._pending.pop(key, None)
+        self.later(lambda: self._delete(key))
+
+    def _delete(self, key: bytes) -> None:
+        self.storage.delete(key)
+
+    def count(self, counts: Mapping[str, int]) -> None:
+        """Add to the counters; written with the next tick."""
+        self.statistics.add(counts)
+
+    def later(self, job: Callable[[], None]) -> None:
+        """Run ``job`` on the writing thread, after everything that was asked for before."""
+        with self._lock:
+            if self._writer is None:
+                self._writer = threading.Thread(target=self._write, daemon=True)
+                self._writer.start()
+        self._jobs.put(job)
+
+    def _write(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            job()
+
+    def flush(self) -> None:
+        """Write counters and touches; on the writing thread or when there is none."""
+        self.storage.flush()
+        self.statistics.flush()
+
+    def tick(self) -> None:
+        """Have counters and touches written soon."""
+        self.later(self.flush)
+
+    def drain(self, timeout: float = 10.0) -> None:
+        """Wait until everything asked for so far is written, at most ``timeout`` seconds."""
+        done = threading.Event()
+        self.later(self.flush)
+        self.later(done.set)
+        done.wait(timeout)
+
+    def close(self) -> None:
+        """Write everything and stop the thread."""
+        self.drain()
+        self._jobs.put(None)
+        if self._writer is not None:
+            self._writer.join(10.0)
+        self.storage.close()

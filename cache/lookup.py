@@ -1,0 +1,176 @@
+"""Whether a manifest entry still describes the files: the step from manifest key to result key.
+
+Three kinds of witnesses are asked (manifest.py): files have their digests, names are absent from
+directories, paths are present. Asking gives a verdict and, where every answer is pinned by a
+signature, the packed records with which the same question can be asked again in one native call.
+
+A directory is one witness for all names that must be absent from it: while its signature stands
+nothing was created in it. Directories that change all the time (a build tree with objects in it)
+are listed once per signature and their names compared; directories too fresh to pin are asked
+name by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any, Protocol
+
+from .digest import FileDigests, file_clock
+from .fingerprint import KEY_SIZE
+from .manifest import USES_DATE, ManifestEntry
+
+LISTINGS_LIMIT = 2_000
+LARGEST_LISTING = 5_000
+MANY_NAMES = 64
+
+
+class Stat(Protocol):
+    @property
+    def exists(self) -> bool: ...
+    @property
+    def device(self) -> int: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def changed(self) -> int: ...
+    @property
+    def is_regular(self) -> bool: ...
+    @property
+    def is_directory(self) -> bool: ...
+
+
+class Files(Protocol):
+    """The file system's shell (pycc.native; a fake in tests)."""
+
+    def signatures(self, paths: Sequence[bytes]) -> Sequence[Stat]: ...
+    def same(self, path: bytes, signature: Any) -> bytes: ...
+    def absent(self, path: bytes) -> bytes: ...
+    def listdir(self, path: bytes) -> Sequence[bytes]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """``reason`` is empty when the entry holds, else what differs. ``records`` is None when the
+    answer cannot be pinned (fresh files, network file systems)."""
+
+    reason: bytes = b""
+    records: tuple[bytes, ...] | None = None
+
+    @property
+    def holds(self) -> bool:
+        return not self.reason
+
+
+def absolute(cwd: bytes, path: bytes) -> bytes:
+    return path if path[:1] == b"/" else cwd + b"/" + path
+
+
+class Verifier:
+    """Asks the witnesses of manifest entries; remembers directory listings by signature."""
+
+    def __init__(
+        self, files: Files, digests: FileDigests, clock: Callable[[], int] = file_clock
+    ) -> None:
+        self._files = files
+        self._digests = digests
+        self._clock = clock
+        self._listings: dict[bytes, tuple[Stat, frozenset[bytes]]] = {}
+
+    def verify(self, entry: ManifestEntry, cwd: bytes) -> Verdict:
+        """Ask everything that ``entry`` depends on, for a call in ``cwd``."""
+        now = self._clock()
+        records: list[bytes] = []
+        settled = True
+        paths = [absolute(cwd, path) for path, _ in entry.files]
+        signatures = self._files.signatures(paths)
+        known, pinned = self._digests.known, self._digests.settled
+        for path, signature, (_, expected) in zip(paths, signatures, entry.files, strict=True):
+            digest = known(path, signature)
+            if digest is None:
+                digest = self._digests.digest(path, signature)
+            if digest != expected:
+                return Verdict(path)
+            if pinned(path, signature, now):
+                records.append(self._files.same(path, signature))
+            else:
+                settled = False
+        directories = [absolute(cwd, directory) for directory, _ in entry.groups]
+        for directory, signature, (_, names) in zip(
+            directories, self._files.signatures(directories), entry.groups, strict=True
+        ):
+            fresh = not pinned(directory, signature, now)
+            appeared = self._appeared(directory, signature, names, fresh)
+            if appeared:
+                return Verdict(absolute(directory, appeared))
+            if not fresh:
+                records.append(self._files.same(directory, signature))
+            elif len(names) <= MANY_NAMES:
+                records += (self._files.absent(absolute(directory, name)) for name in names)
+            else:
+                settled = False
+        present = [absolute(cwd, path) for path in entry.present]
+        for path, signature in zip(present, self._files.signatures(present), strict=True):
+            if not signature.exists:
+                return Verdict(path)
+            if pinned(path, signature, now):
+                records.append(self._files.same(path, signature))
+            else:
+                settled = False
+        return Verdict(b"", tuple(records) if settled else None)
+
+    def _appeared(
+        self, directory: bytes, signature: Stat, names: Sequence[bytes], fresh: bool
+    ) -> bytes:
+        """The first of ``names`` that exists in ``directory`` now, or nothing."""
+        if not signature.exists:
+            return b""
+        if len(names) > MANY_NAMES or not fresh:
+            listing = self._listing(directory, signature, fresh)
+            if listing is not None:
+                # A name below a directory that is absent is absent; its first part decides.
+                if listing.isdisjoint(name.partition(b"/")[0] for name in names):
+                    return b""
+                names = [name for name in names if name.partition(b"/")[0] in listing]
+        paths = [absolute(directory, name) for name in names]
+        for name, found in zip(names, self._files.signatures(paths), strict=True):
+            if found.exists and not found.is_directory:
+                return name
+        return b""
+
+    def _listing(self, directory: bytes, signature: Stat, fresh: bool) -> frozenset[bytes] | None:
+        known = self._listings.get(directory)
+        if known is not None and known[0] == signature and not fresh:
+            return known[1]
+        try:
+            names = self._files.listdir(directory)
+        except OSError:
+            return None
+        if len(names) > LARGEST_LISTING:
+            return None
+        listing = frozenset(names)
+        if not fresh:
+            if len(self._listings) >= LISTINGS_LIMIT:
+                self._listings.clear()
+            self._listings[directory] = (signature, listing)
+        return listing
+
+    def forget(self) -> None:
+        """Drop what is remembered (the server's memory is over its limit)."""
+        self._listings.clear()
+
+
+def result_key_of(manifest_key: bytes, entry_files: Sequence[tuple[bytes, bytes]]) -> bytes:
+    """The key of the result that a compile with these dependencies gave."""
+    state = blake2b(b"result\0" + manifest_key, digest_size=KEY_SIZE)
+    for path, digest in sorted(entry_files):
+        state.update(b"%d\0%s%s" % (len(path), path, digest))
+    return state.digest()
+
+
+def dated(entry: ManifestEntry, day: bytes) -> bytes:
+    """The entry's result key, mixed with the day where the sources ask for it."""
+    if not entry.flags & USES_DATE:
+        return entry.result_key
+    return blake2b(b"day\0" + day + b"\0" + entry.result_key, digest_size=KEY_SIZE).digest()

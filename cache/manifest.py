@@ -1,0 +1,141 @@
+"""A manifest: for one source and command line, the files that earlier compiles depended on.
+
+    <manifest> ::= "PM" <version:u8> <0:u8> <raw:u32> zstd(<table> <count:u16> {<entry>})
+    <table>    ::= <count:u32> <bytes:u32> { path NUL }          every path once
+    <entry>    ::= <result_key:32> <flags:u16> <files:u32> <groups:u32> <present:u32>
+                   { <path:u32> } { <digest:20> }                files
+                   { <directory:u32> <names:u32> { <name:u32> } }  groups
+                   { <path:u32> }                                present
+Version 1: first.
+
+An entry holds when every file has its digest, no name of a group exists in its directory (the
+absent candidates: places where the compiler looked for a header before it found it), and every
+present path still exists. Paths are as the compiler named them: relative ones are relative to the
+directory of the call. Newest entry first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from struct import Struct
+from struct import error as struct_error
+
+import zstandard
+
+from .digest import DIGEST_SIZE
+from .fingerprint import KEY_SIZE
+
+MAX_ENTRIES = 24
+LIMIT = 64 << 20  # bytes
+
+_HEAD = Struct("<2sBBI")
+_TABLE = Struct("<II")
+_ENTRY = Struct("<HIII")
+_U32 = Struct("<I")
+_MAGIC, _VERSION = b"PM", 1
+
+USES_DATE = 1
+"""The sources contain __DATE__: the result's key is mixed with the day (lookup.py)."""
+
+ASKS_ASSEMBLER = 2
+"""No result: a marker that the assembler must be asked which files it read."""
+
+
+class ManifestError(Exception):
+    """These bytes are no manifest of this version."""
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestEntry:
+    result_key: bytes
+    files: tuple[tuple[bytes, bytes], ...]
+    """(path, digest) of everything read, the source itself left out."""
+    groups: tuple[tuple[bytes, tuple[bytes, ...]], ...] = ()
+    """(directory, names): none of the names may exist in the directory."""
+    present: tuple[bytes, ...] = ()
+    flags: int = 0
+
+
+def add(entries: Sequence[ManifestEntry], new: ManifestEntry) -> tuple[ManifestEntry, ...]:
+    """``new`` in front; entries with the same witnesses give way to it."""
+    kept = [e for e in entries if (e.files, e.flags) != (new.files, new.flags)]
+    return (new, *kept)[:MAX_ENTRIES]
+
+
+def pack(entries: Sequence[ManifestEntry]) -> bytes:
+    """Entries as one value."""
+    ids: dict[bytes, int] = {}
+
+    def number(path: bytes) -> bytes:
+        return _U32.pack(ids.setdefault(path, len(ids)))
+
+    body: list[bytes] = [len(entries).to_bytes(2, "little")]
+    for entry in entries:
+        body.append(entry.result_key)
+        body.append(
+            _ENTRY.pack(entry.flags, len(entry.files), len(entry.groups), len(entry.present))
+        )
+        body += (number(path) for path, _ in entry.files)
+        body += (digest for _, digest in entry.files)
+        for directory, names in entry.groups:
+            body += (number(directory), _U32.pack(len(names)))
+            body += (number(name) for name in names)
+        body += (number(path) for path in entry.present)
+    paths = b"".join(path + b"\0" for path in ids)
+    raw = _TABLE.pack(len(ids), len(paths)) + paths + b"".join(body)
+    return _HEAD.pack(_MAGIC, _VERSION, 0, len(raw)) + zstandard.ZstdCompressor(1).compress(raw)
+
+
+class _Reader:
+    def __init__(self, raw: bytes) -> None:
+        self.raw, self.at = raw, 0
+
+    def take(self, length: int) -> bytes:
+        part = self.raw[self.at : self.at + length]
+        if len(part) != length:
+            raise ManifestError("a manifest that is cut")
+        self.at += length
+        return part
+
+    def numbers(self, count: int) -> tuple[int, ...]:
+        if count > len(self.raw):
+            raise ManifestError("a count that cannot be")
+        return Struct(f"<{count}I").unpack(self.take(4 * count))
+
+
+def unpack(value: bytes) -> tuple[ManifestEntry, ...]:
+    """The inverse of pack. Raises ManifestError."""
+    try:
+        magic, version, _, size = _HEAD.unpack_from(value)
+        if magic != _MAGIC or version != _VERSION or size > LIMIT:
+            raise ManifestError("not a manifest of this version")
+        raw = zstandard.ZstdDecompressor().decompress(value[_HEAD.size :], max_output_size=size)
+        if len(raw) != size:
+            raise ManifestError("a manifest that is cut")
+        reader = _Reader(raw)
+        count, length = _TABLE.unpack(reader.take(_TABLE.size))
+        paths = reader.take(length).split(b"\0")
+        if len(paths) != count + 1:
+            raise ManifestError("a path table that does not add up")
+        return tuple(_entry(reader, paths) for _ in range(int.from_bytes(reader.take(2), "little")))
+    except (struct_error, zstandard.ZstdError, IndexError) as problem:
+        raise ManifestError(str(problem)) from problem
+
+
+def _entry(reader: _Reader, paths: list[bytes]) -> ManifestEntry:
+    result_key = reader.take(KEY_SIZE)
+    flags, n_files, n_groups, n_present = _ENTRY.unpack(reader.take(_ENTRY.size))
+    numbers = reader.numbers(n_files)
+    digests = reader.take(DIGEST_SIZE * n_files)
+    files = tuple(
+        (paths[number], digests[DIGEST_SIZE * i : DIGEST_SIZE * (i + 1)])
+        for i, number in enumerate(numbers)
+    )
+    groups = []
+    for _ in range(n_groups):
+        directory, n_names = reader.numbers(2)
+        names = tuple(paths[number] for number in reader.numbers(n_names))
+        groups.append((paths[directory], names))
+    present = tuple(paths[number] for number in reader.numbers(n_present))
+    return ManifestEntry(result_key, files, tuple(groups), present, flags)

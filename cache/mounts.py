@@ -1,0 +1,63 @@
+"""Which file system a path lies on, and whether other machines may share it.
+
+Linux says so in ``/proc/self/mountinfo`` (proc_pid_mountinfo(5)): per line the mount point in the
+fifth field, octal escapes for blanks, and after a lone ``-`` the type. A later line hides an
+earlier one of the same mount point.
+"""
+
+import os
+import re
+from typing import Final
+
+# Types on which machines, or guests and hosts, see one another's writes without sharing memory.
+NETWORK_TYPES: Final = frozenset(
+    "9p acfs afs beegfs ceph cifs coda dfs gfs gfs2 glusterfs gpfs lustre ncp ncpfs nfs nfs4 ocfs2"
+    " orangefs panfs prl_fs pvfs2 smb2 smb3 smbfs vboxsf virtiofs vmhgfs".split()
+)
+
+_ESCAPE: Final = re.compile(rb"\\([0-7]{3})")
+_MOUNTINFO: Final = "/proc/self/mountinfo"
+
+
+def parse(text: bytes) -> dict[bytes, str]:
+    """Return the file system type of each mount point; lines of another shape are skipped."""
+    types = {}
+    for line in text.splitlines():
+        fields, separator, rest = line.partition(b" - ")
+        before, after = fields.split(b" "), rest.split(b" ")
+        if separator and len(before) > 4:
+            point = _ESCAPE.sub(lambda match: bytes([int(match[1], 8) & 0xFF]), before[4])
+            types[point] = after[0].decode("ascii", "replace")
+    return types
+
+
+def type_at(path: bytes, types: dict[bytes, str]) -> str:
+    """Return the type of the file system that the absolute, resolved ``path`` lies on, or ''."""
+    while path not in types:
+        parent = os.path.dirname(path)
+        if parent == path:
+            return ""
+        path = parent
+    return types[path]
+
+
+def is_network_type(name: str) -> bool:
+    """Say whether files on this type of file system may be used by several machines.
+
+    Any FUSE file system counts: what is behind it cannot be known, nor whether its locks and shared
+    mappings work.
+    """
+    return name in NETWORK_TYPES or name == "fuse" or name.startswith("fuse.")
+
+
+def is_network(path: str) -> bool:
+    """Say whether ``path``, or the nearest parent that exists, lies on a shared file system.
+
+    Where mounts cannot be read the answer is no.
+    """
+    try:
+        with open(_MOUNTINFO, "rb") as file:
+            types = parse(file.read())
+    except OSError:
+        return False
+    return is_network_type(type_at(os.path.realpath(os.fsencode(path)), types))

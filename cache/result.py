@@ -1,0 +1,107 @@
+"""A result: every output of one compile as one value.
+
+    <result>  ::= "PR" <version:u8> <flags:u8> <raw:u32> zstd(<entries>)
+    <entries> ::= { <kind:u8> <suffix_len:u16> <data_len:u32> suffix data }
+
+``raw`` is the length of the entries in bytes; a value that claims more than LIMIT is refused
+before anything is allocated. The store checks the bytes themselves (storage.py).
+Version 1: first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from struct import Struct
+from struct import error as struct_error
+
+import zstandard
+
+LIMIT = 512 << 20  # bytes
+LEVEL = 1
+
+_HEAD = Struct("<2sBBI")
+_ENTRY = Struct("<BHI")
+_MAGIC, _VERSION = b"PR", 1
+STORED_RAW = 1
+
+_compressor: dict[int, zstandard.ZstdCompressor] = {}
+_decompressor = zstandard.ZstdDecompressor()
+
+
+class Kind(IntEnum):
+    """What an output is; ccache's list (its manual, "cached result"), in our own numbers."""
+
+    OBJECT = 0
+    DEPENDENCY = 1
+    STDERR = 2
+    STDOUT = 3
+    COVERAGE = 4
+    STACK_USAGE = 5
+    DIAGNOSTICS = 6
+    DWO = 7
+    LISTING = 8
+    CALLGRAPH = 9
+    IPA_CLONES = 10
+    STDERR_COLOUR = 11
+    OTHER = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One output. ``index`` is its place among the command's outputs of the same kind."""
+
+    kind: Kind
+    data: bytes
+    name: bytes = b""
+
+
+class ResultError(Exception):
+    """These bytes are no result of this version."""
+
+
+def pack(entries: Sequence[Entry], level: int = LEVEL, compress: bool = True) -> bytes:
+    """Entries as one value. ``level`` is zstd's."""
+    parts: list[bytes] = []
+    for entry in entries:
+        parts += (
+            _ENTRY.pack(entry.kind, len(entry.name), len(entry.data)),
+            entry.name,
+            entry.data,
+        )
+    raw = b"".join(parts)
+    if not compress:
+        return _HEAD.pack(_MAGIC, _VERSION, STORED_RAW, len(raw)) + raw
+    compressor = _compressor.get(level)
+    if compressor is None:
+        # A compressor is not safe for two threads at once; workers store, the loop never does.
+        compressor = zstandard.ZstdCompressor(level=level)
+    return _HEAD.pack(_MAGIC, _VERSION, 0, len(raw)) + compressor.compress(raw)
+
+
+def unpack(value: bytes) -> list[Entry]:
+    """The inverse of pack. Raises ResultError."""
+    try:
+        magic, version, flags, size = _HEAD.unpack_from(value)
+        if magic != _MAGIC or version != _VERSION or size > LIMIT:
+            raise ResultError("not a result of this version")
+        if flags & STORED_RAW:
+            raw = value[_HEAD.size :]
+        else:
+            raw = _decompressor.decompress(value[_HEAD.size :], max_output_size=size)
+        if len(raw) != size:
+            raise ResultError("a result that is cut")
+        entries = []
+        at = 0
+        while at < size:
+            kind, name_n, data_n = _ENTRY.unpack_from(raw, at)
+            at += _ENTRY.size
+            end = at + name_n + data_n
+            if end > size:
+                raise ResultError("an entry that is cut")
+            entries.append(Entry(Kind(kind), raw[at + name_n : end], raw[at : at + name_n]))
+            at = end
+        return entries
+    except (struct_error, zstandard.ZstdError, ValueError) as problem:
+        raise ResultError(str(problem)) from problem

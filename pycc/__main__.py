@@ -1,0 +1,47 @@
+"""The two ways in: ``pycc-server --serve SOCKET`` (resident) and ``--once ARGV…`` (in process)."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+
+def server() -> None:
+    """Entry point of the ``pycc-server`` program, which the launcher runs."""
+    arguments = sys.argv[1:]
+    if len(arguments) == 2 and arguments[0] == "--serve":
+        _serve(arguments[1])
+    elif arguments and arguments[0] == "--once":
+        from .execute import once
+
+        once([os.fsencode(word) for word in arguments[1:]])
+    else:
+        print(
+            "pycc-server is started by pycc; to compile, put pycc's links first on PATH"
+            " (pycc --install-links), or run: pycc gcc -c file.c",
+            file=sys.stderr,
+        )
+        sys.exit(2)
+
+
+def _serve(socket_path: str) -> None:
+    import gc
+
+    from .lifecycle import Place, listener_from, program_path
+    from .resident import Resident
+    from .server import Server
+
+    place = Place(socket_path)
+    place.settle(program_path())
+    sys.setswitchinterval(0.0005)
+    gc.freeze()
+    resident = Resident(place)
+    try:
+        Server(listener_from(3), resident, unlink=place.unlink, still_ours=place.still_ours).serve()
+    finally:
+        place.unlink()
+        place.clear()
+
+
+if __name__ == "__main__":
+    server()

@@ -1,0 +1,214 @@
+"""From a launcher's request to a call: whose configuration, which compiler, which words.
+
+A call also collects what it will leave behind (counters, log lines, debug files). Nothing of that
+happens before ``commit``, so a call that cannot be answered on the loop's thread is simply begun
+again on another one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from . import native
+from .config import Config, load, parse_overrides
+from .errors import ConfigError, Fatal
+from .frame import Exec, Exit, Op, Out, Request
+from .locate import DEFAULT_PATH, Located, locate
+from .log import Log, open_log
+from .outcome import Outcome
+
+if TYPE_CHECKING:
+    from .cache.directory import CacheDirectory
+    from .resident import Environment, Resident
+
+RECURSION_GUARD = b"CCACHE_DISABLE=1"
+"""For whatever the compiler runs: a ccache inside a wrapper script must not cache once more."""
+
+COULD_NOT_FIND = 1
+
+
+@dataclass(slots=True)
+class Call:
+    """One compile. The fields before ``tally`` never change."""
+
+    request: Request
+    environment: Environment
+    config: Config
+    driver: bytes
+    """Basename under which the compiler was called; it decides the language of clang and g++."""
+    compiler: bytes
+    """Absolute path of the real compiler."""
+    words: tuple[bytes, ...]
+    """The user's arguments after the compiler's name, untouched."""
+    prefix: tuple[bytes, ...]
+    records: list[bytes]
+    """Witnesses of everything above."""
+    cache: CacheDirectory
+    log: Log
+    tally: list[Outcome] = field(default_factory=list)
+    extra: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def variables(self) -> dict[bytes, bytes]:
+        return self.environment.variables
+
+    @property
+    def cwd(self) -> bytes:
+        return self.request.cwd
+
+    def count(self, *outcomes: Outcome) -> None:
+        """Note what became of the call; counted by ``commit``."""
+        self.tally += outcomes
+
+    def plain(self, *outcomes: Outcome) -> list[Op]:
+        """Run the user's own command as if we were not there."""
+        self.count(*outcomes)
+        return [Exec((*self.prefix, self.compiler, *self.words), (RECURSION_GUARD,))]
+
+    def commit(self) -> None:
+        """Count, log, and write what debugging asks for."""
+        for outcome in self.tally:
+            self.log(f"Result: {outcome.value}")
+        if self.config.stats and (self.tally or self.extra):
+            counts = dict(self.extra)
+            for outcome in self.tally:
+                counts[outcome.value] = counts.get(outcome.value, 0) + 1
+            self.cache.count(counts)
+        if self.config.stats_log and self.tally:
+            self._append_stats_log()
+        self.log.flush()
+
+    def _append_stats_log(self) -> None:
+        path = self.config.absolute(self.config.stats_log)
+        names = b"".join(outcome.value.encode() + b"\n" for outcome in self.tally)
+        name = next((w for w in self.words if not w.startswith(b"-")), b"")
+        with suppress(OSError), open(path, "ab") as file:
+            file.write(b"# " + name + b"\n" + names)
+
+
+def message(text: str, status: int) -> list[Op]:
+    """Say something on stderr and end."""
+    return [Out(2, os.fsencode(f"pycc: error: {text}\n")), Exit(status << 8)]
+
+
+def configuration(
+    request: Request, resident: Resident, overrides: Sequence[tuple[str, str]] = ()
+) -> tuple[bytes, Config]:
+    """(witness records, configuration) of the request. Raises ConfigError, Fatal."""
+    from .resident import home_directory
+
+    environment = resident.environment(request.environment_block)
+
+    def make() -> tuple[bytes, Config]:
+        config = load(
+            environment.variables, request.cwd, overrides=overrides, home=home_directory()
+        )
+        records = (native.as_found(os.fsencode(p), contents=False) for p in config.consulted)
+        return b"".join(records), config
+
+    key = (environment.number, request.cwd, tuple(overrides))
+    return resident.configs.get(key, make)
+
+
+def _compiler_words(request: Request) -> tuple[list[bytes], bytes, tuple[bytes, ...]]:
+    """(settings, compiler as named, its arguments) of the command line."""
+    if not request.own_name:
+        return [], os.path.basename(request.argv[0]), request.argv[1:]
+    words = list(request.argv[1:])
+    settings = []
+    while words and b"=" in words[0] and b"/" not in words[0].split(b"=")[0]:
+        settings.append(words.pop(0))
+    # "ccache ccache gcc" and "pycc pycc gcc" mean one wrapper.
+    while words and os.path.basename(words[0]) in (b"pycc", b"ccache"):
+        words.pop(0)
+    if not words:
+        return settings, b"", ()
+    return settings, words[0], tuple(words[1:])
+
+
+def open_call(request: Request, resident: Resident) -> Call | list[Op]:
+    """Understand a request to compile, or the operations that end it at once."""
+    environment = resident.environment(request.environment_block)
+    settings, name, words = _compiler_words(request)
+    try:
+        config_records, config = configuration(request, resident, parse_overrides(settings))
+    except (ConfigError, Fatal) as problem:
+        return message(str(problem), 1)
+    search_path = environment.variables.get(b"PATH", DEFAULT_PATH)
+    if config.path:
+        search_path = os.fsencode(config.path)
+    driver = os.path.basename(name)
+    wanted = os.fsencode(config.compiler) if config.compiler else name
+
+    located = _locate(resident, wanted, search_path, request.cwd)
+    if located is None:
+        log = _log(request, config)
+        log(f"Could not find compiler {os.fsdecode(wanted)} in PATH")
+        cache = resident.cache(config)
+        cache.count({Outcome.COULD_NOT_FIND_COMPILER.value: 1})
+        log.flush()
+        return message(f'could not find compiler "{os.fsdecode(wanted)}" in PATH', COULD_NOT_FIND)
+    prefix, prefix_records = _prefix(resident, config, search_path, request.cwd)
+    return Call(
+        request=request,
+        environment=environment,
+        config=config,
+        driver=driver,
+        compiler=located.path,
+        words=words,
+        prefix=prefix,
+        records=[config_records, located.witnesses, prefix_records],
+        cache=resident.cache(config),
+        log=_log(request, config),
+    )
+
+
+def _log(request: Request, config: Config) -> Log:
+    path = config.absolute(config.log_file) if config.log_file else b""
+    if config.log_file == "syslog":
+        path = b"syslog"
+    return open_log(path, os.getpid(), debug=config.debug, umask=request.umask)
+
+
+def _locate(resident: Resident, name: bytes, search_path: bytes, cwd: bytes) -> Located | None:
+    def make() -> tuple[bytes, Located | None]:
+        located = locate(name, search_path, cwd)
+        # Nothing found has no witnesses worth having: look again next time.
+        return (b"", None) if located is None else (located.witnesses, located)
+
+    relative = not name.startswith(b"/") and (
+        b"/" in name or any(not d.startswith(b"/") for d in search_path.split(b":"))
+    )
+    key = (name, search_path, cwd if relative else b"")
+    located = resident.locations.get(key, make)[1]
+    if located is None:
+        resident.locations.drop(key)
+    return located
+
+
+def _prefix(
+    resident: Resident, config: Config, search_path: bytes, cwd: bytes
+) -> tuple[tuple[bytes, ...], bytes]:
+    """prefix_command with its program found on PATH; one that is not found is left as it is."""
+    if not config.prefix_command:
+        return (), b""
+    words, records = [], []
+    for word in os.fsencode(config.prefix_command).split():
+        found = which(word, search_path, cwd)
+        words.append(found or word)
+        if found:
+            records.append(native.as_found(found))
+    return tuple(words), b"".join(records)
+
+
+def which(name: bytes, search_path: bytes, cwd: bytes) -> bytes | None:
+    """The first executable file of that name, wrappers included."""
+    for directory in search_path.split(b":"):
+        path = os.path.join(cwd, directory or b".", name)
+        if os.path.isfile(path) and os.access(path, os.X_OK):
+            return path
+    return None

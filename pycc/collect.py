@@ -1,0 +1,177 @@
+"""After the compiler has run: read its outputs, and decide whether they may be kept.
+
+The outputs are the user's; nothing here may change them, and whatever is in doubt is only a
+result that is not stored, with a counter that says why.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .cache.digest import DIGEST_SIZE
+from .cache.lookup import absolute
+from .cache.result import LIMIT, Entry, Kind
+from .call import Call
+from .delivery import KINDS, target_name
+from .depfile import DepfileError, Style, parse, render
+from .directives import Directives
+from .frame import Report
+from .invocation import Family, Invocation
+from .invocation import Kind as OutputKind
+from .native import signature, signatures
+from .outcome import Outcome
+from .stability import disturbed
+
+if TYPE_CHECKING:
+    from .resident import Resident
+
+__all__ = ["Dependencies", "Refused", "dependencies", "outputs"]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The result is not stored."""
+
+    outcome: Outcome
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dependencies:
+    """What the compile read: (path as named, digest), the source left out, and what the texts
+    (the source's included) ask for."""
+
+    files: tuple[tuple[bytes, bytes], ...]
+    directives: dict[bytes, Directives]
+
+
+def outputs(invocation: Invocation, report: Report, coloured: bool) -> tuple[Entry, ...] | Refused:
+    """Every output as entries of a result."""
+    entries: list[Entry] = []
+    total = 0
+    wanted: list[tuple[Kind, bytes, bytes, bool]] = []
+    if invocation.output is not None:
+        wanted.append((Kind.OBJECT, absolute(invocation.cwd, invocation.output), b"", False))
+    for output in invocation.outputs:
+        name = b""
+        if output.kind is OutputKind.DEPENDENCY and invocation.dependencies is not None:
+            name = target_name(invocation.dependencies)
+        path = absolute(invocation.cwd, output.path)
+        wanted.append((KINDS[output.kind], path, name, output.optional))
+    for kind, path, name, optional in wanted:
+        data = _content(path)
+        if data is None:
+            if optional:
+                continue
+            return Refused(Outcome.COMPILER_PRODUCED_NO_OUTPUT, os.fsdecode(path))
+        if not data and kind is Kind.OBJECT:
+            return Refused(Outcome.COMPILER_PRODUCED_EMPTY_OUTPUT, os.fsdecode(path))
+        total += len(data)
+        if total > LIMIT // 2:
+            return Refused(Outcome.BAD_OUTPUT_FILE, f"{os.fsdecode(path)} is too large to keep")
+        if kind is Kind.DEPENDENCY and not _dependency_is_renderable(invocation, data):
+            # Its layout is not understood: only a call with the same targets may have it.
+            name = b"=" + name
+        entries.append(Entry(kind, data, name))
+    if report.err:
+        entries.append(Entry(Kind.STDERR_COLOUR if coloured else Kind.STDERR, report.err))
+    if report.out:
+        entries.append(Entry(Kind.STDOUT, report.out))
+    return tuple(entries)
+
+
+def _content(path: bytes) -> bytes | None:
+    before = signature(path)
+    if not before.is_regular or before.size > LIMIT // 2:
+        return None
+    try:
+        with open(path, "rb", buffering=0) as file:
+            data = file.read()
+    except OSError:
+        return None
+    return data if len(data) == before.size else None
+
+
+def _dependency_is_renderable(invocation: Invocation, data: bytes) -> bool:
+    wanted = invocation.dependencies
+    if wanted is None:
+        return False
+    style = Style.CLANG if invocation.family is Family.CLANG else Style.GCC
+    targets = wanted.targets or ((wanted.default_target, True),)
+    try:
+        return render(parse(data), targets, style) == data
+    except DepfileError:
+        return False
+
+
+def dependencies(
+    call: Call,
+    resident: Resident,
+    invocation: Invocation,
+    source_digest: bytes,
+    depfile: bytes | None,
+    more: Sequence[bytes],
+    start: int,
+    before: dict[bytes, tuple[int, int]],
+) -> Dependencies | Refused:
+    """Digest and read everything that the dependency file names, if it stood still.
+
+    ``more`` are further files that were read (the assembler's). ``start`` in ns by the file
+    clock, ``before`` from stability.identities.
+    """
+    names: dict[bytes, None] = {}
+    if depfile is not None:
+        try:
+            names = dict.fromkeys(parse(depfile).prerequisites)
+        except DepfileError as problem:
+            return Refused(Outcome.INTERNAL_ERROR, f"dependency file: {problem}")
+    names.update(dict.fromkeys(more))
+    names.pop(invocation.source, None)
+    ignored = _ignored_headers(call)
+    paths = [absolute(call.cwd, name) for name in names]
+    source = absolute(call.cwd, invocation.source)
+    sloppy = call.config.sloppiness
+    files: list[tuple[bytes, bytes]] = []
+    directives: dict[bytes, Directives] = {}
+    for name, path, found in zip(
+        (invocation.source, *names), (source, *paths), signatures((source, *paths)), strict=True
+    ):
+        if name in names and any(path.startswith(prefix) for prefix in ignored):
+            continue
+        if not found.is_regular:
+            return Refused(Outcome.BAD_INPUT_FILE, os.fsdecode(path))
+        too_new = (found.mtime >= start and "include_file_mtime" not in sloppy) or (
+            found.ctime >= start and "include_file_ctime" not in sloppy
+        )
+        if too_new:
+            return Refused(Outcome.MODIFIED_INPUT_FILE, os.fsdecode(path))
+        digest = resident.digests.digest(path, found)
+        if digest is None or len(digest) != DIGEST_SIZE:
+            return Refused(Outcome.MODIFIED_INPUT_FILE, os.fsdecode(path))
+        if name == invocation.source and digest != source_digest:
+            return Refused(Outcome.MODIFIED_INPUT_FILE, os.fsdecode(path))
+        asked = resident.directives(path, digest)
+        if asked is None:
+            return Refused(Outcome.MODIFIED_INPUT_FILE, os.fsdecode(path))
+        directives[name] = asked
+        if name != invocation.source:
+            files.append((name, digest))
+    if not {"include_file_mtime", "include_file_ctime"} <= sloppy:
+        moved = disturbed(
+            [source, *paths], start, before, lambda p, follow: signatures(p, follow=follow)
+        )
+        if moved is not None:
+            resident.doubt(moved)
+            return Refused(Outcome.MODIFIED_INPUT_FILE, os.fsdecode(moved))
+    return Dependencies(tuple(files), directives)
+
+
+def _ignored_headers(call: Call) -> tuple[bytes, ...]:
+    text = call.config.ignore_headers_in_manifest
+    prefixes = [absolute(call.cwd, os.fsencode(p)) for p in text.split(":") if p]
+    if "system_headers" in call.config.sloppiness:
+        prefixes += [b"/usr/include/", b"/usr/local/include/", b"/usr/lib/"]
+    return tuple(prefixes)

@@ -1,0 +1,298 @@
+"""What the compiler is: its family, the programs and libraries behind it, where it searches.
+
+The identity of a compiler is the content of everything whose change could change its output: the
+driver, cc1 or cc1plus, the assembler that it would run, their shared libraries, specs files and
+clang's configuration files. gcc takes ``as`` from the *client's* PATH when its own directories
+hold none, so every answer here belongs to an environment, and carries witnesses: the signatures
+of all those files and the absence of those that would be taken if they appeared.
+
+The compiler is asked (``-v``, ``-print-prog-name``, ``-print-search-dirs``) through the launcher,
+because it runs with the client's environment, limits and namespaces.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+
+from . import elf
+from .frame import CAPTURE_ERR, CAPTURE_OUT, Run
+from .invocation import Family
+from .native import ABSENT, SAME, Signature, pack, signature
+from .searchchain import SearchChain, parse_search_output
+from .talk import Talk
+
+KEY_VARIABLES = (
+    b"COMPILER_PATH",
+    b"GCC_EXEC_PREFIX",
+    b"GCC_COMPARE_DEBUG",
+    b"LD_PRELOAD",
+    b"LD_LIBRARY_PATH",
+    b"CCC_OVERRIDE_OPTIONS",
+    b"CCC_ADD_ARGS",
+    b"CLANG_CONFIG_FILE_SYSTEM_DIR",
+    b"CLANG_CONFIG_FILE_USER_DIR",
+    b"CLANG_NO_DEFAULT_CONFIG",
+    b"MACOSX_DEPLOYMENT_TARGET",
+    b"SDKROOT",
+    b"DEVELOPER_DIR",
+    b"QNX_HOST",
+    b"QNX_TARGET",
+)
+"""Variables that choose programs or change what every compile does; part of every key."""
+
+
+PROBE_ENVIRONMENT = (
+    b"LC_ALL=C",
+    b"CCACHE_DISABLE=1",
+    b"CPATH",
+    b"C_INCLUDE_PATH",
+    b"CPLUS_INCLUDE_PATH",
+    b"OBJC_INCLUDE_PATH",
+    b"OBJCPLUS_INCLUDE_PATH",
+)
+"""The search path is asked for without the user's variables; searchchain.py adds them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Toolchain:
+    """A compiler as one environment sees it, for one language and one set of special options."""
+
+    path: bytes
+    family: Family
+    version: bytes
+    identity: bytes
+    witnesses: bytes
+    chain: SearchChain
+    native: tuple[bytes, ...]
+    """What -march=native and its like stand for on this machine: cc1's own words."""
+
+
+class ProbeFailed(Exception):
+    """The compiler does not answer as gcc or clang would: its output is not cached."""
+
+
+def ask(
+    talk: Talk,
+    path: bytes,
+    words: Sequence[bytes],
+    environment: Sequence[bytes] = PROBE_ENVIRONMENT,
+) -> tuple[bytes, bytes]:
+    """(stdout, stderr) of the compiler called with ``words``. Raises ProbeFailed."""
+    report = talk.run(Run((path, *words), CAPTURE_ERR | CAPTURE_OUT, environment))
+    if not report.ok:
+        raise ProbeFailed(os.fsdecode(path + b" " + b" ".join(words)))
+    return report.out, report.err
+
+
+def _front_end(stderr: bytes) -> list[bytes]:
+    """The words of the cc1 command that -v prints, or nothing."""
+    for line in stderr.split(b"\n"):
+        if not line.startswith(b" "):
+            continue
+        try:
+            words = [os.fsencode(word) for word in shlex.split(os.fsdecode(line))]
+        except ValueError:
+            continue
+        if words and (os.path.basename(words[0]).startswith(b"cc1") or b"-cc1" in words[1:2]):
+            return words
+    return []
+
+
+def _family(stderr: bytes) -> tuple[Family, bytes]:
+    for line in stderr.split(b"\n"):
+        if b"clang version" in line:
+            return Family.CLANG, line
+        if line.startswith(b"gcc version"):
+            return Family.GCC, line
+    return Family.OTHER, b""
+
+
+def _read_files(stderr: bytes, driver: bytes) -> list[bytes]:
+    """Specs and configuration files that -v says were read."""
+    files = []
+    for line in stderr.split(b"\n"):
+        if line.startswith(b"Reading specs from "):
+            files.append(line[len(b"Reading specs from ") :])
+        elif line.startswith(b"Configuration file: "):
+            files.append(line[len(b"Configuration file: ") :])
+    return [path for path in files if os.path.isabs(path) and path != driver]
+
+
+def _search_dirs(stdout: bytes, kind: bytes) -> list[bytes]:
+    for line in stdout.split(b"\n"):
+        if line.startswith(kind + b": ="):
+            return [part for part in line[len(kind) + 3 :].split(b":") if part]
+    return []
+
+
+def _configuration_names(path: bytes) -> list[bytes]:
+    """Files that newer clangs read from beside the driver when they are there."""
+    real = os.path.realpath(path)
+    names = {os.path.basename(path), os.path.basename(real), b"clang", b"clang++"}
+    return [os.path.join(os.path.dirname(real), name + b".cfg") for name in sorted(names)]
+
+
+def probe(
+    talk: Talk,
+    path: bytes,
+    *,
+    language: bytes,
+    special: Sequence[bytes],
+    native: Sequence[bytes],
+    environment: Mapping[bytes, bytes],
+    cwd: bytes,
+    split_dwarf: bool,
+    digest: Callable[[bytes, Signature], bytes | None],
+    compiler_check: Callable[[bytes], bytes | None],
+) -> Toolchain:
+    """Ask the compiler at ``path``. ``compiler_check`` gives the driver's own identity as the
+    setting of that name demands, or None for the whole content. Raises ProbeFailed."""
+    words = (*special, *native, b"-E", b"-v", b"-x", language, b"/dev/null")
+    _, stderr = ask(talk, path, words)
+    family, version = _family(stderr)
+    front = _front_end(stderr)
+    if family is Family.OTHER or not front:
+        raise ProbeFailed(f"{os.fsdecode(path)}: neither gcc nor clang")
+    dirs, _ = ask(talk, path, (*special, b"-print-search-dirs"))
+    tools = [b"as"] + ([b"objcopy"] if split_dwarf and family is Family.GCC else [])
+    programs = [os.path.join(cwd, front[0])] if b"/" in front[0] else []
+    witnesses: list[bytes] = []
+    program_dirs = [os.path.join(cwd, d) for d in _search_dirs(dirs, b"programs")]
+    if family is Family.GCC:
+        for directory in program_dirs:
+            candidate = os.path.join(directory, os.path.basename(front[0]))
+            if os.path.normpath(candidate) == os.path.normpath(programs[0] if programs else b""):
+                break
+            witnesses.append(_absent_or_same(candidate))
+        for tool in tools:
+            found, seen = _tool(talk, path, special, tool, program_dirs, environment, cwd)
+            witnesses += seen
+            if found is not None:
+                programs.append(found)
+        library_dirs = (os.path.join(cwd, d) for d in _search_dirs(dirs, b"libraries"))
+        specs = {os.path.normpath(os.path.join(d, b"specs")) for d in library_dirs}
+        witnesses += (pack(ABSENT, p) for p in sorted(specs) if not signature(p).exists)
+    else:
+        configs = _configuration_names(path)
+        witnesses += (pack(ABSENT, p) for p in configs if not signature(p).exists)
+    checked = compiler_check(path)
+    contents = [] if checked is not None else [path, *programs]
+    if checked is None:
+        cache = _loader_cache(witnesses)
+        library_path = environment.get(b"LD_LIBRARY_PATH", b"").split(b":")
+        contents += elf.libraries([path, *programs], [p for p in library_path if p], cache)
+    contents += (os.path.join(cwd, p) for p in _read_files(stderr, path))
+    state = blake2b(digest_size=32)
+    for part in (version, checked or b"", os.path.basename(front[0])):
+        state.update(b"%d\0%s" % (len(part), part))
+    for file in contents:
+        found_signature = signature(file)
+        content = digest(file, found_signature)
+        if content is None:
+            raise ProbeFailed(f"{os.fsdecode(file)} cannot be read")
+        state.update(content)
+        witnesses.append(pack(SAME, file, found_signature))
+    if checked is not None:
+        witnesses.append(pack(SAME, path, signature(path)))
+    return Toolchain(
+        path,
+        family,
+        version,
+        state.digest(),
+        b"".join(witnesses),
+        parse_search_output(stderr),
+        _expansion(front, native),
+    )
+
+
+def _expansion(front: list[bytes], native: Sequence[bytes]) -> tuple[bytes, ...]:
+    """cc1's machine options in its own order, when the user left them to the machine."""
+    if not native:
+        return ()
+    wanted = (b"-m", b"--param", b"-target-cpu", b"-target-feature", b"-tune-cpu", b"l1-", b"l2-")
+    words = []
+    for before, word in zip([b"", *front], front, strict=False):
+        if word.startswith(wanted) or before in (
+            b"-target-cpu",
+            b"-target-feature",
+            b"-tune-cpu",
+            b"--param",
+        ):
+            words.append(word)
+    return tuple(words)
+
+
+def _absent_or_same(path: bytes) -> bytes:
+    found = signature(path)
+    return pack(SAME, path, found) if found.exists else pack(ABSENT, path)
+
+
+def _tool(
+    talk: Talk,
+    compiler: bytes,
+    special: Sequence[bytes],
+    tool: bytes,
+    program_dirs: Sequence[bytes],
+    environment: Mapping[bytes, bytes],
+    cwd: bytes,
+) -> tuple[bytes | None, list[bytes]]:
+    """Where gcc finds ``tool``: its own directories, then the client's PATH."""
+    out, _ = ask(talk, compiler, (*special, b"-print-prog-name=" + tool))
+    answer = out.strip(b"\n")
+    witnesses: list[bytes] = []
+    if b"/" in answer:
+        places = program_dirs
+        found: bytes | None = os.path.join(cwd, answer)
+    else:
+        path = environment.get(b"PATH", b"/bin:/usr/bin")
+        places = [*program_dirs, *(os.path.join(cwd, d or b".") for d in path.split(b":"))]
+        found = None
+    for directory in places:
+        candidate = os.path.join(directory, answer if found is None else os.path.basename(answer))
+        if found is None and os.access(candidate, os.X_OK) and os.path.isfile(candidate):
+            return candidate, witnesses
+        if found is not None and os.path.normpath(candidate) == os.path.normpath(found):
+            break
+        witnesses.append(_absent_or_same(candidate))
+    return found, witnesses
+
+
+def _loader_cache(witnesses: list[bytes]) -> dict[bytes, bytes]:
+    try:
+        with open(elf.CACHE_PATH, "rb") as file:
+            data = file.read(1 << 24)
+    except OSError:
+        return {}
+    witnesses.append(_absent_or_same(elf.CACHE_PATH))
+    return elf.read_cache(data)
+
+
+def check_identity(talk: Talk, path: bytes, setting: str) -> bytes | None:
+    """The compiler's identity by ccache's compiler_check; None means its whole content.
+
+    Raises ProbeFailed when the given command fails."""
+    if setting == "content":
+        return None
+    if setting == "none":
+        return b"none"
+    if setting == "mtime":
+        found = signature(path)
+        return b"mtime %d %d" % (found.size, found.mtime)
+    if setting.startswith("string:"):
+        return os.fsencode(setting)
+    output = []
+    for command in setting.split(";"):
+        words = [os.fsencode(w) for w in shlex.split(command)]
+        words = [w.replace(b"%compiler%", path) for w in words]
+        if not words:
+            continue
+        argv = words if b"/" in words[0] else [b"/usr/bin/env", *words]
+        report = talk.run(Run(argv, CAPTURE_ERR | CAPTURE_OUT, (b"CCACHE_DISABLE=1",)))
+        if not report.ok:
+            raise ProbeFailed(f"compiler_check command failed: {command}")
+        output.append(report.out + report.err)
+    return b"command\0" + b"\0".join(output)

@@ -1,0 +1,129 @@
+"""From a stored result to the operations that put its outputs where this call wants them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .cache.result import Entry, Kind, ResultError, unpack
+from .depfile import DepfileError, Style, parse, render
+from .frame import REPLACE, REPLACE_ALWAYS, Exit, Op, Out, Write
+from .invocation import Action, DependencyRequest, Family, Invocation
+from .invocation import Kind as OutputKind
+
+KINDS: dict[OutputKind, Kind] = {
+    OutputKind.OBJECT: Kind.OBJECT,
+    OutputKind.DEPENDENCY: Kind.DEPENDENCY,
+    OutputKind.COVERAGE_NOTES: Kind.COVERAGE,
+    OutputKind.COVERAGE_NOTES_MANGLED: Kind.COVERAGE,
+    OutputKind.STACK_USAGE: Kind.STACK_USAGE,
+    OutputKind.CALLGRAPH: Kind.CALLGRAPH,
+    OutputKind.SPLIT_DWARF: Kind.DWO,
+    OutputKind.DIAGNOSTICS: Kind.DIAGNOSTICS,
+    OutputKind.LISTING: Kind.LISTING,
+    OutputKind.IPA_CLONES: Kind.IPA_CLONES,
+}
+"""How each file that a command line names is kept in a result."""
+
+_ANSI = re.compile(rb"\x1b\[[0-9;]*[mK]")
+
+
+def without_colour(text: bytes) -> bytes:
+    """What the compiler would have printed without colours (SGR and EL sequences only)."""
+    return _ANSI.sub(b"", text) if b"\x1b" in text else text
+
+
+def target_name(dependencies: DependencyRequest) -> bytes:
+    """The targets of a dependency file as one name, to tell equal requests."""
+    targets = dependencies.targets or ((dependencies.default_target, True),)
+    return b"\0".join(b"%d%s" % (quoted, text) for text, quoted in targets)
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """Where the outputs of one call go; small, because hot calls keep theirs."""
+
+    output: bytes | None
+    output_flags: int
+    files: tuple[tuple[Kind, bytes], ...]
+    dependencies: DependencyRequest | None
+    style: Style
+    colour: bool
+
+    def __call__(self, value: bytes) -> Sequence[Op] | None:
+        """The operations for a result's value; None when it cannot serve this call."""
+        try:
+            entries = unpack(value)
+        except ResultError:
+            return None
+        return self.operations(entries)
+
+    def operations(self, entries: Sequence[Entry]) -> Sequence[Op] | None:
+        """Files first, then what the compiler said, then its status."""
+        ops: list[Op] = []
+        said: list[Op] = []
+        paths: dict[Kind, list[bytes]] = {}
+        for kind, path in self.files:
+            paths.setdefault(kind, []).append(path)
+        for entry in entries:
+            match entry.kind:
+                case Kind.OBJECT:
+                    if self.output is None:
+                        return None
+                    ops.append(Write(self.output, entry.data, self.output_flags))
+                case Kind.STDERR:
+                    said.append(Out(2, entry.data))
+                case Kind.STDERR_COLOUR:
+                    text = entry.data if self.colour else without_colour(entry.data)
+                    said.append(Out(2, text))
+                case Kind.STDOUT:
+                    said.append(Out(1, entry.data))
+                case Kind.DEPENDENCY:
+                    text_or_none = self._dependency_text(entry)
+                    if self.dependencies is None or text_or_none is None:
+                        return None
+                    ops.append(Write(self.dependencies.path, text_or_none))
+                case _:
+                    waiting = paths.get(entry.kind)
+                    if not waiting:
+                        return None
+                    flags = REPLACE if entry.kind is Kind.DWO else 0
+                    ops.append(Write(waiting.pop(0), entry.data, flags))
+        return [*ops, *said, Exit(0)]
+
+    def _dependency_text(self, entry: Entry) -> bytes | None:
+        wanted = self.dependencies
+        if wanted is None:
+            return None
+        if entry.name == target_name(wanted):
+            return entry.data
+        targets = wanted.targets or ((wanted.default_target, True),)
+        try:
+            return render(parse(entry.data), targets, self.style)
+        except DepfileError:
+            return None
+
+
+def delivery_for(invocation: Invocation, colour: bool) -> Delivery:
+    """How the outputs of this invocation are delivered."""
+    clang = invocation.family is Family.CLANG
+    if clang:
+        flags = REPLACE_ALWAYS
+    elif invocation.action is Action.COMPILE and not invocation.generates_pch:
+        flags = REPLACE
+    else:
+        flags = 0
+    files = tuple(
+        (KINDS[output.kind], output.path)
+        for output in invocation.outputs
+        if output.kind not in (OutputKind.DEPENDENCY, OutputKind.OBJECT)
+    )
+    return Delivery(
+        invocation.output,
+        flags,
+        files,
+        invocation.dependencies,
+        Style.CLANG if clang else Style.GCC,
+        colour,
+    )

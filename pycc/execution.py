@@ -1,0 +1,170 @@
+"""Running the compiler for a miss: the user's words, plus what is proven to leave no trace.
+
+Three things may be added in front of the user's words, where they are overridden by them:
+
+* a colour switch, so that one stored stderr serves terminals and files. The words with which the
+  user chose are taken out; the answer is stripped where no colour is wanted.
+* -MD -MF into a file of ours, when the user asked for no dependency file. gcc and clang make the
+  same objects with it, except where clang records its command line: there nothing is added.
+* -Wa,--MD for GNU as, which then names the files that .include and .incbin read.
+
+When the compile fails and its messages name one of these, the user's own words are run instead.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .call import RECURSION_GUARD
+from .delivery import without_colour
+from .depfile import DepfileError, as_depfile
+from .frame import (
+    CAPTURE_ERR,
+    CAPTURE_OUT,
+    FINAL,
+    TEE_ERR,
+    TEE_OUT,
+    UNCACHED_FD,
+    Exit,
+    Op,
+    Out,
+    Report,
+    Run,
+)
+from .invocation import Action, Family
+from .job import Job
+from .keying import forces_colour
+from .outcome import Outcome
+from .talk import Talk
+
+if TYPE_CHECKING:
+    from .resident import Resident
+
+COLOUR_WORDS = (b"-fdiagnostics-color", b"-fcolor-diagnostics")
+NO_COLOUR_WORDS = (b"-fno-diagnostics-color", b"-fno-color-diagnostics")
+
+_numbers = itertools.count()
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """A compile that succeeded. ``ops`` end the call; ``depfile`` is its list of headers."""
+
+    report: Report
+    ops: Sequence[Op]
+    coloured: bool
+    depfile: bytes | None
+    assembler_files: tuple[bytes, ...] | None
+    """What GNU as read besides the source; None when it was not asked."""
+    temporary: tuple[bytes, ...]
+
+    def clean(self) -> None:
+        """Remove the temporary files."""
+        for path in self.temporary:
+            with suppress(OSError):
+                os.unlink(path)
+
+
+def temporary_name(job: Job, resident: Resident, suffix: bytes) -> bytes:
+    """A name that no other compile of this machine uses now."""
+    directory = resident.temporary_directory(job.call.config)
+    with suppress(OSError):
+        os.makedirs(directory, 0o700, exist_ok=True)
+    return b"%s/%x-%x.%s" % (directory, os.getpid(), next(_numbers), suffix)
+
+
+def is_colour_word(word: bytes) -> bool:
+    return word in NO_COLOUR_WORDS or word.partition(b"=")[0] in COLOUR_WORDS
+
+
+def run_compiler(
+    job: Job, talk: Talk, resident: Resident, *, ask_headers: bool
+) -> Execution | Sequence[Op]:
+    """Run the compiler through the launcher; operations when the call ends without a result."""
+    call, invocation = job.call, job.invocation
+    words: Sequence[bytes] = call.words
+    added: list[bytes] = []
+    temporary: list[bytes] = []
+    forced = forces_colour(invocation)
+    gcc = invocation.family is Family.GCC
+    if forced:
+        if invocation.color is not None:
+            words = [
+                word
+                for before, word in zip((b"", *invocation.args), invocation.args, strict=False)
+                if before == b"-Xclang" or not is_colour_word(word)
+            ]
+        added.append(COLOUR_WORDS[0] if gcc else COLOUR_WORDS[1])
+    own_depfile = b""
+    if ask_headers and invocation.dependencies is None and not invocation.preprocessed:
+        own_depfile = temporary_name(job, resident, b"d")
+        added += (b"-MD", b"-MF", own_depfile)
+        temporary.append(own_depfile)
+    assembler_depfile = b""
+    if gcc and invocation.action is Action.COMPILE and not invocation.generates_pch:
+        assembler_depfile = temporary_name(job, resident, b"as")
+        added.append(b"-Wa,--MD," + assembler_depfile)
+        temporary.append(assembler_depfile)
+    colour = job.delivery.colour
+    shown_live = colour or not forced
+    flags = CAPTURE_ERR | CAPTURE_OUT | TEE_OUT | FINAL | UNCACHED_FD
+    if shown_live:
+        flags |= TEE_ERR
+    argv = (*call.prefix, call.compiler, *added, *words)
+    report = talk.run(Run(argv, flags, (RECURSION_GUARD,)))
+    said: list[Op] = []
+    if report.err and not shown_live:
+        said.append(Out(2, without_colour(report.err)))
+    ours = [path for path in temporary if path in report.err]
+    execution = Execution(
+        report,
+        [*said, Exit(report.status)],
+        forced,
+        _read(own_depfile or _users_depfile(job, ask_headers)),
+        _assembler_files(job.call.cwd, _read(assembler_depfile)),
+        tuple(temporary),
+    )
+    if report.error or (report.status and (ours or b"--MD" in report.err)):
+        execution.clean()
+        call.log("The command line cannot be extended; running it as it is")
+        return call.plain(Outcome.INTERNAL_ERROR)
+    if report.status:
+        execution.clean()
+        call.log("Compiler gave exit status %d" % (report.status >> 8))
+        call.count(Outcome.COMPILE_FAILED)
+        return execution.ops
+    return execution
+
+
+def _users_depfile(job: Job, ask_headers: bool) -> bytes:
+    wanted = job.invocation.dependencies
+    if wanted is None or not ask_headers or job.invocation.preprocessed:
+        return b""
+    return os.path.join(job.call.cwd, wanted.path)
+
+
+def _read(path: bytes) -> bytes | None:
+    if not path:
+        return None
+    try:
+        with open(path, "rb", buffering=0) as file:
+            return file.read()
+    except OSError:
+        return None
+
+
+def _assembler_files(cwd: bytes, text: bytes | None) -> tuple[bytes, ...] | None:
+    """What exists of the list: the compiler's temporary file is gone, and .file directives name
+    files that need not be there (those that are were not read, but do no harm here)."""
+    if text is None:
+        return None
+    try:
+        names = as_depfile(text).prerequisites
+    except DepfileError:
+        return None
+    return tuple(name for name in names if os.path.exists(os.path.join(cwd, name)))

@@ -1,0 +1,122 @@
+"""A job: a call that can be cached, with everything that its lookup and its compile share."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from dataclasses import dataclass, field
+
+from . import native
+from .cache.digest import FileDigests, file_clock
+from .cache.fingerprint import Fingerprint
+from .cache.manifest import ManifestEntry
+from .call import Call
+from .compiler import Toolchain
+from .delivery import Delivery
+from .invocation import Invocation
+
+_TIME_ZONE_LOCK = threading.Lock()
+
+
+class Witnesses:
+    """What a call asked the file system, as records; ``settled`` while every answer is pinned."""
+
+    def __init__(self, digests: FileDigests) -> None:
+        self.records: list[bytes] = []
+        self.settled = True
+        self._digests = digests
+        self._signatures: dict[bytes, native.Signature] = {}
+
+    def signature(self, path: bytes) -> native.Signature:
+        """Of one absolute path; taken once in this call."""
+        found = self._signatures.get(path)
+        if found is None:
+            found = self._signatures[path] = native.signature(path)
+            self.records.append(native.as_found(path, contents=False))
+            if found.is_regular and not self._digests.settled(path, found, file_clock()):
+                self.settled = False
+        return found
+
+    def exists(self, path: bytes) -> bool:
+        return self.signature(path).exists
+
+    def is_regular(self, path: bytes) -> bool:
+        return self.signature(path).is_regular
+
+    def size_of(self, path: bytes) -> int:
+        return self.signature(path).size
+
+    def content(self, path: bytes) -> bytes | None:
+        """The digest of a regular file, None when there is none."""
+        found = self.signature(path)
+        return self._digests.digest(path, found) if found.is_regular else None
+
+    def read(self, path: bytes, limit: int) -> bytes | None:
+        """The content of a regular file of at most ``limit`` bytes."""
+        if not self.signature(path).is_regular:
+            return None
+        got = self._digests.read(path, limit)
+        return None if got is None else got[1]
+
+    def can_be_written(self, path: bytes) -> bool:
+        """Whether an output can be made there: a regular file, or none in a directory."""
+        found = native.signature(path, follow=False)
+        self.records.append(native.pack(native.WRITABLE, path))
+        if found.exists:
+            return found.is_regular
+        parent = os.path.dirname(path)
+        return native.signature(parent).is_directory
+
+
+@dataclass(slots=True)
+class Job:
+    """``direct``, ``manifest_key`` and ``entries`` stay empty where direct mode is off."""
+
+    call: Call
+    invocation: Invocation
+    toolchain: Toolchain
+    delivery: Delivery
+    base: Fingerprint
+    source_digest: bytes
+    start: int
+    """ns by the file clock, before anything was looked at."""
+    witnesses: Witnesses
+    direct: Fingerprint | None = None
+    manifest_key: bytes = b""
+    entries: tuple[ManifestEntry, ...] = ()
+    extra_misses: int = 0
+    started_day: bytes | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        self.started_day = self.day()
+
+    def day(self) -> bytes | None:
+        """Today in the client's time zone, as __DATE__ will say it; None when it cannot be known
+        (a preloaded library such as faketime may tell the compiler another date)."""
+        variables = self.call.variables
+        if b"LD_PRELOAD" in variables:
+            return None
+        epoch = variables.get(b"SOURCE_DATE_EPOCH")
+        if epoch is not None:
+            return b"epoch " + epoch
+        return local_day(variables.get(b"TZ"), time.time())
+
+
+def local_day(zone: bytes | None, now: float) -> bytes:
+    """The date of ``now`` (seconds since 1970) in the time zone TZ names; None: the system's."""
+    with _TIME_ZONE_LOCK:
+        before = os.environb.get(b"TZ")
+        _set_zone(zone)
+        try:
+            return time.strftime("%Y-%m-%d", time.localtime(now)).encode()
+        finally:
+            _set_zone(before)
+
+
+def _set_zone(zone: bytes | None) -> None:
+    if zone is None:
+        os.environb.pop(b"TZ", None)
+    else:
+        os.environb[b"TZ"] = zone
+    time.tzset()

@@ -1,0 +1,221 @@
+"""Storing a result and the manifest entry that leads to it, if everything stood still."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from . import collect, native
+from .cache import manifest
+from .cache.lookup import absolute, dated, result_key_of
+from .cache.manifest import ManifestEntry
+from .cache.result import Entry, pack
+from .cache.storage import manifest_key, result_key
+from .collect import Dependencies, Refused
+from .directives import Directives
+from .execution import Execution
+from .includes import absent
+from .invocation import Family
+from .job import Job
+from .outcome import Outcome
+from .preprocess import Preprocessed
+from .searchchain import user_chain
+
+if TYPE_CHECKING:
+    from .resident import Resident
+
+
+def keep(
+    job: Job,
+    resident: Resident,
+    execution: Execution | None,
+    entries: Sequence[Entry] | None,
+    text: Preprocessed | None,
+    before: dict[bytes, tuple[int, int]],
+) -> None:
+    """Store ``entries`` (None: the result is there already) and a manifest entry for them."""
+    call = job.call
+    assembler_files = execution.assembler_files if execution is not None else None
+    found = collect.dependencies(
+        call,
+        resident,
+        job.invocation,
+        job.source_digest,
+        text.depfile if text is not None else (execution.depfile if execution else None),
+        assembler_files or (),
+        job.start,
+        before,
+    )
+    if isinstance(found, Refused):
+        call.log(f"Not stored: {found.detail} ({found.outcome.value})")
+        if entries is not None:
+            call.count(found.outcome)
+        return
+    asked = Directives()
+    for directives in found.directives.values():
+        asked = asked.union(directives)
+    if text is not None and _assembler_reads_more(job, found, asked, assembler_files, text):
+        call.log("Not stored: the assembler reads other files")
+        if entries is not None:
+            call.tally.clear()
+            call.count(Outcome.UNSUPPORTED_CODE_DIRECTIVE)
+        return
+    entry = _manifest_entry(job, resident, found, asked, assembler_files, text)
+    if isinstance(entry, str):
+        call.log(f"No manifest entry: {entry}")
+        if text is None:
+            return
+        key = text.key
+    else:
+        key = entry.result_key
+    if entries is not None:
+        stored_key = result_key(key)
+        if isinstance(entry, ManifestEntry) and entry.flags & manifest.USES_DATE and text is None:
+            day = job.day()
+            if day is None or day != job.started_day:
+                call.log("Not stored: the date turned or cannot be known")
+                return
+            stored_key = result_key(dated(entry, day))
+        level = call.config.compression_level or 1
+        value = pack(entries, level, call.config.compression)
+        call.cache.put(stored_key, value, call.config.namespace)
+        call.extra[Outcome.LOCAL_STORAGE_WRITE.value] = 1
+    if isinstance(entry, ManifestEntry):
+        packed = manifest.pack(manifest.add(job.entries, entry))
+        call.cache.put(manifest_key(job.manifest_key), packed, call.config.namespace)
+        call.extra[Outcome.LOCAL_STORAGE_WRITE.value] = (
+            call.extra.get(Outcome.LOCAL_STORAGE_WRITE.value, 0) + 1
+        )
+
+
+def _assembler_reads_more(
+    job: Job,
+    found: Dependencies,
+    asked: Directives,
+    assembler_files: Sequence[bytes] | None,
+    text: Preprocessed,
+) -> bool:
+    """Whether files that are not in the preprocessed text may have reached the object."""
+    if text.asks_assembler or asked.incbin or asked.asm_include:
+        return True
+    known = {job.invocation.source, *found.directives}
+    unknown = [name for name in assembler_files or () if name not in known]
+    if not unknown:
+        return False
+    named = text.file_names()
+    return any(name not in named for name in unknown)
+
+
+def _manifest_entry(
+    job: Job,
+    resident: Resident,
+    found: Dependencies,
+    asked: Directives,
+    assembler_files: tuple[bytes, ...] | None,
+    text: Preprocessed | None,
+) -> ManifestEntry | str:
+    """The entry, or why direct mode cannot serve this source."""
+    call, invocation = job.call, job.invocation
+    if not job.manifest_key:
+        return "direct mode is off"
+    sloppy_time = "time_macros" in call.config.sloppiness
+    if (asked.time or asked.timestamp) and not sloppy_time:
+        return "the time is asked for"
+    if asked.embed or asked.modules or asked.dependency_pragma:
+        return "files are read in a way that is not followed"
+    if (asked.incbin or asked.asm_include) and assembler_files is None:
+        return "the assembler may read files that it was not asked about"
+    flags = manifest.USES_DATE if asked.date and not sloppy_time else 0
+    if flags and text is not None:
+        return "the date is in the preprocessed text"
+    places = _absent(job, resident, found, assembler_files or ())
+    if isinstance(places, str):
+        return places
+    groups, present = places
+    key = text.key if text is not None else result_key_of(job.manifest_key, found.files)
+    return ManifestEntry(key, found.files, groups, present, flags)
+
+
+def _absent(
+    job: Job, resident: Resident, found: Dependencies, assembler_files: Sequence[bytes]
+) -> tuple[tuple[tuple[bytes, tuple[bytes, ...]], ...], tuple[bytes, ...]] | str:
+    call, invocation = job.call, job.invocation
+    cwd = call.cwd
+    signatures: dict[bytes, native.Signature] = {}
+
+    def look(path: bytes) -> native.Signature:
+        path = absolute(cwd, path)
+        known = signatures.get(path)
+        if known is None:
+            known = signatures[path] = native.signature(path)
+        return known
+
+    def identity(path: bytes) -> tuple[int, int] | None:
+        s = look(path)
+        return (s.device, s.inode) if s.is_directory else None
+
+    include = invocation.include
+    if invocation.preprocessed:
+        groups: tuple[tuple[bytes, tuple[bytes, ...]], ...] = ()
+        present: tuple[bytes, ...] = ()
+    else:
+        chain = user_chain(
+            job.toolchain.chain,
+            identity=identity,
+            quote=include.quote,
+            angle=include.angle,
+            system=(*include.system, *include.cxx_system),
+            after=include.after,
+            environment=call.variables,
+            language=invocation.language,
+            sysroot=_sysroot(include.special),
+        )
+        places = absent(
+            found.directives,
+            invocation.source,
+            chain,
+            exists=lambda p: (s := look(p)).exists and not s.is_directory,
+            is_directory=lambda p: look(p).is_directory,
+            is_link=lambda p: os.path.islink(absolute(cwd, p)),
+            forced=[name for _, name in include.forced],
+            clang=invocation.family is Family.CLANG,
+        )
+        if not places.complete:
+            return "__has_include of a computed name"
+        for path in places.present_untaken:
+            if look(path).changed >= job.start:
+                return f"{os.fsdecode(path)} appeared during the compile"
+        groups = places.groups + tuple((b"/", (absolute(cwd, p)[1:],)) for p in places.dangling)
+        present = places.present
+    extra = _assembler_candidates(invocation.include.angle, assembler_files)
+    missing = tuple(path for path in extra if not look(path).exists)
+    if missing:
+        groups = (*groups, (b".", tuple(p for p in missing if p[:1] != b"/")))
+        groups += tuple((b"/", (p[1:],)) for p in missing if p[:1] == b"/")
+    return groups, present
+
+
+def _assembler_candidates(
+    directories: Sequence[bytes], files: Sequence[bytes]
+) -> list[bytes]:
+    """Where GNU as looked before it found ``files``: the working directory, then each -I."""
+    candidates: dict[bytes, None] = {}
+    for path in files:
+        for directory in directories:
+            prefix = directory.rstrip(b"/") + b"/"
+            if path.startswith(prefix):
+                name = path[len(prefix) :]
+                candidates[name] = None
+                for other in directories:
+                    candidates[other.rstrip(b"/") + b"/" + name] = None
+    return [path for path in candidates if path not in files]
+
+
+def _sysroot(special: Sequence[bytes]) -> bytes:
+    for before, word in zip((b"", *special), special, strict=False):
+        if word.startswith(b"--sysroot="):
+            return word[len(b"--sysroot=") :]
+        if before == b"--sysroot":
+            return word
+    return b""

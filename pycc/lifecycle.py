@@ -1,0 +1,101 @@
+"""How a server is born and how it leaves: the names beside the socket and the lock over them.
+
+In ``<runtime dir>/pycc`` (mode 0700, ours) lie, for each server, ``<build>-<identity>`` (the
+socket), ``….lock`` (taken to start and to leave, so that no starter sees half a change) and
+``….log`` (stderr); ``server`` links to the program for launchers that were copied elsewhere, and
+``fallbacks`` collects the reasons for which launchers ran the compiler without us.
+
+A new build has another socket name, so it never meets an old server; it asks the old ones of the
+same identity to leave by removing their sockets, which every server watches.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+LOG_LIMIT = 1 << 20  # bytes
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
+class Place:
+    """The files of one server, by the path of its socket."""
+
+    def __init__(self, socket_path: str) -> None:
+        self.socket = Path(socket_path)
+        self.lock = Path(socket_path + ".lock")
+        self.log = Path(socket_path + ".log")
+        self.directory = self.socket.parent
+        self.fallbacks = self.directory / "fallbacks"
+        self.temporary = Path(socket_path + ".tmp")
+        self._identity = self._socket_identity()
+
+    def _socket_identity(self) -> tuple[int, int] | None:
+        try:
+            found = os.lstat(self.socket)
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
+
+    def still_ours(self) -> bool:
+        """Whether the socket's name still leads to the socket that we were started on."""
+        return self._identity is not None and self._socket_identity() == self._identity
+
+    def unlink(self) -> None:
+        """Take the name away if it is still ours, under the starters' lock."""
+        with suppress(OSError), _locked(self.lock):
+            if self.still_ours():
+                self.socket.unlink()
+
+    def settle(self, program: str) -> None:
+        """Make the directories and links that a server needs; ask older builds to leave."""
+        self.temporary.mkdir(mode=0o700, exist_ok=True)
+        for left_over in self.temporary.iterdir():
+            with suppress(OSError):
+                left_over.unlink()
+        with suppress(OSError):
+            if self.log.stat().st_size > LOG_LIMIT:
+                os.truncate(self.log, 0)
+        link = self.directory / "server"
+        with suppress(OSError):
+            if not link.is_symlink() or os.readlink(link) != program:
+                fresh = self.directory / f"server.{os.getpid()}"
+                fresh.symlink_to(program)
+                fresh.replace(link)
+        identity = self.socket.name.rpartition("-")[2]
+        for other in self.directory.glob(f"*-{identity}"):
+            if other != self.socket:
+                with suppress(OSError):
+                    other.unlink()
+
+    def clear(self) -> None:
+        """Remove what only this server used."""
+        for left_over in self.temporary.glob("*"):
+            with suppress(OSError):
+                left_over.unlink()
+        with suppress(OSError):
+            self.temporary.rmdir()
+
+
+def listener_from(fd: int) -> socket.socket:
+    """The listening socket that the launcher made and passed on."""
+    return socket.socket(fileno=fd)
+
+
+def program_path() -> str:
+    """The pycc-server program that runs now."""
+    return os.path.abspath(sys.argv[0])

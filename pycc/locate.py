@@ -1,0 +1,79 @@
+"""Which file on PATH is the real compiler: the first one that is no compiler wrapper.
+
+Wrappers are our own launcher (any copy of it: its ELF header carries a mark) and links that end
+at a program called pycc…, ccache… or distcc…. Everything that was looked at becomes a witness, so
+that a compiler installed in front of the found one, or a link that changes, is seen at the next
+call.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from .native import ABSENT, SAME, SAME_LINK, pack, signature
+
+WRAPPERS = (b"pycc", b"ccache", b"distcc")
+DEFAULT_PATH = b"/usr/local/bin:/usr/bin:/bin"
+_MARK = b"pycc"
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """``path`` is absolute; ``witnesses`` are packed records (native.pack)."""
+
+    path: bytes
+    witnesses: bytes
+    skipped: tuple[bytes, ...] = ()
+    """The wrappers that stood in front, as realpaths."""
+
+
+def is_launcher(path: bytes) -> bool:
+    """Whether the file is a copy of our launcher, of whatever build."""
+    try:
+        with open(path, "rb", buffering=0) as file:
+            head = file.read(16)
+    except OSError:
+        return False
+    return head[:4] == b"\x7fELF" and head[9:13] == _MARK
+
+
+def is_wrapper(path: bytes) -> bool:
+    """Whether running ``path`` would only lead to another compiler on PATH."""
+    return os.path.basename(os.path.realpath(path)).startswith(WRAPPERS) or is_launcher(path)
+
+
+def locate(name: bytes, search_path: bytes, cwd: bytes) -> Located | None:
+    """The first executable ``name`` on ``search_path`` that is no wrapper; None if there is none.
+
+    A name with a slash is itself, unless it is a wrapper: then its basename is looked up.
+    """
+    witnesses: list[bytes] = []
+    skipped: list[bytes] = []
+    if b"/" in name:
+        path = os.path.normpath(os.path.join(cwd, name)) if not name.startswith(b"/") else name
+        witnesses.append(_witness(path))
+        if os.access(path, os.X_OK) and os.path.isfile(path) and not is_wrapper(path):
+            return Located(path, b"".join(witnesses))
+        name = os.path.basename(name)
+    for directory in search_path.split(b":"):
+        path = os.path.join(cwd, directory or b".", name)
+        found = signature(path)
+        witnesses.append(_witness(path))
+        if not found.is_regular or not os.access(path, os.X_OK):
+            continue
+        if is_wrapper(path):
+            skipped.append(os.path.realpath(path))
+            continue
+        return Located(path, b"".join(witnesses), tuple(skipped))
+    return None
+
+
+def _witness(path: bytes) -> bytes:
+    target = signature(path)
+    link = signature(path, follow=False)
+    if not target.exists:
+        return pack(ABSENT, path)
+    if link != target:
+        return pack(SAME_LINK, path, link) + pack(SAME, path, target)
+    return pack(SAME, path, target)

@@ -1,0 +1,181 @@
+"""What the file system says of many paths, asked in one native call or by the Python reference.
+
+A *witness* is a packed record of one fact about one path: that it is the file it was (device,
+inode, size, times, mode), that it is absent, that a link is unchanged, or that it can be written
+as an output. ``launcher/statcheck.c`` holds the layout.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+from struct import Struct
+from typing import NamedTuple
+
+_RECORD = Struct("<HHIQQQqq")
+SAME, ABSENT, SAME_LINK, WRITABLE, SAME_PLACE = 0, 1, 2, 3, 4
+
+
+class Signature(NamedTuple):
+    """What stat says of a file; ``mode`` is 0 when there is none. Times are ns since 1970."""
+
+    mode: int
+    device: int
+    inode: int
+    size: int
+    mtime: int
+    ctime: int
+
+    @property
+    def exists(self) -> bool:
+        return self.mode != 0
+
+    @property
+    def is_directory(self) -> bool:
+        return stat.S_ISDIR(self.mode)
+
+    @property
+    def is_regular(self) -> bool:
+        return stat.S_ISREG(self.mode)
+
+    @property
+    def changed(self) -> int:
+        """The later of the two times."""
+        return self.mtime if self.mtime > self.ctime else self.ctime
+
+
+NO_FILE = Signature(0, 0, 0, 0, 0, 0)
+
+
+def _load() -> ctypes.CDLL | None:
+    path = Path(__file__).with_name("_statcheck.so")
+    if os.environ.get("PYCC_NATIVE") == "0":
+        return None
+    try:
+        library = ctypes.CDLL(str(path))
+    except OSError:
+        return None
+    library.pycc_check.argtypes = (ctypes.c_char_p, ctypes.c_size_t, ctypes.c_long)
+    library.pycc_check.restype = ctypes.c_long
+    library.pycc_stat.argtypes = (
+        ctypes.c_char_p,
+        ctypes.c_size_t,
+        ctypes.c_int,
+        ctypes.c_void_p,
+    )
+    library.pycc_stat.restype = None
+    library.pycc_fs_type.argtypes = (ctypes.c_char_p,)
+    library.pycc_fs_type.restype = ctypes.c_long
+    return library
+
+
+_library = _load()
+
+
+def pack(kind: int, path: bytes, signature: Signature = NO_FILE) -> bytes:
+    """One witness record. Paths longer than 65,000 bytes cannot exist (PATH_MAX is 4,096)."""
+    body = path + b"\0"
+    body += b"\0" * (-len(body) % 8)
+    mode, device, inode, size, mtime, ctime = signature
+    return (
+        _RECORD.pack(
+            _RECORD.size + len(body),
+            kind,
+            mode,
+            device & 0xFFFFFFFFFFFFFFFF,
+            inode & 0xFFFFFFFFFFFFFFFF,
+            size & 0xFFFFFFFFFFFFFFFF,
+            mtime,
+            ctime,
+        )
+        + body
+    )
+
+
+def as_found(path: bytes, *, contents: bool = True) -> bytes:
+    """The witness of what ``path`` is right now; of a directory only which one it is, unless
+    ``contents``."""
+    found = signature(path)
+    if not found.exists:
+        return pack(ABSENT, path)
+    if found.is_directory and not contents:
+        return pack(SAME_PLACE, path, found)
+    return pack(SAME, path, found)
+
+
+def _reference_check(buffer: bytes, first: int) -> int:
+    at = index = 0
+    while at + _RECORD.size < len(buffer):
+        size, kind, mode, device, inode, length, mtime, ctime = _RECORD.unpack_from(buffer, at)
+        if size <= _RECORD.size or at + size > len(buffer):
+            return index
+        if index >= first:
+            path = buffer[at + _RECORD.size : at + size].split(b"\0", 1)[0]
+            got = _reference_signature(path, follow=kind not in (SAME_LINK, WRITABLE))
+            if kind == ABSENT:
+                holds = not got.exists
+            elif kind == WRITABLE:
+                holds = not got.exists or got.is_regular
+            elif kind == SAME_PLACE:
+                holds = got[:3] == (mode, device, inode)
+            else:
+                holds = got == (mode, device, inode, length, mtime, ctime)
+            if not holds:
+                return index
+        at += size
+        index += 1
+    return -1
+
+
+def check(buffer: bytes, first: int = 0) -> int:
+    """Index of the first record at or after ``first`` that no longer holds, or -1."""
+    if _library is None:
+        return _reference_check(buffer, first)
+    return int(_library.pycc_check(buffer, len(buffer), first))
+
+
+def _reference_signature(path: bytes, follow: bool = True) -> Signature:
+    try:
+        s = os.stat(path, follow_symlinks=follow)
+    except (OSError, ValueError):
+        return NO_FILE
+    return Signature(s.st_mode, s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns)
+
+
+def signature(path: bytes, *, follow: bool = True) -> Signature:
+    """The signature of one path."""
+    return _reference_signature(path, follow)
+
+
+def signatures(paths: Sequence[bytes], *, follow: bool = True) -> list[Signature]:
+    """The signatures of many paths, in order."""
+    if _library is None or not paths:
+        return [_reference_signature(path, follow) for path in paths]
+    out = (ctypes.c_int64 * (6 * len(paths)))()
+    _library.pycc_stat(b"\0".join(paths) + b"\0", len(paths), 0 if follow else 1, out)
+    flat = list(out)
+    return [Signature(*flat[i : i + 6]) if flat[i] else NO_FILE for i in range(0, len(flat), 6)]
+
+
+def fs_type(path: bytes) -> int:
+    """statfs(2)'s magic number of the file system that holds ``path``; 0 when it is not known."""
+    return max(0, int(_library.pycc_fs_type(path))) if _library is not None else 0
+
+
+class RealFiles:
+    """The file system as cache/lookup.py asks it."""
+
+    def signatures(self, paths: Sequence[bytes]) -> Sequence[Signature]:
+        return signatures(paths)
+
+    def same(self, path: bytes, signature: Signature) -> bytes:
+        return pack(SAME, path, signature)
+
+    def absent(self, path: bytes) -> bytes:
+        return pack(ABSENT, path)
+
+    def listdir(self, path: bytes) -> Sequence[bytes]:
+        return os.listdir(path)

@@ -1,0 +1,130 @@
+"""Running the preprocessor, and the key that its text gives.
+
+The text alone is a key only where nothing else of the sources can reach an output
+(keying.free_text_allowed) and the preprocessor said nothing. Elsewhere the key also holds the
+digest of every file and every word for the preprocessor: what has the same tokens in other
+columns, or other comments, is then another compile.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from . import keying
+from .cache.digest import digest_of
+from .cache.lookup import absolute
+from .call import RECURSION_GUARD
+from .depfile import DepfileError, parse
+from .execution import temporary_name
+from .frame import CAPTURE_ERR, OUT_FILE, UNCACHED_FD, Op, Run
+from .job import Job
+from .native import signatures
+from .outcome import Outcome
+from .talk import Talk
+
+if TYPE_CHECKING:
+    from .resident import Resident
+
+_ASSEMBLER = re.compile(rb"\.[iI][nN][cC](?:[bB][iI][nN]|[lL][uU][dD][eE])\b")
+_COLUMNS = re.compile(rb"__builtin_(?:COLUMN|source_location)|source_location")
+_WORKING_DIRECTORY = re.compile(rb'^# \d+ "[^"\n]*//"\n', re.MULTILINE)
+_MARKER = re.compile(rb'^# \d+ "([^"\n]*)"', re.MULTILINE)
+TEXT_LIMIT = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocessed:
+    """``depfile`` lists every header that the text came from."""
+
+    key: bytes
+    depfile: bytes | None
+    text: bytes
+
+    @property
+    def asks_assembler(self) -> bool:
+        """Whether a directive of the assembler that reads a file may be in the text."""
+        return _ASSEMBLER.search(self.text) is not None
+
+    def file_names(self) -> frozenset[bytes]:
+        """The files that line markers name."""
+        return frozenset(_MARKER.findall(self.text))
+
+
+def preprocess(job: Job, talk: Talk, resident: Resident) -> Preprocessed | Sequence[Op]:
+    """Run the preprocessor; operations when the call ends here."""
+    call, invocation = job.call, job.invocation
+    text_path = temporary_name(job, resident, b"i")
+    depfile_path = temporary_name(job, resident, b"d")
+    prefix = os.fsencode(call.config.prefix_command_cpp).split()
+    words = (
+        *prefix,
+        call.compiler,
+        *invocation.preprocess_args(),
+        b"-MD",
+        b"-MF",
+        depfile_path,
+        b"-MT",
+        b"x",
+    )
+    try:
+        report = talk.run(
+            Run(words, CAPTURE_ERR | OUT_FILE | UNCACHED_FD, (RECURSION_GUARD,), text_path)
+        )
+        if not report.ok:
+            call.log("The preprocessor failed")
+            return call.plain(Outcome.PREPROCESSOR_ERROR)
+        with open(text_path, "rb", buffering=0) as file:
+            text = file.read(TEXT_LIMIT)
+        with open(depfile_path, "rb", buffering=0) as file:
+            depfile = file.read()
+    except OSError as problem:
+        call.log(f"The preprocessor's output cannot be read: {problem}")
+        return call.plain(Outcome.INTERNAL_ERROR)
+    finally:
+        for path in (text_path, depfile_path):
+            with suppress(OSError):
+                os.unlink(path)
+    key = _text_key(job, resident, text, report.err, depfile)
+    return Preprocessed(key, depfile, text)
+
+
+def _text_key(
+    job: Job, resident: Resident, text: bytes, said: bytes, depfile: bytes
+) -> bytes:
+    call, invocation = job.call, job.invocation
+    key = job.base.copy()
+    if not call.config.hash_dir:
+        text = _WORKING_DIRECTORY.sub(b"", text)
+    key.add(b"text", digest_of(text))
+    key.add(b"said", said)
+    wanted = invocation.dependencies
+    if wanted is not None:
+        key.add(b"depfile", b"%d%d%d" % (wanted.system, wanted.phony, wanted.generated))
+    free = keying.free_text_allowed(invocation) and not said and not _COLUMNS.search(text)
+    if wanted is not None or not free:
+        # A dependency file lists the files that were read, so they decide it.
+        for name, content in _files(call.cwd, resident, depfile):
+            key.add(b"file", name, b"" if free else content)
+    if not free:
+        for arg in invocation.key_args:
+            key.add(b"cpp arg", *arg.words)
+        for name in keying.SEARCH_VARIABLES:
+            if name in call.variables:
+                key.add(b"search", name, call.variables[name])
+        key.add(b"source", invocation.source, job.source_digest)
+    return key.key()
+
+
+def _files(cwd: bytes, resident: Resident, depfile: bytes) -> list[tuple[bytes, bytes]]:
+    try:
+        names = parse(depfile).prerequisites
+    except DepfileError:
+        return [(b"unreadable", depfile)]
+    paths = [absolute(cwd, name) for name in names]
+    found = zip(names, paths, signatures(paths), strict=True)
+    return [(n, resident.digests.digest(p, s) or b"missing") for n, p, s in found]

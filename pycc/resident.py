@@ -1,0 +1,304 @@
+"""What one server remembers between calls, each thing with the witnesses that keep it true.
+
+The memos stand in the order in which a call uses them: environment, configuration, compiler on
+PATH, toolchain, file digests and directives, and at the end ``hot``: calls that were direct hits
+are kept as one list of witness records and the key of their result, so that the same call again
+costs one native check, one read of the store and one reply.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import resource
+import time
+from array import array
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from . import compile as compiling
+from . import native
+from .cache.digest import FileDigests
+from .cache.directory import CacheDirectory
+from .cache.lookup import Verifier
+from .cache.statistics import Statistics
+from .cache.storage_local import open_local
+from .config import Config
+from .directives import Directives, scan
+from .frame import Op, Request, read_environment, write_reply
+from .lifecycle import Place
+from .server import log_problem
+from .talk import Talk
+
+T = TypeVar("T")
+
+ENVIRONMENTS, CONFIGS, LOCATIONS, TOOLCHAINS, DIRECTIVES = 64, 256, 256, 256, 20_000
+DOUBTFUL = 500
+HOT_CALLS, HOT_RECORDS = 20_000, 60_000
+MEMORY_LIMIT = 400 << 20  # bytes resident; beyond it the server leaves and the next one starts
+
+
+class Memo:
+    """A bounded table of values that hold while their witness records hold."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._entries: dict[Hashable, tuple[bytes, object]] = {}
+
+    def get(self, key: Hashable, make: Callable[[], tuple[bytes, T]]) -> tuple[bytes, T]:
+        """(records, value), from memory if every record still holds, else from ``make``."""
+        entry = self._entries.get(key)
+        if entry is not None and native.check(entry[0]) < 0:
+            return entry  # type: ignore[return-value]  # what make gave under this key
+        made = make()
+        if len(self._entries) >= self._limit:
+            self._entries.pop(next(iter(self._entries)))
+        self._entries[key] = made
+        return made
+
+    def drop(self, key: Hashable) -> None:
+        """Forget one answer."""
+        self._entries.pop(key, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """The variables of one call; ``number`` names the whole block in other memos' keys."""
+
+    variables: dict[bytes, bytes]
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class HotCall:
+    """A direct hit: it is one again while its records hold and the result is there."""
+
+    records: array[int]
+    cache: CacheDirectory
+    keys: tuple[bytes, ...]
+    deliver: Callable[[bytes], Sequence[Op] | None]
+    counts: dict[str, int]
+
+
+class Records:
+    """Witness records by number: the same header stands in thousands of hot calls."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[bytes, int] = {}
+        self._records: list[bytes] = []
+
+    def number(self, records: Sequence[bytes]) -> array[int]:
+        numbers = self._numbers
+        out = array("I")
+        for record in records:
+            number = numbers.get(record)
+            if number is None:
+                number = numbers[record] = len(self._records)
+                self._records.append(record)
+            out.append(number)
+        return out
+
+    def join(self, numbers: array[int]) -> bytes:
+        return b"".join(map(self._records.__getitem__, numbers))
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def clear(self) -> None:
+        self._numbers.clear()
+        self._records.clear()
+
+
+class Resident:
+    """The handler of server.Server, and the memory that compile.py works with."""
+
+    def __init__(self, place: Place | None = None) -> None:
+        self.place = place
+        self.files = native.RealFiles()
+        self.digests = FileDigests(native.signature, native.fs_type)
+        self.verifier = Verifier(self.files, self.digests)
+        self.configs = Memo(CONFIGS)
+        self.locations = Memo(LOCATIONS)
+        self.toolchains = Memo(TOOLCHAINS)
+        self._doubtful: dict[bytes, None] = {}
+        self.started = time.time()
+        self.requests = 0
+        self._environments: dict[bytes, Environment] = {}
+        self._environment_number = 0
+        self._directives: dict[bytes, Directives] = {}
+        self._caches: dict[tuple[object, ...], CacheDirectory] = {}
+        self._hot: dict[tuple[object, ...], HotCall] = {}
+        self._records = Records()
+        self._leaving = False
+        self._dirty = False
+
+    # Calls.
+
+    def quick(self, request: Request) -> bytes | None:
+        """The reply to a call that was a direct hit before and still is one, else None."""
+        environment = self._environments.get(request.environment_block)
+        if environment is None:
+            return None
+        call = self._hot.get(_hot_key(request, environment))
+        if call is None or native.check(self._records.join(call.records)) >= 0:
+            return None
+        value = call.cache.get(call.keys[-1])
+        ops = None if value is None else call.deliver(value)
+        if ops is None:
+            return None
+        reply = write_reply(ops)
+        self.requests += 1
+        self._dirty = True
+        call.cache.count(call.counts)
+        for key in call.keys:
+            call.cache.storage.touch(key)
+        return reply
+
+    def answer(self, request: Request, talk: Talk) -> Sequence[Op]:
+        """What the launcher is to do. Raises talk.NotHere where it would have to wait."""
+        ops = compiling.answer(request, talk, self)
+        self.requests += 1
+        self._dirty = True
+        return ops
+
+    def failed(self, request: Request | None, problem: BaseException) -> None:
+        """A call raised: the launcher falls back, and the reason can be read."""
+        log_problem(problem)
+        if request is not None:
+            compiling.count_failure(request, self)
+
+    def remember(
+        self,
+        request: Request,
+        records: Sequence[bytes],
+        cache: CacheDirectory,
+        keys: tuple[bytes, ...],
+        deliver: Callable[[bytes], Sequence[Op] | None],
+        counts: dict[str, int],
+    ) -> None:
+        """Keep a direct hit whose every witness is pinned."""
+        if len(self._hot) >= HOT_CALLS or len(self._records) >= HOT_RECORDS:
+            self._hot.clear()
+            self._records.clear()
+        environment = self.environment(request.environment_block)
+        numbers = self._records.number(records)
+        call = HotCall(numbers, cache, keys, deliver, counts)
+        self._hot[_hot_key(request, environment)] = call
+
+    def look(self, paths: Sequence[bytes], follow: bool) -> list[native.Signature]:
+        """Signatures of many paths, links followed or not."""
+        return native.signatures(paths, follow=follow)
+
+    def doubt(self, directory: bytes) -> None:
+        """This directory could not be told to have stood still; look at it beforehand next
+        time (stability.py)."""
+        if len(self._doubtful) >= DOUBTFUL:
+            self._doubtful.pop(next(iter(self._doubtful)))
+        self._doubtful[directory] = None
+
+    def doubtful_directories(self) -> list[bytes]:
+        return list(self._doubtful)
+
+    # Memory.
+
+    def environment(self, block: bytes) -> Environment:
+        known = self._environments.get(block)
+        if known is None:
+            if len(self._environments) >= ENVIRONMENTS:
+                self._environments.pop(next(iter(self._environments)))
+            self._environment_number += 1
+            known = Environment(read_environment(block), self._environment_number)
+            self._environments[block] = known
+        return known
+
+    def directives(self, path: bytes, digest: bytes) -> Directives | None:
+        """What the file with this content asks for; None when it no longer has it."""
+        known = self._directives.get(digest)
+        if known is not None:
+            return known
+        got = self.digests.read(path)
+        if got is None or got[0] != digest:
+            return None
+        return self.learn(digest, got[1])
+
+    def learn(self, digest: bytes, content: bytes) -> Directives:
+        """The directives of ``content``, remembered by its digest."""
+        known = self._directives.get(digest)
+        if known is None:
+            known = scan(content)
+            if len(self._directives) >= DIRECTIVES:
+                self._directives.clear()
+            self._directives[digest] = known
+        return known
+
+    def cache(self, config: Config) -> CacheDirectory:
+        """The cache directory of this configuration, opened anew when it was replaced."""
+        directory = os.fsdecode(config.absolute(config.cache_dir))
+        read_only = config.read_only or config.read_only_direct
+        key = (directory, config.umask, read_only)
+        cache = self._caches.get(key)
+        if cache is None:
+            storage = open_local(directory, umask=config.umask, read_only=read_only)
+            statistics = Statistics(directory, umask=config.umask, read_only=read_only)
+            cache = self._caches[key] = CacheDirectory(storage, statistics)
+        cache.storage.set_limits(config.max_size, config.max_files)
+        return cache
+
+    def temporary_directory(self, config: Config) -> bytes:
+        """Where files of one compile lie until it ends: ours alone, in memory if possible."""
+        if self.place is not None:
+            return os.fsencode(self.place.temporary)
+        return config.absolute(config.temporary_dir)
+
+    # The server's own life.
+
+    def tick(self, now: float) -> None:
+        if self._dirty:
+            self._dirty = False
+            for cache in self._caches.values():
+                cache.tick()
+
+    def leave(self) -> None:
+        """End after what is running (``--stop-server``)."""
+        self._leaving = True
+
+    def should_leave(self) -> bool:
+        return self._leaving or memory_in_use() > MEMORY_LIMIT
+
+    def drain(self) -> None:
+        """Bring everything to disk now."""
+        for cache in list(self._caches.values()):
+            cache.drain()
+
+    def close(self) -> None:
+        for cache in self._caches.values():
+            cache.close()
+        self._caches.clear()
+
+
+def _hot_key(request: Request, environment: Environment) -> tuple[object, ...]:
+    return (
+        request.argv_block,
+        environment.number,
+        request.cwd,
+        request.umask,
+        request.flags,
+    )
+
+
+def memory_in_use() -> int:
+    """Resident bytes of this process, from /proc; the peak where there is none."""
+    try:
+        with open("/proc/self/statm", "rb", buffering=0) as file:
+            return int(file.read(64).split()[1]) * resource.getpagesize()
+    except (OSError, IndexError, ValueError):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def home_directory() -> str | None:
+    """From the user database, where HOME is not set."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_dir
+    except KeyError:
+        return None

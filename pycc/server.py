@@ -1,0 +1,274 @@
+"""The resident server: accepts launchers, answers hits inline, hands the rest to threads.
+
+One selectors loop owns the listening socket. A launcher sends its whole request at once, so the
+loop usually has it with one recv; an answer that needs nothing but memory, stats and the store is
+sent at once on the same thread. Whatever has to wait (the compiler runs, a large file is hashed,
+a lock is held) raises NotHere on the loop and is done again from its start on a thread of its own,
+over the same socket made blocking: compile.py has no side effects before its first question.
+
+A request that raises is logged, counted and answered with FALLBACK: the launcher runs the user's
+command line as if we did not exist. This is the one place where every exception is caught.
+
+Leaving must never be felt. To leave, the server removes the socket's name under the lock that
+starters take, accepts what had queued up before that, finishes what runs, flushes statistics and
+ends. A launcher that connected in between sees its connection closed and starts another server.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import socket
+import struct
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from .frame import (
+    HEADER,
+    Fallback,
+    FrameError,
+    Op,
+    Request,
+    frame_length,
+    read_request,
+    write_reply,
+)
+from .talk import Gone, LoopTalk, NotHere, SocketTalk, Talk
+
+IDLE_SECONDS = 600.0
+REQUEST_SECONDS = 5.0
+"""A launcher that has connected but does not send is dropped after this."""
+MAX_THREADS = 512
+
+
+class Handler(Protocol):
+    """What the server serves (resident.Resident; a fake in tests)."""
+
+    def answer(self, request: Request, talk: Talk) -> Sequence[Op]: ...
+    def quick(self, request: Request) -> bytes | None: ...
+    def failed(self, request: Request | None, problem: BaseException) -> None: ...
+    def tick(self, now: float) -> None: ...
+    def should_leave(self) -> bool: ...
+    def close(self) -> None: ...
+
+
+class _Incoming:
+    __slots__ = ("connection", "data", "deadline")
+
+    def __init__(self, connection: socket.socket, deadline: float) -> None:
+        self.connection = connection
+        self.data = bytearray()
+        self.deadline = deadline
+
+
+def _peer_uid(connection: socket.socket) -> int:
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+    return int(struct.unpack("3i", credentials)[1])
+
+
+class Server:
+    """``serve`` runs until idle for ``idle`` seconds or told to leave.
+
+    ``unlink`` takes the socket's name away (under the starters' lock); ``still_ours`` says
+    whether the name still leads to this server.
+    """
+
+    def __init__(
+        self,
+        listener: socket.socket,
+        handler: Handler,
+        *,
+        unlink: Callable[[], None],
+        still_ours: Callable[[], bool],
+        idle: float = IDLE_SECONDS,
+    ) -> None:
+        self._listener = listener
+        self._handler = handler
+        self._unlink = unlink
+        self._still_ours = still_ours
+        self._idle = idle
+        self._selector = selectors.DefaultSelector()
+        self._incoming: dict[int, _Incoming] = {}
+        self._threads = 0
+        self._threads_lock = threading.Lock()
+        self._last_use = time.monotonic()
+        self._loop_talk = LoopTalk()
+
+    def serve(self) -> None:
+        """Answer until there is nobody left to answer."""
+        self._listener.setblocking(False)
+        self._selector.register(self._listener, selectors.EVENT_READ)
+        next_tick = time.monotonic() + 1.0
+        while True:
+            busy = self._step(1.0)
+            now = time.monotonic()
+            if now >= next_tick:
+                next_tick = now + 1.0
+                self._drop_silent(now)
+                self._handler.tick(now)
+                idle = now - self._last_use > self._idle and not self._threads
+                if not busy and (idle or self._handler.should_leave() or not self._still_ours()):
+                    break
+        self._leave()
+
+    def _leave(self) -> None:
+        self._unlink()
+        self._step(0.0)
+        self._selector.unregister(self._listener)
+        self._listener.close()
+        deadline = time.monotonic() + 24 * 3600
+        while (self._threads or self._incoming) and time.monotonic() < deadline:
+            self._step(0.2)
+            self._drop_silent(time.monotonic())
+        self._handler.close()
+
+    def _step(self, timeout: float) -> bool:
+        events = self._selector.select(timeout)
+        for key, _ in events:
+            if key.data is None:
+                self._accept()
+            else:
+                self._more(key.data)
+        return bool(events)
+
+    def _accept(self) -> None:
+        for _ in range(64):
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            self._last_use = time.monotonic()
+            connection.setblocking(False)
+            if _peer_uid(connection) != os.getuid():
+                connection.close()
+                continue
+            incoming = _Incoming(connection, self._last_use + REQUEST_SECONDS)
+            if not self._read(incoming):
+                self._incoming[connection.fileno()] = incoming
+                self._selector.register(connection, selectors.EVENT_READ, incoming)
+
+    def _more(self, incoming: _Incoming) -> None:
+        fd = incoming.connection.fileno()
+        self._selector.unregister(incoming.connection)
+        if self._read(incoming):
+            del self._incoming[fd]
+        else:
+            self._selector.register(incoming.connection, selectors.EVENT_READ, incoming)
+
+    def _read(self, incoming: _Incoming) -> bool:
+        """True when this connection needs no more reading: answered, handed on, or closed."""
+        connection = incoming.connection
+        try:
+            data = connection.recv(1 << 18)
+        except BlockingIOError:
+            return False
+        except OSError:
+            connection.close()
+            return True
+        if not data:
+            connection.close()
+            return True
+        frame = incoming.data
+        frame += data
+        if len(frame) < HEADER.size:
+            return False
+        try:
+            length = frame_length(frame)
+            if len(frame) < length:
+                return False
+            request = read_request(bytes(frame))
+        except FrameError as problem:
+            self._handler.failed(None, problem)
+            connection.close()
+            return True
+        self._answer(connection, request)
+        return True
+
+    def _answer(self, connection: socket.socket, request: Request) -> None:
+        try:
+            reply = self._handler.quick(request)
+            if reply is None:
+                reply = write_reply(self._handler.answer(request, self._loop_talk))
+        except NotHere:
+            self._hand_on(connection, request)
+            return
+        except Exception as problem:
+            self._handler.failed(request, problem)
+            reply = write_reply([Fallback()])
+        try:
+            sent = connection.send(reply)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            connection.close()
+            return
+        if sent == len(reply):
+            connection.close()
+        else:
+            self._start(self._send_rest, connection, reply[sent:])
+
+    def _hand_on(self, connection: socket.socket, request: Request) -> None:
+        if self._threads >= MAX_THREADS:
+            self._start(self._send_rest, connection, write_reply([Fallback()]))
+        else:
+            self._start(self._converse, connection, request)
+
+    def _start(self, target: Callable[..., None], connection: socket.socket, what: object) -> None:
+        with self._threads_lock:
+            self._threads += 1
+        try:
+            threading.Thread(target=target, args=(connection, what), daemon=True).start()
+        except RuntimeError:  # no more threads to be had
+            with self._threads_lock:
+                self._threads -= 1
+            connection.close()
+
+    def _done(self, connection: socket.socket) -> None:
+        connection.close()
+        with self._threads_lock:
+            self._threads -= 1
+        self._last_use = time.monotonic()
+
+    def _send_rest(self, connection: socket.socket, data: bytes) -> None:
+        try:
+            connection.settimeout(10.0)
+            connection.sendall(data)
+        except OSError:
+            pass
+        finally:
+            self._done(connection)
+
+    def _converse(self, connection: socket.socket, request: Request) -> None:
+        try:
+            connection.settimeout(10.0)
+            try:
+                reply = write_reply(self._handler.answer(request, SocketTalk(connection)))
+            except Gone:
+                return
+            except Exception as problem:
+                self._handler.failed(request, problem)
+                reply = write_reply([Fallback()])
+            connection.settimeout(10.0)
+            connection.sendall(reply)
+        except OSError:
+            pass
+        finally:
+            self._done(connection)
+
+    def _drop_silent(self, now: float) -> None:
+        for fd, incoming in list(self._incoming.items()):
+            if now > incoming.deadline:
+                self._selector.unregister(incoming.connection)
+                incoming.connection.close()
+                del self._incoming[fd]
+
+
+def log_problem(problem: BaseException) -> None:
+    """To the server's own log (its stderr), with the time."""
+    stamp = time.strftime("%Y-%m-%d %H:%M:%S")
+    text = "".join(traceback.format_exception(problem))
+    print(f"[{stamp}] {text}", file=sys.stderr, flush=True)

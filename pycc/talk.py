@@ -1,0 +1,105 @@
+"""One conversation with a launcher: operations out, reports in.
+
+compile.py is written against ``Talk`` alone, so that the same code runs behind a socket, in
+process (PYCC_RESIDENT=0) and in tests with a scripted launcher.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+from typing import Protocol
+
+from .frame import (
+    HEADER,
+    FrameError,
+    Op,
+    Report,
+    Run,
+    Wait,
+    frame_length,
+    read_report,
+    write_reply,
+)
+
+REPORT_LIMIT_SECONDS = 24 * 3600.0  # a compile may take long; a dead launcher closes its socket
+
+
+class Gone(Exception):
+    """The launcher has left (killed, or it gave up waiting): nobody wants the answer."""
+
+
+class NotHere(Exception):
+    """This caller must not block: do the same again where it may (a worker thread)."""
+
+
+class Talk(Protocol):
+    def run(self, command: Run, before: Sequence[Op] = ()) -> Report:
+        """Have ``before`` carried out, then ``command`` run. Raises Gone, NotHere."""
+        ...
+
+    def may_block(self) -> None:
+        """Raises NotHere on a thread that answers others too."""
+        ...
+
+    def wait(self, ms: int) -> None:
+        """Tell the launcher that the answer takes up to ``ms`` milliseconds more."""
+        ...
+
+
+class LoopTalk:
+    """On the loop's thread nothing may block: every attempt to talk raises NotHere."""
+
+    def run(self, command: Run, before: Sequence[Op] = ()) -> Report:
+        raise NotHere
+
+    def may_block(self) -> None:
+        raise NotHere
+
+    def wait(self, ms: int) -> None:
+        raise NotHere
+
+
+class SocketTalk:
+    """Over a connected, blocking Unix socket, on a thread of its own."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+
+    def may_block(self) -> None:
+        return
+
+    def wait(self, ms: int) -> None:
+        self._send([Wait(ms)])
+
+    def run(self, command: Run, before: Sequence[Op] = ()) -> Report:
+        self._send([*before, command])
+        try:
+            return read_report(self._receive())
+        except (OSError, FrameError) as problem:
+            raise Gone(str(problem)) from problem
+
+    def _send(self, ops: Sequence[Op]) -> None:
+        try:
+            self._connection.settimeout(10.0)
+            self._connection.sendall(write_reply(ops))
+        except OSError as problem:
+            raise Gone(str(problem)) from problem
+
+    def _receive(self) -> bytes:
+        self._connection.settimeout(REPORT_LIMIT_SECONDS)
+        frame = bytearray()
+        while len(frame) < HEADER.size:
+            frame += self._some(HEADER.size - len(frame) + 65536)
+        length = frame_length(frame)
+        while len(frame) < length:
+            frame += self._some(length - len(frame))
+        if len(frame) != length:
+            raise FrameError("more than one frame")
+        return bytes(frame)
+
+    def _some(self, most: int) -> bytes:
+        data = self._connection.recv(min(most, 1 << 20))
+        if not data:
+            raise Gone("the launcher closed the connection")
+        return data

@@ -1,0 +1,535 @@
+"""Reading the words of a compiler command line, one after the other.
+
+Most words need only their row in the option table; each of the others has a handler below. What
+the words mean together is decided in ``arguments``.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from pycc.debuginfo import DebugOptions
+from pycc.dependencies import DependencyOptions
+from pycc.invocation import (
+    Family,
+    InputFile,
+    KeyArg,
+    ParseSettings,
+    PathArg,
+    PrefixMap,
+    Uncacheable,
+)
+from pycc.options import Mark, Scope, Word
+from pycc.outcome import Outcome
+from pycc.profiling import PREFIXES as PROFILE_PREFIXES
+from pycc.profiling import ProfileOptions
+
+_NATIVE = frozenset((b"-march=native", b"-mtune=native", b"-mcpu=native"))
+
+_INCLUDE_LISTS = {
+    b"-iquote": "quote",
+    b"-I": "angle",
+    b"-isystem": "system",
+    b"-cxx-isystem": "cxx_system",
+    b"-idirafter": "after",
+}
+# Linker options that alter nothing under gcc -c, not even stderr; clang warns of them.
+_GCC_SAYS_NOTHING = frozenset((b"-Wl,", b"-L", b"-l"))
+_FORCED = frozenset((b"-include", b"-imacros", b"-include-pch", b"-include-pth"))
+
+_INPUT_ROLES = {
+    b"-specs": b"specs",
+    b"--specs": b"specs",
+    b"-specs=": b"specs",
+    b"--specs=": b"specs",
+    b"-fsanitize-ignorelist=": b"sanitize-ignorelist",
+    b"-fsanitize-blacklist=": b"sanitize-ignorelist",
+    b"-fsanitize-system-ignorelist=": b"sanitize-ignorelist",
+    b"-fsanitize-coverage-allowlist=": b"sanitize-coverage",
+    b"-fsanitize-coverage-whitelist=": b"sanitize-coverage",
+    b"-fsanitize-coverage-ignorelist=": b"sanitize-coverage",
+    b"-fsanitize-coverage-blacklist=": b"sanitize-coverage",
+    b"-frandomize-layout-seed-file=": b"randomize-layout-seed",
+    b"--warning-suppression-mappings=": b"warning-suppression-mappings",
+    b"-fplugin=": b"plugin",
+    b"-fpass-plugin=": b"plugin",
+    b"-fthinlto-index=": b"thinlto-index",
+    b"-fbuild-session-file=": b"build-session",
+    b"-fmodule-map-file=": b"module-map",
+    b"-ivfsoverlay": b"vfs-overlay",
+    b"-ivfsstatcache": b"vfs-overlay",
+    b"-fxray-always-instrument=": b"xray",
+    b"-fxray-never-instrument=": b"xray",
+    b"-fxray-attr-list=": b"xray",
+    b"-fprofile-list=": b"profile-list",
+    b"-fprofile-remapping-file=": b"profile-remapping",
+    b"-fmemory-profile-use=": b"memory-profile",
+    b"-fembed-offload-object=": b"offload-object",
+    b"-fms-secure-hotpatch-functions-file=": b"hotpatch",
+}
+
+_STRUCTURED = (
+    b"-fdiagnostics-format=",
+    b"-fdiagnostics-parseable-fixits",
+    b"-fdiagnostics-generate-patch",
+    b"-fdiagnostics-print-source-range-info",
+)
+_PLAIN_FORMATS = frozenset((b"text", b"clang", b"msvc", b"vi", b"default"))
+
+# What clang -cc1 takes behind -Xclang.
+_XCLANG_COMPILER = frozenset((b"-emit-pch", b"-emit-pth"))
+_XCLANG_LIKE_DRIVER = frozenset((b"-include", b"--include", b"-include-pch", b"-include-pth"))
+_XCLANG_SEARCH = (b"-I", b"-iquote", b"-isystem", b"-idirafter", b"-internal-", b"-cxx-isystem")
+_XCLANG_WRITES = (
+    b"-o",
+    b"-x",
+    b"-M",
+    b"-E",
+    b"-dependency",
+    b"-header-include-file",
+    b"-module-dependency-dir",
+    b"-serialize-diagnostic",
+    b"-diagnostic-log-file",
+    b"-stats-file",
+    b"-coverage-",
+    b"-split-dwarf",
+    b"-opt-record",
+    b"-dwarf-debug-flags",
+    b"-analyze",
+    b"-ast-",
+    b"-emit-",
+    b"-dump-",
+    b"-rewrite",
+    b"-verify",
+    b"-main-file-name",
+    b"-working-directory",
+    b"-fmodule",
+    b"-ftime-trace",
+    b"-fsystem-module",
+    b"-plugin",
+    b"-add-plugin",
+    b"-fdebug-compilation-dir",
+    b"-code-completion",
+    b"-dump",
+    b"-print-",
+)
+
+
+class UncacheableError(Exception):
+    """The line cannot be cached; carried up to ``parse``, which decides whether it is reported."""
+
+    def __init__(self, outcome: Outcome, detail: bytes) -> None:
+        super().__init__(outcome, detail)
+        self.answer = Uncacheable(outcome, detail)
+
+
+def unsupported(detail: bytes) -> UncacheableError:
+    """The error for an option whose outputs are not modelled."""
+    return UncacheableError(Outcome.UNSUPPORTED_COMPILER_OPTION, detail)
+
+
+@dataclass(slots=True)
+class Input:
+    """A word that is not an option."""
+
+    index: int  # in the reader's ``args``
+    name: bytes
+    explicit: bytes | None  # the -x language in force
+
+
+@dataclass(slots=True)
+class Reader:
+    """What was read so far. Words go to ``args`` (the compiler's) and ``cpp`` (the preprocessor's)
+    as they come; ``place`` is where the next one will stand in ``args``."""
+
+    family: Family
+    driver: bytes
+    settings: ParseSettings
+    cwd: bytes
+    given: list[bytes]
+    error: Uncacheable | None = None
+    args: list[bytes] = field(default_factory=list)
+    cpp: list[bytes] = field(default_factory=list)
+    key: list[KeyArg] = field(default_factory=list)
+    paths: list[PathArg] = field(default_factory=list)
+    inputs: list[Input] = field(default_factory=list)
+    language: bytes | None = None
+    actions: set[bytes] = field(default_factory=set)
+    output: bytes | None = None
+    names: dict[bytes, bytes] = field(default_factory=dict)  # -dumpbase and its kin
+    includes: dict[str, list[bytes]] = field(default_factory=dict)
+    forced: list[tuple[bytes, bytes]] = field(default_factory=list)
+    headers: list[bytes] = field(default_factory=list)  # may have precompiled ones beside them
+    special: list[bytes] = field(default_factory=list)
+    files: list[InputFile] = field(default_factory=list)
+    maps: list[PrefixMap] = field(default_factory=list)
+    native: list[bytes] = field(default_factory=list)
+    arches: set[bytes] = field(default_factory=set)
+    flags: set[bytes] = field(default_factory=set)
+    sanitizers: set[bytes] = field(default_factory=set)
+    lto: bool = False
+    color: bool | None = None
+    structured: bool = False
+    warnings: bool = False
+    direct: bool = True
+    diagnostics: bytes | None = None
+    listing: bytes | None = None
+    debug_dir: bytes | None = None
+    coverage_dir: bytes | None = None
+    xclang: bytes = b""  # the cc1 option whose value the next -Xclang carries
+    debug: DebugOptions = field(init=False)
+    dependencies: DependencyOptions = field(init=False)
+    profile: ProfileOptions = field(default_factory=ProfileOptions)
+
+    def __post_init__(self) -> None:
+        self.debug = DebugOptions(self.family)
+        self.dependencies = DependencyOptions(self.family)
+
+    # ---- one word
+
+    def take(self, word: Word) -> None:
+        """Read one word. Raises UncacheableError; the words have been recorded all the same."""
+        place = len(self.args)
+        self.args += word.words
+        if word.missing:
+            raise UncacheableError(Outcome.BAD_COMPILER_ARGUMENTS, word.words[0])
+        if word.file:
+            self._take_file(word)
+        elif word.verbatim or word.text == b"--":
+            self.cpp += word.words
+            if not word.ignored:
+                self.key.append(KeyArg(word.words, Scope.BOTH))
+        else:
+            self._take_option(word, place)
+
+    def _take_file(self, word: Word) -> None:
+        if word.text[:1] == b"@":
+            raise UncacheableError(Outcome.BAD_COMPILER_ARGUMENTS, word.text)
+        self.cpp += word.words
+        if word.text != b"-":
+            self.inputs.append(Input(len(self.args) - 1, word.text, self.language))
+
+    def _take_option(self, word: Word, place: int) -> None:
+        row = word.option
+        mark = Mark.NONE if row is None else row.mark
+        if Mark.HARD in mark:
+            raise unsupported(word.words[0])
+        if Mark.PROBE in mark:
+            self.special += word.words
+        if Mark.PATH in mark and word.value:
+            at = place + len(word.words) - 1
+            self.paths.append(PathArg(word.name, at, word.offset, word.value))
+        scope = Scope.BOTH if row is None else row.scope
+        if self.family is Family.GCC and word.name in _GCC_SAYS_NOTHING:
+            scope = Scope.NONE
+        handler = _HANDLERS.get(word.name)
+        if handler is None and Mark.PROBE not in mark:
+            for prefix, named in _BY_PREFIX:
+                if word.text.startswith(prefix):
+                    handler = named
+                    break
+        answer = scope if handler is None else handler(self, word)
+        scope = scope if answer is None else answer
+        if scope in (Scope.BOTH, Scope.CPP):
+            self.cpp += word.words
+        if scope is not Scope.NONE:
+            self.key.append(KeyArg(word.words, Scope.CPP if scope is Scope.CPP else Scope.BOTH))
+
+    # ---- handlers: each may give another scope than the row's, or raise UncacheableError
+
+    def _action(self, word: Word) -> Scope | None:
+        self.actions.add(word.name)
+        return Scope.NONE
+
+    def _preprocess(self, word: Word) -> Scope | None:
+        raise UncacheableError(Outcome.CALLED_FOR_PREPROCESSING, word.words[0])
+
+    def _output(self, word: Word) -> Scope | None:
+        self.output = _value(word)
+        return Scope.NONE
+
+    def _set_language(self, word: Word) -> Scope | None:
+        language = _value(word)
+        self.language = None if language == b"none" else language
+        self.cpp += word.words  # where it stands decides which files it speaks of
+        return Scope.NONE
+
+    def _dependency(self, word: Word) -> Scope | None:
+        self.dependencies.take(word.name, word.value or b"")
+        return Scope.NONE
+
+    def _wrapped(self, word: Word) -> Scope | None:
+        pieces = _value(word).split(b",")
+        if pieces == [b"-P"]:
+            return Scope.CODE
+        if b"-P" in pieces:
+            raise unsupported(word.text)
+        self.dependencies.take_wrapped(pieces)
+        return Scope.NONE
+
+    def _preprocessor_word(self, word: Word) -> Scope | None:
+        self.dependencies.take_preprocessor_word(_value(word))
+        return Scope.NONE
+
+    def _include_list(self, word: Word) -> Scope | None:
+        self.includes.setdefault(_INCLUDE_LISTS[word.name], []).append(_value(word))
+        return None
+
+    def _force(self, word: Word) -> Scope | None:
+        self.forced.append((word.name, _value(word)))
+        if word.name == b"-include":
+            self.headers.append(_value(word))
+        return None
+
+    def _dump_name(self, word: Word) -> Scope | None:
+        if self.family is Family.CLANG or (not word.value and word.name != b"-dumpdir"):
+            raise unsupported(word.text)
+        self.names[word.name] = _value(word)
+        return None
+
+    def _input_file(self, word: Word) -> Scope | None:
+        self.files.append(InputFile(_INPUT_ROLES[word.name], _value(word)))
+        if word.name == b"-ivfsoverlay" and "ivfsoverlay" not in self.settings.sloppiness:
+            raise unsupported(word.text)
+        return None
+
+    def _config(self, word: Word) -> Scope | None:
+        # A bare name is searched for in directories that only the compiler knows.
+        if b"/" not in _value(word):
+            raise unsupported(word.text)
+        self.files.append(InputFile(b"config", _value(word)))
+        return None
+
+    def _profile(self, word: Word) -> Scope | None:
+        if not self.profile.take(word.text):
+            raise unsupported(word.text)
+        return None
+
+    def _debug(self, word: Word) -> Scope | None:
+        if self.family is Family.CLANG and word.text.startswith(b"-grecord-"):
+            self.flags.add(b"-frecord-command-line")
+        self.debug.take(word.text)
+        return None
+
+    def _flag(self, word: Word) -> Scope | None:
+        self.flags.add(word.name)
+        return None
+
+    def _lto(self, word: Word) -> Scope | None:
+        self.lto = not word.text.startswith(b"-fno-")
+        return None
+
+    def _sanitize(self, word: Word) -> Scope | None:
+        name, equals, value = word.text.partition(b"=")
+        if name == b"-fsanitize":
+            self.sanitizers.update(value.split(b","))
+        elif name == b"-fno-sanitize":
+            self.sanitizers.difference_update(value.split(b","))
+            if value == b"all":
+                self.sanitizers.clear()
+        elif name == b"-fsanitize-coverage" and equals:
+            self.sanitizers.add(name)
+        return None
+
+    def _prefix_map(self, word: Word) -> Scope | None:
+        old, _, new = _value(word).partition(b"=")
+        kind = word.name.removeprefix(b"-f").removesuffix(b"-prefix-map=")
+        self.maps.append(PrefixMap(kind, old, new))
+        return None
+
+    def _compilation_dir(self, word: Word) -> Scope | None:
+        if not word.name.startswith(b"-fcoverage"):
+            self.debug_dir = _value(word)
+        if not word.name.startswith(b"-fdebug"):
+            self.coverage_dir = _value(word)
+        return None
+
+    def _module_file(self, word: Word) -> Scope | None:
+        value = _value(word)
+        name, equals, path = value.partition(b"=")
+        self.files.append(InputFile(b"module", path if equals else name))
+        return None
+
+    def _modules(self, word: Word) -> Scope | None:
+        settings = self.settings
+        if (
+            word.name == b"-fmodules"
+            and self.family is not Family.GCC
+            and settings.depend_mode
+            and settings.direct_mode
+            and "modules" in settings.sloppiness
+        ):
+            return None
+        raise UncacheableError(Outcome.COULD_NOT_USE_MODULES, word.text)
+
+    def _index_store(self, word: Word) -> Scope | None:
+        if "clang_index_store" not in self.settings.sloppiness:
+            raise unsupported(word.text)
+        return Scope.NONE
+
+    def _serialize(self, word: Word) -> Scope | None:
+        self.diagnostics = _value(word)
+        self.structured = True
+        self.key.append(KeyArg(word.words[:1], Scope.BOTH))
+        return Scope.NONE
+
+    def _diagnostics(self, word: Word) -> Scope | None:
+        text = word.text
+        if text.startswith(_STRUCTURED):
+            value = text.partition(b"=")[2]
+            if value.endswith(b"-file"):
+                raise unsupported(text)
+            self.structured |= value not in _PLAIN_FORMATS
+        return None
+
+    def _color(self, word: Word) -> Scope | None:
+        if self.family is Family.OTHER:
+            return None
+        answer = _COLORS.get(word.text)
+        if word.text not in _COLORS or (
+            self.family is Family.GCC and word.text.endswith(b"-color-diagnostics")
+        ):
+            return None
+        if answer is not None or word.text.endswith(b"=auto"):
+            self.color = answer
+        return Scope.NONE
+
+    def _warning(self, word: Word) -> Scope | None:
+        self.warnings |= not word.text.startswith(b"-Wno-")
+        return None
+
+    def _assembler(self, word: Word) -> Scope | None:
+        pieces = _value(word).split(b",") if word.name == b"-Wa," else [_value(word)]
+        kept = [self._assembler_word(piece) for piece in pieces]
+        if kept == pieces:
+            return None
+        sign = (word.words[0],) if word.name == b"-Xassembler" else ()
+        self.key.append(KeyArg((*sign, b"-Wa," + b",".join(kept)), Scope.BOTH))
+        return Scope.NONE
+
+    def _assembler_word(self, piece: bytes) -> bytes:
+        """Read one word for the assembler; gives it as it enters the key."""
+        if piece[:1] == b"@" or piece.startswith((b"-o", b"--MD", b"-MD", b"-a@")):
+            raise unsupported(piece)
+        if piece.startswith((b"-g", b"--g")):
+            self.debug.take(b"-g")
+        name, _, path = piece.partition(b"=")
+        if name[:2] == b"-a" and not name[2:].strip(b"cdghilmnsE"):
+            if self.listing is not None:
+                raise unsupported(piece)
+            self.listing = path
+            return name
+        return piece
+
+    def _machine(self, word: Word) -> Scope | None:
+        if word.text in _NATIVE:
+            self.native.append(word.text)
+        return None
+
+    def _arch(self, word: Word) -> Scope | None:
+        self.arches.add(_value(word))
+        if len(self.arches) > 1:
+            raise unsupported(word.text)
+        return None
+
+    def _random_seed(self, word: Word) -> Scope | None:
+        if "random_seed" in self.settings.sloppiness:
+            self.cpp += word.words
+            return Scope.NONE
+        return None
+
+    def _xclang(self, word: Word) -> Scope | None:
+        value = _value(word)
+        if self.xclang:
+            name, self.xclang = self.xclang, b""
+            if name == b"-load":
+                self.files.append(InputFile(b"plugin", value))
+            else:
+                self.forced.append((name.replace(b"--", b"-"), value))
+            return None
+        if value in _XCLANG_COMPILER:
+            self.flags.add(value)
+            return Scope.CODE
+        if value in _XCLANG_LIKE_DRIVER or value == b"-load":
+            self.xclang = value
+        elif value == b"-fno-pch-timestamp":
+            self.flags.add(value)
+        elif value == b"-fcolor-diagnostics" and self.family is Family.CLANG:
+            self.color = True
+            return Scope.NONE
+        elif value.startswith(_XCLANG_WRITES):
+            raise unsupported(b"-Xclang " + value)
+        elif value.startswith(_XCLANG_SEARCH):
+            self.direct = False
+        return None
+
+
+def _value(word: Word) -> bytes:
+    return word.value or b""
+
+
+_COLORS = {
+    b"-fdiagnostics-color": True,
+    b"-fdiagnostics-color=always": True,
+    b"-fdiagnostics-color=auto": None,
+    b"-fdiagnostics-color=never": False,
+    b"-fno-diagnostics-color": False,
+    b"-fcolor-diagnostics": True,
+    b"-fno-color-diagnostics": False,
+}
+
+_Handler = Callable[[Reader, Word], Scope | None]
+
+_HANDLERS: dict[bytes, _Handler] = {
+    **dict.fromkeys((b"-c", b"-S", b"-fsyntax-only"), Reader._action),
+    b"-E": Reader._preprocess,
+    b"-o": Reader._output,
+    b"-x": Reader._set_language,
+    **dict.fromkeys(b"-MD -MMD -MF -MT -MQ -MP -MG -MV".split(), Reader._dependency),
+    b"-Wp,": Reader._wrapped,
+    b"-Xpreprocessor": Reader._preprocessor_word,
+    **dict.fromkeys(_INCLUDE_LISTS, Reader._include_list),
+    **dict.fromkeys(_FORCED, Reader._force),
+    **dict.fromkeys((b"-dumpdir", b"-dumpbase", b"-dumpbase-ext"), Reader._dump_name),
+    **dict.fromkeys(_INPUT_ROLES, Reader._input_file),
+    **dict.fromkeys((b"--config", b"--config="), Reader._config),
+    **dict.fromkeys(
+        b"-fstack-usage -fcallgraph-info -fcallgraph-info= -fdump-ipa-clones -fpch-preprocess "
+        b"-fno-pch-timestamp -emit-llvm -frecord-gcc-switches -frecord-command-line".split(),
+        Reader._flag,
+    ),
+    **dict.fromkeys(
+        b"-fdebug-compilation-dir -fdebug-compilation-dir= -ffile-compilation-dir= "
+        b"-fcoverage-compilation-dir=".split(),
+        Reader._compilation_dir,
+    ),
+    **dict.fromkeys(
+        (b"-f%s-prefix-map=" % kind for kind in b"debug file macro coverage profile".split()),
+        Reader._prefix_map,
+    ),
+    **dict.fromkeys((b"-flto", b"-fno-lto"), Reader._lto),
+    b"-fmodule-file=": Reader._module_file,
+    **dict.fromkeys(
+        b"-fmodules -fmodule-output -fmodule-output= -fmodule-mapper= -fprebuilt-module-path= "
+        b"-fdeps-".split(),
+        Reader._modules,
+    ),
+    **dict.fromkeys((b"-index-store-path", b"-index-unit-output-path"), Reader._index_store),
+    **dict.fromkeys((b"--serialize-diagnostics", b"-serialize-diagnostics"), Reader._serialize),
+    **dict.fromkeys((b"-Wa,", b"-Xassembler"), Reader._assembler),
+    b"-m": Reader._machine,
+    b"-mtune=": Reader._machine,
+    b"-arch": Reader._arch,
+    b"-Xclang": Reader._xclang,
+}
+
+_BY_PREFIX: tuple[tuple[bytes | tuple[bytes, ...], _Handler], ...] = (
+    (PROFILE_PREFIXES, Reader._profile),
+    (b"-g", Reader._debug),
+    (b"-W", Reader._warning),
+    (b"-pedantic", Reader._warning),
+    ((b"-fsanitize", b"-fno-sanitize"), Reader._sanitize),
+    (b"-flto=", Reader._lto),
+    (tuple(_COLORS), Reader._color),
+    (b"-fdiagnostics-", Reader._diagnostics),
+    (b"-frandom-seed", Reader._random_seed),
+)

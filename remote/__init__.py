@@ -1,0 +1,1 @@
+"""Answers one question: who compiles it?"""

@@ -1,0 +1,80 @@
+"""Chooses the steps of a fuzzing run: scenarios, edits at random, and returns to earlier states."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import random
+
+from tests.fuzz.project import Toolchain, first_state
+from tests.fuzz.scenarios import SCENARIOS, anything
+from tests.fuzz.states import State
+
+HISTORY = 60  # states that may be gone back to
+FAILURES = 4  # compiles in a row that may fail before the walk starts afresh
+
+
+class Walk:
+    """An endless sequence of states, the same for the same seed and the same answers."""
+
+    def __init__(self, seed: int, tools: Toolchain, state: State) -> None:
+        """Begin at `state`; `seed` decides everything."""
+        self.rng = random.Random(seed)
+        self.tools = tools
+        self.first = state
+        self.state = state
+        self.plan: collections.deque[State] = collections.deque()
+        self.history: collections.deque[State] = collections.deque([state], maxlen=HISTORY)
+        self.deck: list[str] = []
+        self.failures = 0
+
+    def next(self) -> State:
+        """The next state to compile."""
+        if not self.plan:
+            self._choose()
+        state = self.plan.popleft()
+        if self.rng.random() < 0.25 and not state.command.prior:
+            state = state.replace(wrapper_first=True)
+        self.state = state
+        return state
+
+    def following(self) -> State | None:
+        """The state that a racing compile is disturbed with."""
+        return self.plan[0] if self.plan else None
+
+    def tell(self, *, compiled: bool) -> None:
+        """Say whether the last state compiled; one that does not is not gone back to."""
+        if compiled:
+            self.failures = 0
+            self.history.append(self.state)
+        else:
+            self.failures += 1
+
+    def _choose(self) -> None:
+        base = self.state.replace(race=0.0, wrapper_first=False, prior="")
+        if self.failures >= FAILURES:
+            self.failures = 0
+            self.plan.append(self._afresh())
+            return
+        draw = self.rng.random()
+        if draw < 0.34:
+            if not self.deck:
+                self.deck = sorted(SCENARIOS)
+                self.rng.shuffle(self.deck)
+            name = self.deck.pop()
+            for state in SCENARIOS[name](self.rng, base, self.tools):
+                self.plan.append(state.named(f"{name}: {state.note}"))
+        elif draw < 0.58:
+            self.plan.append(anything(self.rng, base, self.tools))
+        elif draw < 0.66:
+            self.plan.append(base.named("again"))
+        elif draw < 0.96:
+            earlier = self.rng.choice(self.history).replace(race=0.0, prior="")
+            self.plan.append(earlier.named("back to an earlier state"))
+        else:
+            self.plan.append(self._afresh())
+
+    def _afresh(self) -> State:
+        source = self.rng.choice(self.tools.sources)
+        command = dataclasses.replace(first_state(self.tools, source).command)
+        return dataclasses.replace(self.first, command=command, note="afresh")

@@ -1,0 +1,202 @@
+"""What ``parse`` says a command line will write, against what the installed compilers write."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from pycc.arguments import Family, Invocation, ParseSettings, parse
+
+SOURCES = {
+    "t.c": "static int twice(int x) { return 2 * x; }\nint main(void) { return twice(0); }\n",
+    "t.x.c": "int x;\n",
+    "noext": "int x;\n",
+    "t.i": "int x;\n",
+    "t.s": "\t.globl x\nx:\n",
+    "t.S": "#define NAME x\n\t.globl NAME\nNAME:\n",
+    "t.cc": "struct s { virtual ~s(); }; s::~s() {}\n",
+    "t.h": "int x;\n",
+    "src/t.c": "int x;\n",
+    "d/keep": "",
+}
+
+CLANG_ALL = "-MD -fstack-usage --coverage -gsplit-dwarf"
+ALL = f"{CLANG_ALL} -fcallgraph-info"
+
+GCC = [
+    "-c t.c",
+    "-c t.c -o d/x.y",
+    "-S t.c",
+    "-S t.c -o d/q",
+    "-S -c t.c",
+    "-fsyntax-only t.c",
+    "-fsyntax-only -c t.c -o d/x.o",
+    "-fsyntax-only -MD -MF x.d t.c",
+    "-fsyntax-only -Wp,-MD,x.d t.c",
+    "-fsyntax-only -MD -o d/x.o t.c",
+    f"-c t.c {ALL}",
+    f"-c t.c {ALL} -o d/x.y",
+    f"-c t.c {ALL} -o d/x",
+    f"-c t.c {ALL} -o d/.o",
+    f"-c t.c {ALL} -o d/x.o",
+    f"-c t.c {ALL} -o d/t.c.o",
+    f"-c t.c {ALL} -o ./x.o",
+    f"-c t.x.c {ALL}",
+    f"-c src/t.c {ALL}",
+    f"-c -x c noext {ALL}",
+    f"-S t.c {ALL}",
+    f"-S t.c {ALL} -o d/q",
+    f"-c t.c {ALL} -dumpbase foo -o d/x.o",
+    f"-c t.c {ALL} -dumpbase foo.c -o d/x.o",
+    f"-c t.c {ALL} -dumpbase foo.c -dumpbase-ext .c -o d/x.o",
+    f"-c t.c {ALL} -dumpdir d/p- -o x.o",
+    f"-c t.c {ALL} -dumpdir d/ -o x.o",
+    f"-c t.c {ALL} -dumpbase d/foo -o x.o",
+    f"-c t.c {ALL} -dumpdir d/ -dumpbase foo",
+    f"-c t.c {ALL} -dumpdir d/p-",
+    f"-c t.c {ALL} -flto",
+    f"-c t.c {ALL} -flto -fno-lto",
+    f"-c t.c {ALL} -flto -ffat-lto-objects",
+    f"-c t.i {ALL}",
+    f"-c t.s {ALL}",
+    f"-c t.S {ALL}",
+    f"-c t.cc {ALL}",
+    "-c t.c -gsplit-dwarf -g0",
+    "-c t.c -gsplit-dwarf -gno-split-dwarf -g",
+    "-c t.c --coverage -fprofile-dir=pd -o d/x.o",
+    "-c t.c -ftest-coverage -fprofile-generate=pd -o d/x.o",
+    "-c t.c -fprofile-arcs",
+    "-c t.c --coverage -fprofile-abs-path -o d/x.o",
+    "-c t.c -O2 -fdump-ipa-clones -o d/x.o",
+    "-c t.c -O2 -fdump-ipa-clones",
+    "-c t.c -fdump-ipa-clones -flto",
+    "-c t.c -fdump-ipa-clones -dumpbase foo.c",
+    "-c t.c -fdump-ipa-clones -dumpbase foo.c -dumpbase-ext .c",
+    "-c t.c -fdump-ipa-clones -dumpdir d/p-",
+    "-c t.s -fdump-ipa-clones",
+    "-c t.c -Wa,-a=l.lst",
+    "-c t.c -Wa,-as=d/l.lst,-L",
+    "-c t.s -Wa,-adhln=l.lst",
+    "-S t.c -Wa,-a=l.lst",
+    "-c t.c --for-assembler=-a=l.lst",
+    "-c t.c -Xassembler -a=l.lst",
+    "-c t.c -Wp,-MD,f.d",
+    "-c t.c -MD -Wp,-MMD,f.d",
+    "-c t.c -Wp,-MMD,f.d -Wp,-MD,g.d",
+    "-c t.c -Wp,-MMD,f.d,-MT,foo",
+    "-c t.c -Xpreprocessor -MD -Xpreprocessor f.d",
+    "-c t.c -MD -MF g.d -MF h.d",
+    "-c t.c -MD -MFg.d",
+    "-c t.c -MD -MF /dev/null",
+    "-c t.c -MMD -MP -MT a -MQ b -o d/x.o",
+    "-c t.c --write-dependencies -o d/x.o",
+    "-c t.c --test-coverage",
+    "-c t.c --stack-usage",
+    "-c t.i -MD",
+    "-c t.i -Wp,-MD,x.d",
+    "-c t.s -MD",
+    "-c t.S -MD",
+    "-c t.cc -MD -o d/x.o",
+    "-c t.h",
+    "t.h",
+    "t.h -o d/foo",
+    "-c t.h -MD",
+    "-c t.h -MD -o d/t.h.gch",
+    "-x c-header t.c",
+    "--compile --output=x.o t.c",
+    "--compile --include-directory=d t.c",
+    "--language=c --compile noext",
+    "-c t.c -x c++",
+    "-xc -c noext",
+    "-c t.c -od/x.o",
+    "-c t.c -o d/a.o -o d/b.o",
+    "-c t.c -o /dev/null",
+    "-c t.c -lfoo -L. -Wl,-foo -s -static -z now -u main -T foo -Xlinker x",
+]
+
+CLANG = [
+    "-c t.c",
+    "-c t.c -o d/x.y",
+    "-S t.c",
+    "-fsyntax-only t.c",
+    f"-c t.c -g {CLANG_ALL}",
+    f"-c t.c -g {CLANG_ALL} -o d/x.y",
+    f"-c t.c -g {CLANG_ALL} -o d/x",
+    f"-c t.c -g {CLANG_ALL} -o d/.o",
+    f"-c t.c -g {CLANG_ALL} -o d/x.o",
+    f"-c t.x.c -g {CLANG_ALL}",
+    f"-c src/t.c -g {CLANG_ALL}",
+    f"-S t.c -g {CLANG_ALL}",
+    f"-S t.c -g {CLANG_ALL} -o d/q",
+    f"-fsyntax-only t.c -g {CLANG_ALL}",
+    f"-fsyntax-only t.c -g {CLANG_ALL} -o d/x.o",
+    f"-c t.c -g {CLANG_ALL} -flto",
+    f"-c t.i -g {CLANG_ALL}",
+    f"-c t.cc -g {CLANG_ALL}",
+    f"-c t.s -g {CLANG_ALL}",
+    f"-c t.S -g {CLANG_ALL}",
+    "-c t.c -gsplit-dwarf",
+    "-c t.c -gsplit-dwarf -g0",
+    "-c t.c -gsplit-dwarf -g1",
+    "-c t.c -gsplit-dwarf=single -g",
+    "-c t.c -fprofile-arcs",
+    "-c t.c --coverage -fprofile-dir=pd",
+    "-c t.c --serialize-diagnostics x.dia",
+    "-c t.c -serialize-diagnostics d/x.dia",
+    "-c t.c -Wp,-MD,f.d",
+    "-c t.c -MMD -Wp,-MD,f.d -o d/x.o",
+    "-c t.c -MD -MF g.d -MF h.d",
+    "-c t.c -Wp,-MMD,f.d,-MT,foo",
+    "-c t.h",
+    "-c t.h -MD",
+    "t.h -MD",
+    "-c t.c -emit-llvm",
+    "-S t.c -emit-llvm",
+    "-c t.c -o /dev/null",
+    "-c -- t.c",
+]
+
+CASES = [("gcc", line) for line in GCC] + [("clang", line) for line in CLANG]
+SETTINGS = ParseSettings(sloppiness=frozenset({"pch_defines", "time_macros"}))
+
+
+def written(directory: Path) -> set[str]:
+    return {
+        str(path.relative_to(directory))
+        for path in directory.rglob("*")
+        if path.is_file() and path.stat().st_mtime > 1
+    }
+
+
+@pytest.mark.parametrize(("compiler", "line"), CASES)
+def test_outputs_are_exactly_the_files_that_appear(
+    compiler: str, line: str, tmp_path: Path
+) -> None:
+    if shutil.which(compiler) is None:
+        pytest.skip(f"no {compiler}")
+    for name, text in SOURCES.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+        os.utime(tmp_path / name, (1, 1))
+    done = subprocess.run([compiler, *line.split()], cwd=tmp_path, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+    invocation = parse(
+        [os.fsencode(word) for word in line.split()],
+        family=Family.GCC if compiler == "gcc" else Family.CLANG,
+        driver=os.fsencode(compiler),
+        settings=SETTINGS,
+        cwd=os.fsencode(tmp_path),
+        environment={},
+    )
+    assert isinstance(invocation, Invocation), invocation
+    paths = {os.fsdecode(one.path) for one in invocation.outputs if not one.optional}
+    possible = {os.fsdecode(one.path) for one in invocation.outputs}
+    if invocation.output not in (None, b"/dev/null"):
+        assert invocation.output is not None
+        paths.add(os.fsdecode(invocation.output))
+    appeared = written(tmp_path)
+    assert {os.path.normpath(path) for path in paths} <= appeared
+    assert appeared <= {os.path.normpath(path) for path in paths | possible}
