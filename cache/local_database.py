@@ -145,6 +145,9 @@ def classify(error: BaseException) -> Fault:
     """Return what ``error``, one of `DatabaseErrors`, means."""
     if isinstance(error, OSError):
         return Fault.FULL if is_full(error) else Fault.OTHER
+    if isinstance(error, UnicodeDecodeError):
+        # The library quotes names of a damaged schema in its own messages.
+        return Fault.DAMAGED
     code: int | None = getattr(error, "sqlite_errorcode", None)
     if code is None:
         return Fault.OTHER

@@ -159,7 +159,7 @@ class LocalHandle:
         fault = self.count(error)
         if fault is Fault.LOCKED or fault is Fault.FULL:
             return
-        missing = not os.path.exists(database.path)
+        missing = not os.path.isfile(database.path)
         if fault is Fault.DAMAGED or missing:
             if database.writable:
                 self._damaged = os.path.dirname(database.path)

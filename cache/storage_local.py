@@ -201,20 +201,24 @@ class LocalStorage:
         if len(value) > MAX_VALUE or (limit and charge(len(value) + HEADER_SIZE) > limit):
             self.counts.add("failures")
             return False
-        database = self._handle.for_writing()
-        if database is None:
-            return False
         tag = os.fsencode(namespace) if namespace else None
-        try:
-            database.put(key.hex(), seal(key, value), tag, self.clock())
-        except DatabaseErrors as error:
-            self._handle.fault(database, error)
-            return False
-        if self._bad:
-            with self._memory:
+        frame = seal(key, value)
+        # Once more if the first try shows that the database is damaged: then there is a new one.
+        for _ in range(2):
+            database = self._handle.for_writing()
+            if database is None:
+                return False
+            try:
+                database.put(key.hex(), frame, tag, self.clock())
+            except DatabaseErrors as error:
+                self._handle.fault(database, error)
+                if not self._handle.broken:
+                    return False
+            else:
                 self._bad.discard(key)
-        self._evict_to_limits(database, time.monotonic() + _BUDGET)
-        return True
+                self._evict_to_limits(database, time.monotonic() + _BUDGET)
+                return True
+        return False
 
     def delete(self, key: bytes) -> bool:
         """Remove the entry; True if there was one."""

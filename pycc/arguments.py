@@ -6,7 +6,7 @@ then the first unsupported option, then precompiled headers, the missing ``-c``,
 the environment.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from pycc import languages, sidefiles
@@ -189,6 +189,8 @@ def _assemble(
         bitcode=b"-emit-llvm" in reader.flags and reader.family is not Family.GCC,
     )
     dependencies = reader.dependencies.resolve(names, compile_given=bool(reader.actions))
+    for words_left_out in _words_that_still_speak(reader, action, dependencies is None):
+        reader.key.append(KeyArg(words_left_out, Scope.BOTH))
     rest = reader.dependencies.rest()
     if rest:
         passed = tuple(word for one in rest for word in (b"-Xpreprocessor", one))
@@ -258,11 +260,13 @@ def _assemble(
         color=reader.color,
         structured_diagnostics=reader.structured,
         cwd_sensitive=(
-            debug is not Debug.NONE or instrumented or language.startswith(b"assembler")
+            debug is not Debug.NONE
+            or instrumented
+            or b"-fcoverage-mapping" in reader.flags
+            or language.startswith(b"assembler")
         ),
-        object_name_sensitive=(
-            instrumented or records or requests.derived or reader.listing is not None
-        ),
+        # Tried with gcc 12 and clang 14: .su, .ci and dumps do not hold the name.
+        object_name_sensitive=instrumented or records or reader.debug.split,
         assembler_listing=reader.listing,
         prefix_maps=tuple(reader.maps),
         debug_compilation_dir=reader.debug_dir,
@@ -282,6 +286,21 @@ def _choose_action(reader: Reader, language: bytes) -> Action:
                 raise unsupported(name)
             return action
     return Action.COMPILE
+
+
+def _words_that_still_speak(
+    reader: Reader, action: Action, no_dependencies: bool
+) -> Iterator[tuple[bytes, ...]]:
+    """Words that are described in other fields, but here also make errors or warnings."""
+    if no_dependencies and reader.dependency_words:
+        # -MF without -MD is an error in gcc, -MD for a preprocessed file a warning in clang.
+        yield tuple(reader.dependency_words)
+    elif reader.dependencies.system and reader.dependencies.user:
+        yield (b"-MD", b"-MMD")
+    if len(reader.actions) > 1:
+        yield tuple(sorted(reader.actions))
+    if action is Action.SYNTAX and reader.output is not None:
+        yield (b"-o",)
 
 
 def _check_derived_names(

@@ -1,21 +1,384 @@
-"""The maintenance command line: ccache's options, answered by the server."""
+"""The maintenance command line: ccache's options and ours, answered for the client's own view.
+
+Options are carried out in the order in which they stand, as ccache does; those that modify others
+(--dir, --config-path, --format, --verbose, --dry-run, --evict-namespace) are read first.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import getopt
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from . import __version__, config, links
+from .cache import cleanup, statistics_text
+from .cache.directory import CacheDirectory
+from .commands_text import FEATURES, HELP
+from .errors import ConfigError, Fatal, PyccError
 from .frame import Exit, Op, Out, Request
+from .lifecycle import program_path
+from .locate import DEFAULT_PATH
 from .talk import Talk
 
 if TYPE_CHECKING:
     from .resident import Resident
 
+SHORT = "cCd:F:hk:M:o:psvVxX:z"
+LONG = (
+    "cleanup",
+    "clear",
+    "config-path=",
+    "dir=",
+    "directory=",
+    "dry-run",
+    "evict-namespace=",
+    "evict-older-than=",
+    "format=",
+    "get-config=",
+    "help",
+    "install-links",
+    "max-files=",
+    "max-size=",
+    "print-stats",
+    "print-log-stats",
+    "print-version",
+    "recompress=",
+    "server-status",
+    "set-config=",
+    "show-compression",
+    "show-config",
+    "show-log-stats",
+    "show-stats",
+    "stop-server",
+    "threads=",
+    "verbose",
+    "version",
+    "zero-stats",
+)
+SAME = {
+    "-c": "--cleanup",
+    "-C": "--clear",
+    "-d": "--dir",
+    "--directory": "--dir",
+    "-F": "--max-files",
+    "-h": "--help",
+    "-k": "--get-config",
+    "-M": "--max-size",
+    "-o": "--set-config",
+    "-p": "--show-config",
+    "-s": "--show-stats",
+    "-v": "--verbose",
+    "-V": "--version",
+    "-x": "--show-compression",
+    "-X": "--recompress",
+    "-z": "--zero-stats",
+}
+MODIFIERS = frozenset(
+    {
+        "--config-path",
+        "--dir",
+        "--dry-run",
+        "--format",
+        "--threads",
+        "--verbose",
+    }
+)
+UNSUPPORTED = {
+    "--recompress": "results are compressed when they are stored; set compression_level",
+    "--show-compression": "results are compressed when they are stored; see --show-stats",
+}
+DEFAULT_LINKS = b"/usr/lib/pycc/bin"
+
+
+@dataclass(slots=True)
+class Session:
+    """One command line being carried out."""
+
+    request: Request
+    resident: Resident
+    name: str
+    verbosity: int = 0
+    json: bool = False
+    dry_run: bool = False
+    config_path: str = ""
+    directory: str = ""
+    namespace: str | None = None
+    rest: Sequence[str] = ()
+
+    def variables(self) -> dict[bytes, bytes]:
+        found = dict(self.resident.environment(self.request.environment_block).variables)
+        if self.directory:
+            found[b"CCACHE_DIR"] = os.fsencode(self.directory)
+            found.pop(b"CCACHE_CONFIGPATH", None)
+        if self.config_path:
+            found[b"CCACHE_CONFIGPATH"] = os.fsencode(self.config_path)
+        return found
+
+    def settings(self) -> config.Config:
+        """The configuration as it is now; commands before this one may have changed it."""
+        from .resident import home_directory
+
+        return config.load(self.variables(), self.request.cwd, home=home_directory())
+
+    def cache(self) -> CacheDirectory:
+        cache = self.resident.cache(self.settings())
+        cache.drain()
+        return cache
+
+    def counters(self) -> tuple[dict[str, int], config.Config]:
+        settings = self.settings()
+        cache = self.cache()
+        self.resident.read_fallbacks(cache)
+        cleanup.account(cache.storage, cache.statistics)
+        counters = statistics_text.with_contents(
+            cache.statistics.read(),
+            cache.storage.totals(),
+            settings.max_size,
+            settings.max_files,
+        )
+        return counters, settings
+
 
 def answer(request: Request, talk: Talk, resident: Resident) -> Sequence[Op]:
-    from .call import configuration
+    """Carry out a command line that begins with an option. Raises NotHere."""
+    talk.may_block()
+    name = os.path.basename(os.fsdecode(request.argv[0]))
+    session = Session(request, resident, name)
+    words = [os.fsdecode(word) for word in request.argv[1:]]
+    if not words:
+        return [Out(2, os.fsencode(HELP.format(name=name))), Exit(1 << 8)]
+    try:
+        options, session.rest = getopt.gnu_getopt(words, SHORT, list(LONG))
+    except getopt.GetoptError as problem:
+        text = f"{name}: {problem}\n" + HELP.format(name=name)
+        return [Out(2, os.fsencode(text)), Exit(1 << 8)]
+    commands = [(SAME.get(option, option), value) for option, value in options]
+    said: list[str] = []
+    try:
+        _modify(session, commands)
+        for option, value in commands:
+            if option not in MODIFIERS:
+                said.append(_carry_out(session, option, value, commands))
+    except PyccError as problem:
+        text = f"{name}: error: {problem}\n"
+        status = problem.status if isinstance(problem, Fatal) else 1
+        return [Out(1, os.fsencode("".join(said))), Out(2, os.fsencode(text)), Exit(status << 8)]
+    return [Out(1, os.fsencode("".join(said))), Exit(0)]
 
-    _, config = configuration(request, resident)
-    cache = resident.cache(config)
-    text = "".join(f"{k}\t{v}\n" for k, v in sorted(cache.statistics.read().items()))
-    return [Out(1, text.encode()), Exit(0)]
+
+def _modify(session: Session, commands: Sequence[tuple[str, str]]) -> None:
+    for option, value in commands:
+        match option:
+            case "--verbose":
+                session.verbosity += 1
+            case "--dry-run":
+                session.dry_run = True
+            case "--dir":
+                session.directory = os.path.join(os.fsdecode(session.request.cwd), value)
+            case "--config-path":
+                session.config_path = os.path.join(os.fsdecode(session.request.cwd), value)
+            case "--evict-namespace":
+                session.namespace = value
+            case "--format":
+                if value not in ("tab", "json"):
+                    raise Fatal(f"unknown format: {value} (tab or json)")
+                session.json = value == "json"
+
+
+def _carry_out(
+    session: Session, option: str, value: str, commands: Sequence[tuple[str, str]]
+) -> str:
+    if option in UNSUPPORTED:
+        raise Fatal(f"{option} is not supported: {UNSUPPORTED[option]}")
+    if option == "--evict-namespace":
+        if any(other == "--evict-older-than" for other, _ in commands):
+            return ""  # one eviction by both
+        return _evict(session, cleanup.Eviction(None, value))
+    return _COMMANDS[option](session, value)
+
+
+def _help(session: Session, _: str) -> str:
+    return HELP.format(name=session.name)
+
+
+def _version(session: Session, _: str) -> str:
+    return (
+        f"{session.name} version {__version__}\nFeatures: {FEATURES}\n\n"
+        "This is pycc, a compiler wrapper and compile farm.\n"
+        "License: GPL-2.0-or-later\n"
+    )
+
+
+def _clear(session: Session, _: str) -> str:
+    cache = session.cache()
+    if session.dry_run:
+        removed = cache.storage.totals()
+    else:
+        removed = cleanup.clear(cache.storage, cache.statistics)
+    session.resident.forget_hits()
+    return cleanup.removal_text(removed, dry_run=session.dry_run)
+
+
+def _cleanup(session: Session, _: str) -> str:
+    cache = session.cache()
+    removed = cleanup.clean_up(cache.storage, cache.statistics, dry_run=session.dry_run)
+    return cleanup.removal_text(removed, dry_run=session.dry_run)
+
+
+def _evict(session: Session, eviction: cleanup.Eviction) -> str:
+    cache = session.cache()
+    removed = cleanup.evict(cache.storage, cache.statistics, eviction, dry_run=session.dry_run)
+    return cleanup.removal_text(removed, dry_run=session.dry_run)
+
+
+def _evict_older(session: Session, value: str) -> str:
+    return _evict(session, cleanup.Eviction(config.parse_duration(value), session.namespace))
+
+
+def _set(session: Session, key: str, value: str) -> None:
+    settings = session.settings()
+    config.set_value(
+        os.fsdecode(settings.absolute(settings.config_path)),
+        key,
+        value,
+        environment=session.variables(),
+        umask=session.request.umask,
+    )
+
+
+def _set_config(session: Session, value: str) -> str:
+    key, equals, text = value.partition("=")
+    if not equals:
+        raise Fatal(f'missing equal sign in "{value}"')
+    _set(session, key, text)
+    return ""
+
+
+def _get_config(session: Session, key: str) -> str:
+    return config.value_text(session.settings(), key) + "\n"
+
+
+def _show_config(session: Session, _: str) -> str:
+    return config.show(session.settings())
+
+
+def _max_size(session: Session, value: str) -> str:
+    size = config.parse_size(value)
+    _set(session, "max_size", value)
+    if not size:
+        return "Unset cache size limit\n"
+    return f"Set cache size limit to {config.format_size(size)}\n"
+
+
+def _max_files(session: Session, value: str) -> str:
+    if not value.isdecimal():
+        raise ConfigError(f'invalid unsigned integer: "{value}"')
+    _set(session, "max_files", value)
+    if not int(value):
+        return "Unset cache file limit\n"
+    return f"Set cache file limit to {int(value)}\n"
+
+
+def _print_stats(session: Session, _: str) -> str:
+    counters, _settings = session.counters()
+    own = session.verbosity > 0
+    if session.json:
+        return statistics_text.print_stats_json(counters, own=own)
+    return statistics_text.print_stats_tab(counters, own=own)
+
+
+def _show_stats(session: Session, _: str) -> str:
+    counters, settings = session.counters()
+    context = statistics_text.StatsContext(
+        os.fsdecode(settings.absolute(settings.cache_dir)),
+        settings.config_path,
+        settings.dir_config_path,
+        settings.system_config_path,
+        settings.max_size,
+        settings.max_files,
+    )
+    return statistics_text.show_stats(counters, context, session.verbosity)
+
+
+def _log_counters(session: Session) -> dict[str, int]:
+    settings = session.settings()
+    if not settings.stats_log:
+        raise Fatal("No stats log has been configured")
+    try:
+        with open(settings.absolute(settings.stats_log), "rb") as file:
+            return statistics_text.read_log(file.read())
+    except OSError as problem:
+        raise Fatal(f"Failed to open {settings.stats_log}: {problem.strerror}") from problem
+
+
+def _show_log_stats(session: Session, _: str) -> str:
+    counters = _log_counters(session)
+    return statistics_text.show_stats(
+        counters, statistics_text.StatsContext(), session.verbosity, from_log=True
+    )
+
+
+def _print_log_stats(session: Session, _: str) -> str:
+    counters = _log_counters(session)
+    if session.json:
+        return statistics_text.print_stats_json(counters)
+    return statistics_text.print_stats_tab(counters)
+
+
+def _zero_stats(session: Session, _: str) -> str:
+    cache = session.cache()
+    session.resident.read_fallbacks(cache)
+    if not cache.statistics.zero():
+        raise Fatal("the statistics cannot be written; see the permissions of the cache directory")
+    return "Statistics zeroed\n"
+
+
+def _install_links(session: Session, _: str) -> str:
+    given = os.fsencode(session.rest[0]) if session.rest else DEFAULT_LINKS
+    directory = os.path.join(session.request.cwd, given)
+    launcher = os.path.join(os.path.dirname(os.fsencode(program_path())), b"pycc")
+    variables = session.variables()
+    before = os.umask(0o022)
+    try:
+        names = links.install_links(directory, launcher, variables.get(b"PATH", DEFAULT_PATH))
+    finally:
+        os.umask(before)
+    where = os.fsdecode(directory)
+    listed = " ".join(os.fsdecode(name) for name in sorted(names))
+    return f"{where}: {listed}\nTo use them: export PATH={where}:$PATH\n"
+
+
+def _stop_server(session: Session, _: str) -> str:
+    if session.resident.place is None:
+        return "No server is running\n"
+    session.resident.leave()
+    return "The server is leaving\n"
+
+
+def _server_status(session: Session, _: str) -> str:
+    return session.resident.status_text()
+
+
+_COMMANDS: Mapping[str, Callable[[Session, str], str]] = {
+    "--cleanup": _cleanup,
+    "--clear": _clear,
+    "--evict-older-than": _evict_older,
+    "--get-config": _get_config,
+    "--help": _help,
+    "--install-links": _install_links,
+    "--max-files": _max_files,
+    "--max-size": _max_size,
+    "--print-log-stats": _print_log_stats,
+    "--print-stats": _print_stats,
+    "--print-version": lambda _session, _value: f"{__version__}\n",
+    "--server-status": _server_status,
+    "--set-config": _set_config,
+    "--show-config": _show_config,
+    "--show-log-stats": _show_log_stats,
+    "--show-stats": _show_stats,
+    "--stop-server": _stop_server,
+    "--version": _version,
+    "--zero-stats": _zero_stats,
+}

@@ -17,7 +17,9 @@ Only then the environment and the command line are applied in full, over everyth
 
 A configuration belongs to a request, not to the process: environment and working directory are
 arguments, and every path that was looked at is listed in ``consulted``, so that a caller can keep
-the answer for as long as nothing there has changed.
+the answer for as long as nothing there has changed. Of a directory in that list only identity,
+owner and permissions matter: what counted inside it is listed as well, and the times of a build
+directory change with every object.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from pycc.config_access import FileAccess, RealFiles, witness
+from pycc.config_access import FileAccess, RealFiles
 from pycc.config_file import ConfigSyntaxError, replace_value
 from pycc.config_reading import Reading, environment_text
 from pycc.config_table import BY_KEY, find_setting
@@ -58,7 +60,6 @@ __all__ = [
     "show",
     "show_lines",
     "value_text",
-    "witness",
 ]
 
 SYSTEM_CONFIG = "/etc/ccache.conf"
@@ -181,7 +182,7 @@ def load(
         system_path = normal_path(_text(environment, b"CCACHE_CONFIGPATH2", SYSTEM_CONFIG))
         reading.apply_file(system_path)
         config_dir = _config_dir(reading, settings, home_dir, legacy_dir)
-        config_path = posixpath.join(config_dir, "ccache.conf")
+        config_path = f"{config_dir}/ccache.conf" if config_dir else "ccache.conf"
     config_path = normal_path(config_path)
     reading.apply_file(config_path)
 

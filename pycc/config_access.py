@@ -1,9 +1,8 @@
-"""What configuration asks of the file system: the questions, the real disk, and witnesses."""
+"""What configuration asks of the file system: the questions and the real disk."""
 
 from __future__ import annotations
 
 import os
-import secrets
 import stat
 from typing import Protocol
 
@@ -100,7 +99,7 @@ class RealFiles:
             raise FileExistsError(17, "Not a regular file", path)
         directory = os.path.dirname(target)
         _make_directories(directory, 0o777 & ~umask)
-        temporary = f"{target}.tmp.{secrets.token_hex(6)}"
+        temporary = f"{target}.tmp.{os.urandom(6).hex()}"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         descriptor = os.open(temporary, flags, 0o600)
         try:
@@ -115,22 +114,6 @@ class RealFiles:
         except BaseException:
             os.unlink(temporary)
             raise
-
-
-def witness(path: str) -> tuple[int, ...] | None:
-    """What must stay equal for a decision that consulted ``path`` to stand; None when absent.
-
-    Of a directory only identity, owner and permissions: whatever inside it mattered is a witness
-    of its own, and the times of a build directory change with every object.
-    """
-    try:
-        status = os.stat(path)
-    except (OSError, ValueError):
-        return None
-    identity = (status.st_dev, status.st_ino, status.st_mode, status.st_uid, status.st_gid)
-    if stat.S_ISDIR(status.st_mode):
-        return identity
-    return (*identity, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
 def _make_directories(path: str, mode: int) -> None:

@@ -69,7 +69,7 @@ class DependencyOptions:
                     self.stream += [b"-MF", pieces[1]]
                 return
         elif not (
-            (len(pieces) == 1 and pieces[0][:2] in (b"-D", b"-U"))
+            all(len(piece) > 2 and piece[:2] in (b"-D", b"-U") for piece in pieces)
             or pieces == [b"-MP"]
             or (len(pieces) == 2 and pieces[0] in _WITH_VALUE)
         ):

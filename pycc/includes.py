@@ -53,6 +53,8 @@ class Absent:
     present_untaken  files that exist although they are no dependencies and would have been found
                      earlier than one. They were made during the compile (their time stamps tell),
                      or the directive that names them was not evaluated
+    precompiled      precompiled headers that exist where the compiler looks for one; they may have
+                     been read, and gcc does not name them in its dependency file
     complete         False: there are lookups that these lists do not show
     """
 
@@ -60,6 +62,7 @@ class Absent:
     dangling: tuple[bytes, ...] = ()
     present: tuple[bytes, ...] = ()
     present_untaken: tuple[bytes, ...] = ()
+    precompiled: tuple[bytes, ...] = ()
     complete: bool = True
 
 
@@ -334,6 +337,7 @@ class _Search:
             dangling=tuple(sorted(sorter.dangling)),
             present=tuple(sorted(self.has)),
             present_untaken=tuple(sorted(sorter.untaken - self.has)),
+            precompiled=tuple(sorted(sorter.precompiled)),
             complete=complete,
         )
 
@@ -349,6 +353,7 @@ class _Sorter:
         self.groups: dict[bytes, set[bytes]] = {}
         self.dangling: set[bytes] = set()
         self.untaken: set[bytes] = set()
+        self.precompiled: set[bytes] = set()
 
     def add(self, prefix: bytes, names: Sequence[bytes], *, precompiled: bool = False) -> None:
         """The places ``prefix`` + name; ``prefix`` is empty or ends in a slash."""
@@ -365,8 +370,14 @@ class _Sorter:
         for name in names:
             path = prefix + name
             if path in search.read:
+                if precompiled:
+                    self.precompiled.add(path)
                 continue
-            if search.exists(path) or (precompiled and search.is_directory(path)):
+            if precompiled:
+                if search.exists(path) or search.is_directory(path):
+                    self.precompiled.add(path)
+                    continue
+            elif search.exists(path):
                 self.untaken.add(path)
                 continue
             group.add(name)

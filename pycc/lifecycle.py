@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import socket
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -81,6 +83,18 @@ class Place:
             if other != self.socket:
                 with suppress(OSError):
                     other.unlink()
+
+    def take_fallbacks(self) -> dict[str, int]:
+        """The reasons noted since the last time, each with its number; the file starts anew."""
+        taken = self.directory / f"fallbacks.{os.getpid()}"
+        try:
+            self.fallbacks.rename(taken)
+            words = taken.read_bytes()[:LOG_LIMIT].split()
+            taken.unlink()
+        except OSError:
+            return {}
+        known = Counter(word.decode("ascii", "replace") for word in words)
+        return {word: n for word, n in known.items() if re.fullmatch("[a-z_]{1,40}", word)}
 
     def clear(self) -> None:
         """Remove what only this server used."""

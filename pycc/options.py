@@ -153,7 +153,7 @@ OPTIONS: dict[bytes, Option] = dict(
         *_rows(_EITHER, _BOTH, "-ivfsstatcache", _CLANG),
         # What the command is for, and outputs that have fields of their own.
         *_rows(_EITHER, _OUT, "-o -x -MF -MT -MQ"),
-        *_rows(_NONE, _OUT, "-c -S -fsyntax-only -MD -MMD -MP -MG -MV"),
+        *_rows(_NONE, _OUT, "-c -S -fsyntax-only -MD -MMD -MP -MG"),
         *_rows(_SEPARATE, _OUT, "--serialize-diagnostics -serialize-diagnostics", _CLANG),
         *_rows(_SEPARATE, _OUT, "-index-store-path -index-unit-output-path", _CLANG),
         *_rows(_NONE, _CODE, "-fstack-usage -fdump-ipa-clones -fcallgraph-info"),
@@ -174,7 +174,9 @@ OPTIONS: dict[bytes, Option] = dict(
         *_rows(_NONE, _BOTH, "-fmodules -fmodule-output"),
         *_rows(_JOINED, _BOTH, "-fmodule-output= -fmodule-mapper= -fprebuilt-module-path= -fdeps-"),
         # Never cached: files that nobody models, output on the terminal, other programs.
-        *_rows(_NONE, _BOTH, "-M -MM -save-temps -H -v -### -Q -gtoggle -repo -frepo -I-", _HARD),
+        *_rows(
+            _NONE, _BOTH, "-M -MM -save-temps -H -v -### -Q -gtoggle -repo -frepo -I- -MV", _HARD
+        ),
         *_rows(_NONE, _BOTH, "-fpreprocessed -fdirectives-only -fltrans -fwpa -link", _HARD),
         *_rows(_NONE, _BOTH, "-fprofile-report -fstats -set-default --emit-static-lib", _HARD),
         *_rows(_NONE, _BOTH, "-fmodules-embed-all-files -module-file-info", _HARD),
@@ -190,7 +192,7 @@ OPTIONS: dict[bytes, Option] = dict(
         *_rows(_JOINED, _BOTH, "-fproc-stat-report -fsave-optimization-record", _HARD),
         *_rows(_JOINED, _BOTH, "-foptimization-record- -fthin-link-bitcode=", _HARD),
         *_rows(_JOINED, _BOTH, "-fcompare-debug -fmodule-header -fmodules-ts", _HARD),
-        *_rows(_JOINED, _BOTH, "-fplugin=libcc1plugin -fprofile-note= -fopt-info-", _HARD),
+        *_rows(_JOINED, _BOTH, "-fplugin=libcc1plugin -fprofile-note=", _HARD),
         *_rows(_JOINED, _BOTH, "-fdiagnostics-add-output= -fdiagnostics-set-output=", _HARD),
         *_rows(_JOINED, _BOTH, "-fdiagnostics-log -extract-api -gen-reproducer=", _HARD),
         *_rows(_JOINED, _BOTH, "--config-system-dir= --config-user-dir= --output-pch=", _HARD),

@@ -251,6 +251,34 @@ class Resident:
             return os.fsencode(self.place.temporary)
         return config.absolute(config.temporary_dir)
 
+    def forget_hits(self) -> None:
+        """Entries were removed: nothing may be answered from what was known of them."""
+        self._hot.clear()
+
+    def read_fallbacks(self, cache: CacheDirectory) -> None:
+        """Count what launchers noted when they ran the compiler without a server."""
+        if self.place is None:
+            return
+        for reason, count in self.place.take_fallbacks().items():
+            cache.count({f"pycc_launcher_{reason}": count})
+
+    def status_text(self) -> str:
+        """What ``--server-status`` prints."""
+        if self.place is None:
+            return "No server is running (PYCC_RESIDENT=0, or no directory for its socket)\n"
+        minutes = (time.time() - self.started) / 60
+        return (
+            f"pid                 {os.getpid()}\n"
+            f"socket              {self.place.socket}\n"
+            f"log                 {self.place.log}\n"
+            f"up                  {minutes:.1f} min\n"
+            f"calls               {self.requests}\n"
+            f"memory              {memory_in_use() / 2**20:.1f} MiB\n"
+            f"hot calls           {len(self._hot)}\n"
+            f"files known         {len(self.digests)}\n"
+            f"cache directories   {len(self._caches)}\n"
+        )
+
     # The server's own life.
 
     def tick(self, now: float) -> None:

@@ -163,6 +163,7 @@ class Reader:
     files: list[InputFile] = field(default_factory=list)
     maps: list[PrefixMap] = field(default_factory=list)
     native: list[bytes] = field(default_factory=list)
+    dependency_words: list[bytes] = field(default_factory=list)
     arches: set[bytes] = field(default_factory=set)
     flags: set[bytes] = field(default_factory=set)
     sanitizers: set[bytes] = field(default_factory=set)
@@ -250,11 +251,14 @@ class Reader:
     def _set_language(self, word: Word) -> Scope | None:
         language = _value(word)
         self.language = None if language == b"none" else language
+        if self.inputs:
+            return Scope.BOTH  # clang warns that it comes too late
         self.cpp += word.words  # where it stands decides which files it speaks of
         return Scope.NONE
 
     def _dependency(self, word: Word) -> Scope | None:
         self.dependencies.take(word.name, word.value or b"")
+        self.dependency_words += word.words
         return Scope.NONE
 
     def _wrapped(self, word: Word) -> Scope | None:
@@ -264,6 +268,7 @@ class Reader:
         if b"-P" in pieces:
             raise unsupported(word.text)
         self.dependencies.take_wrapped(pieces)
+        self.dependency_words += word.words
         return Scope.NONE
 
     def _preprocessor_word(self, word: Word) -> Scope | None:
@@ -371,6 +376,11 @@ class Reader:
         self.structured = True
         self.key.append(KeyArg(word.words[:1], Scope.BOTH))
         return Scope.NONE
+
+    def _optimizations(self, word: Word) -> Scope | None:
+        if b"=" in word.text:
+            raise unsupported(word.text)
+        return None
 
     def _diagnostics(self, word: Word) -> Scope | None:
         text = word.text
@@ -484,7 +494,7 @@ _HANDLERS: dict[bytes, _Handler] = {
     b"-E": Reader._preprocess,
     b"-o": Reader._output,
     b"-x": Reader._set_language,
-    **dict.fromkeys(b"-MD -MMD -MF -MT -MQ -MP -MG -MV".split(), Reader._dependency),
+    **dict.fromkeys(b"-MD -MMD -MF -MT -MQ -MP -MG".split(), Reader._dependency),
     b"-Wp,": Reader._wrapped,
     b"-Xpreprocessor": Reader._preprocessor_word,
     **dict.fromkeys(_INCLUDE_LISTS, Reader._include_list),
@@ -494,7 +504,8 @@ _HANDLERS: dict[bytes, _Handler] = {
     **dict.fromkeys((b"--config", b"--config="), Reader._config),
     **dict.fromkeys(
         b"-fstack-usage -fcallgraph-info -fcallgraph-info= -fdump-ipa-clones -fpch-preprocess "
-        b"-fno-pch-timestamp -emit-llvm -frecord-gcc-switches -frecord-command-line".split(),
+        b"-fno-pch-timestamp -emit-llvm -frecord-gcc-switches -frecord-command-line "
+        b"-fcoverage-mapping".split(),
         Reader._flag,
     ),
     **dict.fromkeys(
@@ -531,5 +542,6 @@ _BY_PREFIX: tuple[tuple[bytes | tuple[bytes, ...], _Handler], ...] = (
     (b"-flto=", Reader._lto),
     (tuple(_COLORS), Reader._color),
     (b"-fdiagnostics-", Reader._diagnostics),
+    (b"-fopt-info", Reader._optimizations),
     (b"-frandom-seed", Reader._random_seed),
 )

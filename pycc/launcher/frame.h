@@ -51,7 +51,10 @@ enum op {
     OP_FALLBACK = 9
 };
 
-enum write_flag { OUT_REPLACE = 1 };
+/* How an existing file is treated. 0: it is truncated, as cc1 does with -S and dependency files.
+ * REPLACE: it is unlinked unless it is empty, as GNU as does. REPLACE_ALWAYS: it is unlinked, as
+ * clang's rename over it comes to, and must be writable. */
+enum write_flag { OUT_REPLACE = 1, OUT_REPLACE_ALWAYS = 2 };
 
 enum run_flag {
     RUN_CAPTURE_ERR = 1,

@@ -1061,11 +1061,17 @@ static _Noreturn void without_server(const char *reason)
 static int write_file(uint32_t flags, uint32_t mode, const char *path, const char *data, size_t n)
 {
     struct stat s;
-    if (flags & OUT_REPLACE) {
+    if (flags & (OUT_REPLACE | OUT_REPLACE_ALWAYS)) {
+        struct stat target;
         long e = SYS(newfstatat, AT_FDCWD, path, &s, AT_SYMLINK_NOFOLLOW);
         if (!e && !S_ISREG(s.st_mode) && !S_ISLNK(s.st_mode))
             return -1;
-        if (!e)
+        long to = !e ? SYS(newfstatat, AT_FDCWD, path, &target, 0) : -1;
+        if (!to && !S_ISREG(target.st_mode))
+            return -1;
+        if (!to && flags & OUT_REPLACE_ALWAYS && SYS(faccessat, AT_FDCWD, path, 2))
+            return -1;
+        if (!e && (flags & OUT_REPLACE_ALWAYS || (!to && target.st_size)))
             SYS(unlinkat, AT_FDCWD, path, 0);
     } else if (!SYS(newfstatat, AT_FDCWD, path, &s, 0) && !S_ISREG(s.st_mode)) {
         return -1;

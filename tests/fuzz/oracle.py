@@ -92,11 +92,7 @@ def compare_artifacts(plain: object, wrapped: object) -> str:
     if plain.content != wrapped.content:
         pairs = zip(plain.content, wrapped.content, strict=False)
         at = next(
-            (
-                i
-                for i, (a, b) in enumerate(zip(plain.content, wrapped.content, strict=False))
-                if a != b
-            ),
+            (i for i, (a, b) in enumerate(pairs) if a != b),
             min(len(plain.content), len(wrapped.content)),
         )
         parts.append(

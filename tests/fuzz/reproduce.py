@@ -97,7 +97,9 @@ def shell_tree(old: Tree, new: Tree) -> list[str]:
         if old.get(path) == entry:
             continue
         word = shell_word(path)
-        lines.append(f"mkdir -p {shell_word(os.path.dirname(path))}")
+        directory = os.path.dirname(path)
+        if directory and directory not in (os.path.dirname(name) for name in old):
+            lines.append(f"mkdir -p {shell_word(directory)}")
         if isinstance(entry, Link):
             lines.append(f"ln -sfn {shell_word(entry.target)} {word}")
         elif isinstance(entry, File) and len(entry.content) > 50_000:
@@ -153,6 +155,9 @@ def script(states: Sequence[State], wrapper: bytes, found: Sequence[str]) -> str
         old = tree
         if index + 1 < len(states):
             lines.append(f"WRAPPER=$wrapper; {shell_command(state)}")
+    prior = states[-1].command.prior
+    if prior:
+        lines.append(f"# Before each of the two runs there was at the output path: {prior}")
     lines += ["", 'touch "$PLACE/stamp"; rm -rf out/* out2/*', 'WRAPPER=""; echo "== plain"']
     lines += [f"{shell_command(states[-1])}; listing", "rm -rf out/* out2/*"]
     lines += ['WRAPPER=$wrapper; echo "== wrapped"', f"{shell_command(states[-1])}; listing"]

@@ -1,4 +1,4 @@
-"""The edits: pure functions from a state to the states that follow it.
+"""Scenarios: from one state, a few that follow it and differ in what a cache may overlook.
 
 An edit at random rarely matters twice in a row, and a stale result only shows when something was
 stored *just before* in the same surroundings.  So most edits come as scenarios: make sure that the
@@ -14,107 +14,32 @@ import random
 import re
 from collections.abc import Callable, Iterator
 
+from tests.fuzz.edits import (
+    DEPENDS,
+    EXTRAS,
+    GCC_ONLY,
+    USED_HEADERS,
+    block,
+    bump,
+    c_like,
+    flagged,
+    is_assembler,
+    is_cxx,
+    switch_source,
+    without_blocks,
+)
 from tests.fuzz.oracle import PRIOR
 from tests.fuzz.project import INCLUDES, Toolchain, header, shadow, wrapper_script
-from tests.fuzz.states import Command, File, Link, State
+from tests.fuzz.states import File, Link, State
 
 Scenario = Callable[[random.Random, State, Toolchain], Iterator[State]]
 SCENARIOS: dict[str, Scenario] = {}
-
-NUMBER = re.compile(rb"(/\*n\*/|\.long )(\d\d\d)\b")
-BLOCK = re.compile(rb"/\*\{\*/.*?/\*\}\*/\n", re.DOTALL)
-ASSEMBLER = (b".S", b".s")
-USED_HEADERS = (
-    *(b"src/local.h", b"inc2/x.h", b"inc2/deep.h", b"inc3/y.h", b"sys2/z.h", b"inc2/sub/s.h"),
-    *(b"dirA/l.h", b"dirA/m.h", b"store/f1.h", b"gen/gen.h", b"after/c.h"),
-)
 
 
 def scenario(function: Scenario) -> Scenario:
     """Put a function into SCENARIOS under its own name."""
     SCENARIOS[function.__name__] = function
     return function
-
-
-def is_assembler(state: State) -> bool:
-    """Whether the source is for the assembler."""
-    return state.command.source.endswith(ASSEMBLER)
-
-
-def is_cxx(state: State) -> bool:
-    """Whether the source is C++."""
-    return state.command.source.endswith(b".cc")
-
-
-def bump(rng: random.Random, state: State, path: bytes) -> State:
-    """Change one number of a file; its size stays."""
-    text = state.text(path)
-    spots = list(NUMBER.finditer(text))
-    if not spots:
-        return state
-    spot = rng.choice(spots)
-    # Few values, so that the same content comes back.
-    values = [b"%d" % n for n in (201, 202, 203, 204) if b"%d" % n != spot[2]]
-    changed = text[: spot.start(2)] + rng.choice(values) + text[spot.end(2) :]
-    return state.write(path, changed).named(f"bump {path!r}")
-
-
-def block(state: State, path: bytes, text: str, *, before: bool = False) -> State:
-    """Add a block of C (or, for the assembler, nothing visible) to a file."""
-    added = f"/*{{*/\n#ifndef __ASSEMBLER__\n{text}\n#endif\n/*}}*/\n".encode()
-    old = state.text(path)
-    return state.write(path, added + old if before else old + added)
-
-
-def without_blocks(state: State, path: bytes) -> State:
-    """Remove every block() of a file."""
-    return state.write(path, BLOCK.sub(b"", state.text(path)))
-
-
-def switch_source(
-    rng: random.Random, state: State, tools: Toolchain, *, assembler: bool = False
-) -> State:
-    """Another source with its compiler, standard and output."""
-    if assembler:
-        source = b"src/s.S"
-    else:
-        source = rng.choice([s for s in tools.sources if not s.endswith(ASSEMBLER)])
-    stem = source.rpartition(b"/")[2].partition(b".")[0]
-    command = dataclasses.replace(
-        state.command,
-        source=source,
-        compiler=tools.compiler(source),
-        output=b"out/" + stem + b".o",
-        stdin=False,
-    )
-    command = command.with_group("standard", (b"-std=c++20",) if source.endswith(b".cc") else ())
-    command = command.with_group("language", ())
-    return state.set(fitting(command, tools), "source")
-
-
-def fitting(command: Command, tools: Toolchain) -> Command:
-    """The command without the groups that its language cannot have."""
-    if command.source.endswith(ASSEMBLER):
-        for category in ("warn", "extra", "debug", "mode"):
-            command = command.with_group(category, ())
-    if tools.clang:
-        for category, group in command.groups:
-            if group in GCC_ONLY:
-                command = command.with_group(category, ())
-    return command
-
-
-def c_like(rng: random.Random, state: State, tools: Toolchain) -> State:
-    """The state, with a C or C++ source if it had another."""
-    return switch_source(rng, state, tools) if is_assembler(state) else state
-
-
-def flagged(state: State, **groups: tuple[bytes, ...]) -> State:
-    """The state with groups of arguments set."""
-    command = state.command
-    for category, arguments in groups.items():
-        command = command.with_group(category, arguments)
-    return state.set(command)
 
 
 @scenario
@@ -595,68 +520,3 @@ def precompiled(rng: random.Random, state: State, tools: Toolchain) -> Iterator[
         yield made.put(b"pch/p.h" + suffix, state.tree[b"pch/" + number]).named("precompiled")
     yield made.named("header without precompiled one")
     yield flagged(state, forced=())
-
-
-GCC_ONLY = (
-    *((b"-fcallgraph-info",), (b"-fcallgraph-info=su",), (b"-O2", b"-fipa-pta")),
-    *((b"-flto", b"-frandom-seed=one"), (b"-fstack-usage",)),
-)
-EXTRAS: tuple[tuple[bytes, ...], ...] = (
-    (),
-    (b"-fstack-usage",),
-    (b"-g", b"-gsplit-dwarf"),
-    (b"-fcallgraph-info",),
-    (b"--coverage", b"-frandom-seed=one"),
-    (b"-ftest-coverage", b"-frandom-seed=two"),
-    (b"-flto", b"-frandom-seed=one"),
-    (b"-fsanitize=address",),
-)
-DEPENDS: tuple[tuple[bytes, ...], ...] = (
-    (),
-    (b"-MD",),
-    (b"-MMD",),
-    (b"-MD", b"-MP"),
-    (b"-MMD", b"-MP", b"-MF", b"{R}/out/dep.d"),
-    (b"-MD", b"-MF{R}/out/joined.d"),
-    (b"-MD", b"-MT", b"target one"),
-    (b"-MMD", b"-MQ", b"$(target)/o", b"-MT", b"second"),
-    (b"-Wp,-MD,{R}/out/wp.d",),
-    (b"-Wp,-MMD,{R}/out/wpm.d",),
-    (b"-MD", b"-MG"),
-)
-CATEGORIES: dict[str, tuple[tuple[bytes, ...], ...]] = {
-    "mode": ((), (), (), (b"-S",)),
-    "optimize": ((b"-O1",), (b"-O0",), (b"-O2",), (b"-Os",), (b"-O2", b"-fPIC")),
-    "debug": (
-        *((), (b"-g",), (b"-g3",), (b"-ggdb", b"-gdwarf-4"), (b"-g", b"-g0"), (b"-g1",)),
-        *((b"-g", b"-gz"), (b"-fsanitize=undefined",), (b"-g", b"-fno-omit-frame-pointer")),
-    ),
-    "warn": (
-        *((), (), (b"-Wall",), (b"-Wall", b"-Wextra"), (b"-Wall", b"-Wextra", b"-Werror")),
-        *((b"-w",), (b"-Wundef",)),
-    ),
-    "extra": EXTRAS,
-    "depend": DEPENDS,
-    "define": ((), (b"-DDEF=1",), (b"-DDEF=3", b"-DOTHER"), (b"-DDEF=/*n*/7",)),
-}
-
-
-def anything(rng: random.Random, state: State, tools: Toolchain) -> State:
-    """One edit at random."""
-    kind = rng.randrange(10)
-    if kind < 4:
-        category = rng.choice(sorted(CATEGORIES))
-        group = rng.choice(CATEGORIES[category])
-        command = state.command.with_group(category, group)
-        return state.set(fitting(command, tools), f"{category} {group!r}")
-    if kind < 6:
-        return switch_source(rng, state, tools, assembler=rng.random() < 0.15)
-    if kind == 6:
-        name = rng.choice(("joined", "explicit", "absolute"))
-        return state.replace(name, **{name: not getattr(state.command, name)})
-    if kind == 7:
-        output = rng.choice((b"out/t.o", None, b"out/a b.o", b"src/a.o", b"out/noext"))
-        return state.replace("output", output=output)
-    if kind == 8:
-        return state.replace("response", response=rng.choice((0, 0, 1, 2)))
-    return state.replace("cwd", cwd=rng.choice((b"build", b"build2", b"cwdlink", b"src")))

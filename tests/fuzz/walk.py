@@ -6,8 +6,9 @@ import collections
 import dataclasses
 import random
 
+from tests.fuzz.edits import anything
 from tests.fuzz.project import Toolchain, first_state
-from tests.fuzz.scenarios import SCENARIOS, anything
+from tests.fuzz.scenarios import SCENARIOS
 from tests.fuzz.states import State
 
 HISTORY = 60  # states that may be gone back to
