@@ -45,7 +45,7 @@ bench: install-dev
 fuzz-compile: install-dev
 	scripts/bootstrap demo $(DEMO)/env
 	$(VENV)/bin/python tests/fuzz/differential.py --wrapper $(DEMO)/env/bin/pycc \
-	    --cc $(CC) --steps $(N) --seed $(SEED)
+	    --cc $(CC) --steps $(N) --seed $(SEED) --min-hits 30
 
 fuzz-planted: install-dev
 	$(VENV)/bin/python -m pytest tests/fuzz/test_planted_bugs.py

@@ -8,6 +8,7 @@ which costs a miss. Touches and counters are collected in memory and written by 
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 from collections.abc import Callable, Mapping
@@ -19,9 +20,14 @@ PENDING_LIMIT = 256 << 20  # bytes that may wait for the writer; what comes on t
 
 
 class CacheDirectory:
-    """Opened for one set of options; safe for several threads."""
+    """Opened for one set of options; safe for several threads.
 
-    def __init__(self, storage: Storage, statistics: Statistics) -> None:
+    ``root`` is the directory in which everything of ours lies."""
+
+    def __init__(self, root: str, storage: Storage, statistics: Statistics) -> None:
+        self._root = root
+        self._identity: tuple[int, int] | None = None
+        self.replaced()
         self.storage = storage
         self.statistics = statistics
         self._pending: dict[bytes, bytes] = {}
@@ -29,6 +35,16 @@ class CacheDirectory:
         self._lock = threading.Lock()
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._writer: threading.Thread | None = None
+
+    def replaced(self) -> bool:
+        """Whether the directory was removed or replaced since it was last looked at (one stat)."""
+        try:
+            found = os.stat(self._root)
+            now: tuple[int, int] | None = (found.st_dev, found.st_ino)
+        except OSError:
+            now = None
+        before, self._identity = self._identity, now
+        return before is not None and before != now
 
     def get(self, key: bytes) -> bytes | None:
         """The value, from what waits to be written or from the store."""
@@ -92,6 +108,11 @@ class CacheDirectory:
         self.later(self.flush)
         self.later(done.set)
         done.wait(timeout)
+
+    def abandon(self) -> None:
+        """The directory is gone: what was not written belongs nowhere."""
+        self.statistics.forget()
+        self._jobs.put(None)
 
     def close(self) -> None:
         """Write everything and stop the thread."""

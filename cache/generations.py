@@ -5,23 +5,24 @@ after it opened the database; a process that opened the old database and then fi
 log would play that log into the wrong file. So each database lies in a directory whose name is used
 once, and clearing or rebuilding means making the next one.
 
-A generation is built under a name that nobody looks at and published by rename, which fails if the
-name is taken: two builders cannot both win even where the lock does not work. It is retired by
-rename too, so that a name either leads to a whole generation or to nothing. Whoever dies in between
-leaves directories that `remove_left_over` finds.
+The number is the time of its making in nanoseconds, or one more than its predecessor's, whichever
+is higher: so no name comes back even where the predecessor had to go first, on a full disk. A
+generation is built under a name that nobody looks at, published by rename under the caller's lock
+and retired by rename too, so that a name leads to a whole generation or to nothing. Whoever dies in
+between leaves directories that `remove_left_over` finds.
 """
 
 import contextlib
-import errno
 import os
 import re
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from typing import Final
 
 from . import local_database, shared_files
 
-_GENERATION: Final = re.compile(r"db-([0-9]{8})", re.ASCII)
+_GENERATION: Final = re.compile(r"db-([0-9]{1,20})", re.ASCII)
 _LEFT_OVER: Final = re.compile(r"(?:new|gone)-[0-9a-f]{16}", re.ASCII)
 _LEVEL: Final = re.compile(r"[0-9a-f]{2}", re.ASCII)
 
@@ -32,25 +33,28 @@ def newest(root: str) -> str | None:
         names = os.listdir(root)
     except OSError:
         return None
-    generations = [name for name in names if _GENERATION.fullmatch(name)]
-    return f"{root}/{max(generations)}" if generations else None
+    best = max((number for name in names if (number := _number(name))), default=0)
+    return next((f"{root}/{name}" for name in names if best and _number(name) == best), None)
+
+
+def _number(name: str) -> int:
+    match = _GENERATION.fullmatch(name)
+    return int(match[1]) if match else 0
 
 
 def make_next(root: str, current: str | None, umask: int | None) -> None:
     """Publish an empty generation above ``current``; raises `DatabaseErrors`.
 
-    That somebody else has published it first is no error.
+    The caller holds the lock.
     """
-    number = int(os.path.basename(current)[3:]) + 1 if current is not None else 1
+    number = time.time_ns()
+    if current is not None:
+        number = max(number, _number(os.path.basename(current)) + 1)
     temporary = f"{root}/new-{local_database.new_name()}"
     shared_files.make_directories(temporary, umask)
     try:
         local_database.build(temporary, umask)
-        try:
-            os.rename(temporary, f"{root}/db-{number:08d}")
-        except OSError as error:
-            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
-                raise
+        os.rename(temporary, f"{root}/db-{number}")
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -73,7 +77,7 @@ def remove_left_over(root: str, older_than: float) -> int:
     for entry in _scan(root):
         path = entry.path
         if _GENERATION.fullmatch(entry.name):
-            if used is not None and path < used:
+            if used is not None and _number(entry.name) < _number(os.path.basename(used)):
                 retire(root, path)
                 removed += 1
         elif not _is_older(path, older_than):

@@ -28,6 +28,7 @@ import re
 import secrets
 import sqlite3
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from enum import Enum
@@ -228,6 +229,12 @@ class BytesDisk(diskcache.Disk):  # type: ignore[misc]  # the library publishes 
             os.close(descriptor)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
+    def filename(self, key: object = None, value: object = None) -> tuple[str, str]:  # noqa: ARG002
+        """Return a fresh name of a value file, relative and absolute."""
+        name = secrets.token_hex(16)
+        relative = f"{name[:2]}/{name[2:4]}/{name[4:]}.val"
+        return relative, f"{self._directory}/{relative}"
+
     def remove(self, file_path: str) -> None:
         """Remove a value file, if it is there and of our naming."""
         with contextlib.suppress(OSError, ValueError):
@@ -248,11 +255,23 @@ class _Slot:
     garbage collector comes by.
     """
 
-    __slots__ = ("connection", "execute")
+    __slots__ = ("connection", "execute", "patient_until")
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.connection = connection
         self.execute = connection.execute
+        self.patient_until = 0.0
+
+    def begin(self) -> None:
+        """Begin to write; waits `LOCK_WAIT`, or until ``patient_until`` (monotonic seconds)."""
+        while True:
+            try:
+                self.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                if classify(error) is not Fault.LOCKED or time.monotonic() >= self.patient_until:
+                    raise
+            else:
+                return
 
     def __del__(self) -> None:
         with contextlib.suppress(sqlite3.Error):
@@ -345,7 +364,7 @@ class Database(diskcache.Cache):  # type: ignore[misc]  # the library publishes 
         connection = slot.connection
         removed: list[str | None] = []
         try:
-            connection.execute("BEGIN IMMEDIATE")
+            slot.begin()
             yield connection.execute, removed.append
             connection.execute("COMMIT")
         except BaseException:
@@ -468,12 +487,33 @@ class Database(diskcache.Cache):  # type: ignore[misc]  # the library publishes 
         statement = "SELECT 1 FROM Cache WHERE filename = ?"
         return bool(slot.execute(statement, (filename,)).fetchall())
 
+    @contextlib.contextmanager
+    def patience(self, seconds: float) -> Iterator[None]:
+        """Let this thread's writes wait longer for others'."""
+        slot = self._held()
+        slot.patient_until = time.monotonic() + seconds
+        try:
+            yield
+        finally:
+            slot.patient_until = 0.0
+
     def recount(self) -> None:
         """Set the totals to what the rows say, in case damage or another program moved them."""
-        with self._transact() as (sql, _):
-            ((count, size),) = sql("SELECT COUNT(*), TOTAL(size) FROM Cache").fetchall()
-            sql("UPDATE Settings SET value = ? WHERE key = 'count'", (count,))
-            sql("UPDATE Settings SET value = ? WHERE key = 'size'", (int(size),))
+        slot = self._held()
+        # The scan is long, so it only reads, and what is written is the difference that it found.
+        slot.execute("BEGIN")
+        try:
+            size, count = self.totals()
+            ((rows, total),) = slot.execute("SELECT COUNT(*), TOTAL(size) FROM Cache").fetchall()
+        finally:
+            slot.execute("ROLLBACK")
+        for name, change in ((b"count", rows - count), (b"size", int(total) - size)):
+            if change:
+                with self._transact() as (sql, _):
+                    sql(
+                        "UPDATE Settings SET value = value + ? WHERE key = ?",
+                        (change, name.decode()),
+                    )
 
     def give_back(self, pages: int) -> bool:
         """Return up to ``pages`` free pages to the file system; True if more are left."""

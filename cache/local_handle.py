@@ -16,7 +16,7 @@ from typing import Final
 
 from . import generations, shared_files
 from .local_database import DATABASE, Database, DatabaseErrors, Fault, classify
-from .storage import Counts
+from .storage import LOCK_WAIT, PATIENCE, Counts
 
 TAG_FILE: Final = "CACHEDIR.TAG"
 TAG_TEXT: Final = (
@@ -54,7 +54,16 @@ class LocalHandle:
     def alive(self) -> bool:
         """Say whether the database is open and still lies where it was opened (one stat)."""
         database = self.database
-        return database is not None and _identity(database) == self._identity
+        if database is None:
+            return False
+        if _identity(database) == self._identity:
+            return True
+        if self._lock.acquire(blocking=False):
+            try:
+                self.drop(database)
+            finally:
+                self._lock.release()
+        return False
 
     @property
     def broken(self) -> bool:
@@ -80,8 +89,7 @@ class LocalHandle:
         if self.read_only:
             return None
         with self._lock:
-            if self.database is not None and not self.alive():
-                self.drop(self.database)
+            self.alive()
             database = self._open()
             if database is None and (create or self._damaged is not None):
                 database = self._create()
@@ -116,7 +124,9 @@ class LocalHandle:
             if not self._publish(damaged):
                 return None
         except DatabaseErrors as error:
-            self.count(error)
+            if self.count(error) is Fault.FULL and damaged is not None:
+                # The damaged one may be what fills the disk.
+                generations.retire(self.root, damaged)
             return None
         if damaged is not None:
             self._counts.add("rebuilt")
@@ -124,9 +134,9 @@ class LocalHandle:
             self._damaged = None
         return self._open()
 
-    def _publish(self, current: str | None) -> bool:
+    def _publish(self, current: str | None, wait: float = LOCK_WAIT) -> bool:
         """Make a generation above ``current``, unless there is one; False if the lock is taken."""
-        with shared_files.locked(f"{self.root}/lock", self._umask) as held:
+        with shared_files.locked(f"{self.root}/lock", self._umask, wait) as held:
             if not held:
                 self._counts.add("timeouts")
             elif generations.newest(self.root) in (current, None):
@@ -138,14 +148,16 @@ class LocalHandle:
         current = os.path.dirname(database.path)
         with self._lock:
             try:
-                if not self._publish(current):
+                if not self._publish(current, PATIENCE):
                     return False
             except DatabaseErrors as error:
-                self.count(error)
-                return False
+                # On a full disk the old one has to go before there is room for the new one.
+                if self.count(error) is not Fault.FULL:
+                    return False
             self.drop(database)
             generations.retire(self.root, current)
-            return self._open() is not None
+            self._open()
+            return True
 
     def drop(self, database: Database) -> None:
         """Let go of ``database``."""
@@ -201,7 +213,7 @@ def _size(path: str) -> int:
 
 
 def _is_writable(generation: str) -> bool:
-    return all(
-        os.access(path, os.W_OK, effective_ids=True)
-        for path in (generation, f"{generation}/{DATABASE}")
+    database = f"{generation}/{DATABASE}"
+    return os.access(generation, os.W_OK, effective_ids=True) and (
+        os.access(database, os.W_OK, effective_ids=True) or not os.path.exists(database)
     )

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 from .digest import FileDigests, file_clock
 from .fingerprint import KEY_SIZE
-from .manifest import USES_DATE, ManifestEntry
+from .manifest import ManifestEntry
 
 LISTINGS_LIMIT = 2_000
 LARGEST_LISTING = 5_000
@@ -161,16 +161,11 @@ class Verifier:
         self._listings.clear()
 
 
-def result_key_of(manifest_key: bytes, entry_files: Sequence[tuple[bytes, bytes]]) -> bytes:
-    """The key of the result that a compile with these dependencies gave."""
-    state = blake2b(b"result\0" + manifest_key, digest_size=KEY_SIZE)
+def result_key_of(
+    manifest_key: bytes, entry_files: Sequence[tuple[bytes, bytes]], day: bytes = b""
+) -> bytes:
+    """The key of the result that a compile with these dependencies (on that day) gave."""
+    state = blake2b(b"result\0%s%s" % (manifest_key, day), digest_size=KEY_SIZE)
     for path, digest in sorted(entry_files):
         state.update(b"%d\0%s%s" % (len(path), path, digest))
     return state.digest()
-
-
-def dated(entry: ManifestEntry, day: bytes) -> bytes:
-    """The entry's result key, mixed with the day where the sources ask for it."""
-    if not entry.flags & USES_DATE:
-        return entry.result_key
-    return blake2b(b"day\0" + day + b"\0" + entry.result_key, digest_size=KEY_SIZE).digest()

@@ -2,7 +2,7 @@
 
     <manifest> ::= "PM" <version:u8> <0:u8> <raw:u32> zstd(<table> <count:u16> {<entry>})
     <table>    ::= <count:u32> <bytes:u32> { path NUL }          every path once
-    <entry>    ::= <result_key:32> <flags:u16> <files:u32> <groups:u32> <present:u32>
+    <entry>    ::= <result_key:32> <flags:u16> <files:u32> <groups:u32> <present:u32> <day:u32>
                    { <path:u32> } { <digest:20> }                files
                    { <directory:u32> <names:u32> { <name:u32> } }  groups
                    { <path:u32> }                                present
@@ -10,7 +10,7 @@ Version 1: first.
 
 An entry holds when every file has its digest, no name of a group exists in its directory (the
 absent candidates: places where the compiler looked for a header before it found it), and every
-present path still exists. Paths are as the compiler named them: relative ones are relative to the
+present path still exists, and on its day if it has one. Paths are as the compiler named them: relative ones are relative to the
 directory of the call. Newest entry first.
 """
 
@@ -31,15 +31,12 @@ LIMIT = 64 << 20  # bytes
 
 _HEAD = Struct("<2sBBI")
 _TABLE = Struct("<II")
-_ENTRY = Struct("<HIII")
+_ENTRY = Struct("<HIIII")
 _U32 = Struct("<I")
 _MAGIC, _VERSION = b"PM", 1
 
-USES_DATE = 1
-"""The sources contain __DATE__: the result's key is mixed with the day (lookup.py)."""
-
-ASKS_ASSEMBLER = 2
-"""No result: a marker that the assembler must be asked which files it read."""
+NEEDS_TEXT = 1
+"""No result, only a marker: for this source the preprocessor has to run first."""
 
 
 class ManifestError(Exception):
@@ -55,11 +52,13 @@ class ManifestEntry:
     """(directory, names): none of the names may exist in the directory."""
     present: tuple[bytes, ...] = ()
     flags: int = 0
+    day: bytes = b""
+    """The date of the compile where the sources ask for it (__DATE__), else nothing."""
 
 
 def add(entries: Sequence[ManifestEntry], new: ManifestEntry) -> tuple[ManifestEntry, ...]:
     """``new`` in front; entries with the same witnesses give way to it."""
-    kept = [e for e in entries if (e.files, e.flags) != (new.files, new.flags)]
+    kept = [e for e in entries if (e.files, e.flags, e.day) != (new.files, new.flags, new.day)]
     return (new, *kept)[:MAX_ENTRIES]
 
 
@@ -74,7 +73,13 @@ def pack(entries: Sequence[ManifestEntry]) -> bytes:
     for entry in entries:
         body.append(entry.result_key)
         body.append(
-            _ENTRY.pack(entry.flags, len(entry.files), len(entry.groups), len(entry.present))
+            _ENTRY.pack(
+                entry.flags,
+                len(entry.files),
+                len(entry.groups),
+                len(entry.present),
+                ids.setdefault(entry.day, len(ids)),
+            )
         )
         body += (number(path) for path, _ in entry.files)
         body += (digest for _, digest in entry.files)
@@ -125,7 +130,7 @@ def unpack(value: bytes) -> tuple[ManifestEntry, ...]:
 
 def _entry(reader: _Reader, paths: list[bytes]) -> ManifestEntry:
     result_key = reader.take(KEY_SIZE)
-    flags, n_files, n_groups, n_present = _ENTRY.unpack(reader.take(_ENTRY.size))
+    flags, n_files, n_groups, n_present, day = _ENTRY.unpack(reader.take(_ENTRY.size))
     numbers = reader.numbers(n_files)
     digests = reader.take(DIGEST_SIZE * n_files)
     files = tuple(
@@ -138,4 +143,4 @@ def _entry(reader: _Reader, paths: list[bytes]) -> ManifestEntry:
         names = tuple(paths[number] for number in reader.numbers(n_names))
         groups.append((paths[directory], names))
     present = tuple(paths[number] for number in reader.numbers(n_present))
-    return ManifestEntry(result_key, files, tuple(groups), present, flags)
+    return ManifestEntry(result_key, files, tuple(groups), present, flags, paths[day])

@@ -99,6 +99,11 @@ class Statistics:
             if counts:
                 self._pending[UPDATED] = int(self._clock())
 
+    def forget(self) -> None:
+        """Drop what is in memory: the directory that it belongs to is gone."""
+        with self._lock:
+            self._pending = {}
+
     @property
     def pending(self) -> bool:
         """Say whether anything waits for `flush`."""

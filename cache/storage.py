@@ -38,6 +38,9 @@ MAX_VALUE: Final = 1 << 30
 MAX_WAIT: Final = 0.050
 LOCK_WAIT: Final = 0.035
 
+# Except that a command which somebody typed, and awaits, does its work even if a build is on.
+PATIENCE: Final = 2.0
+
 # What is created without a configured umask belongs to its user alone.
 PRIVATE_UMASK: Final = 0o077
 
@@ -152,7 +155,7 @@ class Storage(Protocol):
 
     Keys come from `manifest_key` and `result_key`. Times are seconds since the epoch. `get`,
     `touch` and `alive` may be called on a thread that must not wait; everything else writes and
-    belongs on a thread of its own.
+    belongs on a thread of its own. The last four methods are commands and wait up to `PATIENCE`.
     """
 
     counts: Counts
@@ -180,13 +183,19 @@ class Storage(Protocol):
         """Write the remembered touches, within `MAX_WAIT`; False if some are left for later."""
 
     def alive(self) -> bool:
-        """Say whether the directory still is the one that was opened (one stat)."""
+        """Say whether the directory still is the one that was opened (one stat).
+
+        If not, it is let go of, and the next call opens what is there now. Ask once a request.
+        """
 
     def totals(self) -> Totals:
         """Return what the store holds; zeros when it cannot be read."""
 
     def set_limits(self, max_size: int, max_files: int) -> None:
         """Change the limits (bytes, entries; 0 means none); the next store obeys them."""
+
+    def close(self) -> None:
+        """Flush and let go of every descriptor. The next call opens again."""
 
     def evict_older_than(
         self, seconds: float, namespace: str | None = None, *, dry_run: bool = False
@@ -201,6 +210,3 @@ class Storage(Protocol):
 
     def cleanup(self, *, dry_run: bool = False) -> Totals:
         """Obey the limits, sweep what dead writers left, give space back; return what went."""
-
-    def close(self) -> None:
-        """Flush and let go of every descriptor. The next call opens again."""

@@ -5,7 +5,7 @@ Layout under the cache directory (a real ccache may live beside it and is never 
     pycc/CACHEDIR.TAG
     pycc/1/                 ; 1 is the version of this layout
     pycc/1/lock             ; held while a generation is made or thrown away
-    pycc/1/db-00000007/     ; a generation (see generations.py): cache.db, value files in ab/cd/
+    pycc/1/db-1700…/        ; a generation (see generations.py): cache.db, value files in ab/cd/
 
 Who still holds an older generation keeps a database that is whole but private; `alive` tells, by
 one stat, that its name has gone, and `set` asks before it stores.
@@ -31,8 +31,11 @@ from .local_database import Database, DatabaseErrors, Enough, charge
 from .local_handle import LocalHandle
 from .storage import (
     HEADER_SIZE,
+    LOCK_WAIT,
     MAX_VALUE,
+    MAX_WAIT,
     MISSING,
+    PATIENCE,
     TIMED_OUT,
     Counts,
     Failed,
@@ -48,9 +51,12 @@ VERSION: Final = "1"
 # Nothing younger than this is an orphan: its writer may still be about to commit.
 ORPHAN_AGE: Final = 3600.0
 
-# No write transaction is meant to last longer, and no flush longer than its budget.
+# No write transaction is meant to last longer. A call that has been in one for `_STEADY` seconds
+# may have waited for it, and begins no other: so its waits add up to `MAX_WAIT` at most.
 _SLICE: Final = 0.020
-_BUDGET: Final = 0.050
+_STEADY: Final = MAX_WAIT - LOCK_WAIT
+_BUDGET: Final = MAX_WAIT - _SLICE
+_MOST_TOUCHES: Final = 100_000
 _TOUCHES: Final = 200
 _LOW_WATER: Final = 100
 _MAX_BATCH: Final = 128
@@ -174,7 +180,8 @@ class LocalStorage:
 
     def touch(self, key: bytes) -> None:
         """Remember that the entry was used; written by the next `flush`."""
-        self._touches[key.hex()] = self.clock()
+        if len(self._touches) < _MOST_TOUCHES:
+            self._touches[key.hex()] = self.clock()
 
     def alive(self) -> bool:
         """Say whether the directory still is the one that was opened (one stat)."""
@@ -208,6 +215,7 @@ class LocalStorage:
             database = self._handle.for_writing()
             if database is None:
                 return False
+            started = time.monotonic()
             try:
                 database.put(key.hex(), frame, tag, self.clock())
             except DatabaseErrors as error:
@@ -216,7 +224,7 @@ class LocalStorage:
                     return False
             else:
                 self._bad.discard(key)
-                self._evict_to_limits(database, time.monotonic() + _BUDGET)
+                self._evict_to_limits(database, started + _STEADY)
                 return True
         return False
 
@@ -239,27 +247,32 @@ class LocalStorage:
         """
         if not self._touches and not self._bad:
             return True
-        deadline = time.monotonic() + _BUDGET
+        started = time.monotonic()
         database = self._handle.for_writing(create=False)
         if database is None:
-            if self._handle.read_only or generations.newest(self.root) is None:
+            if not self._handle.broken:
                 self._touches.clear()
             return not self._touches
         try:
             self._remove_bad(database)
-            while self._touches:
-                batch = self._take_touches(now)
-                try:
-                    database.touch_all(batch)
-                except DatabaseErrors:
-                    for moment, key in batch:
-                        self._touches.setdefault(key, moment)
-                    raise
-                if time.monotonic() + _SLICE > deadline:
+            before = started
+            while self._touches and (now_is := time.monotonic()) - started < _BUDGET:
+                if now_is - before > _STEADY:
                     break
+                self._write_touches(database, now)
+                before = now_is
         except DatabaseErrors as error:
             self._handle.fault(database, error)
         return not self._touches
+
+    def _write_touches(self, database: Database, now: float | None = None) -> None:
+        batch = self._take_touches(now)
+        try:
+            database.touch_all(batch)
+        except DatabaseErrors:
+            for moment, key in batch:
+                self._touches.setdefault(key, moment)
+            raise
 
     def _take_touches(self, now: float | None) -> list[tuple[float, str]]:
         batch: list[tuple[float, str]] = []
@@ -309,11 +322,14 @@ class LocalStorage:
         try:
             if not any(self._excess(database, 0)):
                 return evicted
-            self.flush()
+            if self._touches and (deadline is None or time.monotonic() < deadline):
+                self.flush()
             while any(excess := self._excess(database, _LOW_WATER)):
+                if deadline is not None and time.monotonic() >= deadline:
+                    break
                 batch = self._evict_batch(database, "oldest", (), excess)
                 evicted = Totals(evicted.size + batch.size, evicted.entries + batch.entries)
-                if not batch.entries or (deadline is not None and time.monotonic() >= deadline):
+                if not batch.entries:
                     break
         except DatabaseErrors as error:
             self._handle.fault(database, error)
@@ -339,22 +355,28 @@ class LocalStorage:
         return Totals(size, entries)
 
     def _evict_all(self, choice: str, parameters: tuple[object, ...], dry_run: bool) -> Totals:
-        self.flush()
         database = self._handle.for_writing(create=False)
         evicted = Totals(0, 0)
         if database is None:
             return evicted
         try:
-            if dry_run:
-                entries, size = database.measure(choice, parameters)
-                return Totals(size, entries)
-            while (batch := self._evict_batch(database, choice, parameters)).entries:
-                evicted = Totals(evicted.size + batch.size, evicted.entries + batch.entries)
+            with database.patience(PATIENCE):
+                self._write_all(database)
+                if dry_run:
+                    entries, size = database.measure(choice, parameters)
+                    return Totals(size, entries)
+                while (batch := self._evict_batch(database, choice, parameters)).entries:
+                    evicted = Totals(evicted.size + batch.size, evicted.entries + batch.entries)
         except DatabaseErrors as error:
             self._handle.fault(database, error)
         if evicted.entries:
             self.counts.add("cleanups")
         return evicted
+
+    def _write_all(self, database: Database) -> None:
+        while self._touches:
+            self._write_touches(database)
+        self._remove_bad(database)
 
     def evict_older_than(
         self, seconds: float, namespace: str | None = None, *, dry_run: bool = False
@@ -382,23 +404,21 @@ class LocalStorage:
 
     def cleanup(self, *, dry_run: bool = False) -> Totals:
         """Obey the limits, sweep what dead writers left, give space back; return what went."""
-        self.flush()
         database = self._handle.for_writing(create=False)
         evicted = Totals(0, 0)
         if database is None:
             return evicted
         try:
-            if dry_run:
-                return self._measure_excess(database)
-            while self._touches:
-                database.touch_all(self._take_touches(None))
-            self._remove_bad(database)
-            self._sweep(database, self.clock() - ORPHAN_AGE)
-            database.recount()
-            evicted = self._evict_to_limits(database, None)
-            while database.give_back(_VACUUM_PAGES):
-                pass
-            database.checkpoint()
+            with database.patience(PATIENCE):
+                self._write_all(database)
+                if dry_run:
+                    return self._measure_excess(database)
+                self._sweep(database, self.clock() - ORPHAN_AGE)
+                database.recount()
+                evicted = self._evict_to_limits(database, None)
+                while database.give_back(_VACUUM_PAGES):
+                    pass
+                database.checkpoint()
         except DatabaseErrors as error:
             self._handle.fault(database, error)
         return evicted
@@ -416,7 +436,9 @@ class LocalStorage:
 
     def close(self) -> None:
         """Flush and let go of every descriptor. The next call opens again."""
-        self.flush()
+        left = len(self._touches) + 1
+        while not self.flush() and len(self._touches) < left:
+            left = len(self._touches)
         self._handle.close()
 
 

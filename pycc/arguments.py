@@ -22,7 +22,7 @@ from pycc.invocation import (
     PathArg,
     Uncacheable,
 )
-from pycc.options import Mark, Scope, words
+from pycc.options import Scope, words
 from pycc.outcome import Outcome
 from pycc.wordreader import Input, Reader, UncacheableError, unsupported
 
@@ -58,8 +58,7 @@ def parse(
     working directory as the compiler sees it. ccache's words on the line are obeyed and left out.
     """
     reader = Reader(family, driver, settings, cwd, list(args))
-    absent = Mark.CLANG if family is Family.GCC else Mark.NONE
-    for word in words(args, settings.ignore_options, absent):
+    for word in words(args, settings.ignore_options, gcc=family is Family.GCC):
         try:
             reader.take(word)
         except UncacheableError as stop:
@@ -86,6 +85,8 @@ def rewrite(invocation: Invocation, f: Callable[[bytes], bytes]) -> Invocation:
         args[path.index] = args[path.index][: path.offset] + (f(path.path) or path.path)
     if args == list(invocation.args):
         return invocation
+    for index in reversed(invocation.skipped):
+        args.insert(index, b"--ccache-skip")
     again = parse(
         args,
         family=invocation.family,
@@ -225,6 +226,7 @@ def _assemble(
         settings=reader.settings,
         cwd=reader.cwd,
         args=tuple(reader.args),
+        skipped=tuple(reader.skipped),
         source=source.name,
         source_index=source.index,
         language=language,

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from . import native
+from .cache.statistics_text import log_entry
 from .config import Config, load, parse_overrides
 from .errors import ConfigError, Fatal
 from .frame import Exec, Exit, Op, Out, Request
@@ -51,6 +52,7 @@ class Call:
     log: Log
     tally: list[Outcome] = field(default_factory=list)
     extra: dict[str, int] = field(default_factory=dict)
+    source: bytes = b""
 
     @property
     def variables(self) -> dict[bytes, bytes]:
@@ -74,20 +76,22 @@ class Call:
         for outcome in self.tally:
             self.log(f"Result: {outcome.value}")
         if self.config.stats and (self.tally or self.extra):
-            counts = dict(self.extra)
-            for outcome in self.tally:
-                counts[outcome.value] = counts.get(outcome.value, 0) + 1
-            self.cache.count(counts)
+            self.cache.count(self._counts())
         if self.config.stats_log and self.tally:
             self._append_stats_log()
         self.log.flush()
 
     def _append_stats_log(self) -> None:
         path = self.config.absolute(self.config.stats_log)
-        names = b"".join(outcome.value.encode() + b"\n" for outcome in self.tally)
-        name = next((w for w in self.words if not w.startswith(b"-")), b"")
+        entry = log_entry(self.source, self._counts())
         with suppress(OSError), open(path, "ab") as file:
-            file.write(b"# " + name + b"\n" + names)
+            file.write(entry)
+
+    def _counts(self) -> dict[str, int]:
+        counts = dict(self.extra)
+        for outcome in self.tally:
+            counts[outcome.value] = counts.get(outcome.value, 0) + 1
+        return counts
 
 
 def message(text: str, status: int) -> list[Op]:

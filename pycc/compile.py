@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 
 from . import collect, commands, keying
 from .arguments import parse
-from .cache import lookup, manifest
+from .cache import manifest
 from .cache.digest import file_clock
 from .cache.fingerprint import Fingerprint
 from .cache.lookup import absolute
@@ -99,6 +99,7 @@ def _compile(call: Call, talk: Talk, resident: Resident) -> Sequence[Op]:
     if trouble is not None:
         return _uncacheable(call, *trouble)
     source = absolute(call.cwd, invocation.source)
+    call.source = invocation.source
     if witnesses.size_of(source) > BIG_SOURCE:
         talk.may_block()
     source_digest = witnesses.content(source)
@@ -116,7 +117,7 @@ def _compile(call: Call, talk: Talk, resident: Resident) -> Sequence[Op]:
         call=call,
         invocation=invocation,
         toolchain=toolchain,
-        delivery=delivery_for(invocation, _wants_colour(call)),
+        delivery=delivery_for(invocation, _wants_colour(call, invocation)),
         base=base,
         source_digest=source_digest,
         start=start,
@@ -140,7 +141,9 @@ def _uncacheable(call: Call, outcome: Outcome, detail: str) -> list[Op]:
     return call.plain(outcome)
 
 
-def _wants_colour(call: Call) -> bool:
+def _wants_colour(call: Call, invocation: Invocation) -> bool:
+    if invocation.color is not None:
+        return invocation.color
     return call.request.stderr_tty and call.variables.get(b"TERM", b"dumb") != b"dumb"
 
 
@@ -276,17 +279,17 @@ def _look_up(job: Job, resident: Resident) -> Sequence[Op] | None:
     except manifest.ManifestError as problem:
         call.log(f"Manifest cannot be read: {problem}")
         return None
-    day: bytes | None = None
     for entry in job.entries:
+        if entry.flags & manifest.NEEDS_TEXT:
+            job.needs_text = True
+            continue
+        if entry.day and entry.day != job.started_day:
+            continue
         verdict = resident.verifier.verify(entry, call.cwd)
         if not verdict.holds:
             call.log(f"Entry does not hold: {os.fsdecode(verdict.reason)}")
             continue
-        if entry.flags & manifest.USES_DATE:
-            day = day if day is not None else job.day()
-            if day is None:
-                continue
-        key = result_key(lookup.dated(entry, day or b""))
+        key = result_key(entry.result_key)
         value = call.cache.get(key)
         if value is None:
             job.extra_misses += 1
@@ -298,7 +301,7 @@ def _look_up(job: Job, resident: Resident) -> Sequence[Op] | None:
         for touched in keys:
             call.cache.storage.touch(touched)
         call.count(Outcome.DIRECT_CACHE_HIT)
-        _hit(job, resident, ops, keys, verdict.records if day is None else None)
+        _hit(job, resident, ops, keys, None if entry.day else verdict.records)
         return ops
     return None
 
@@ -353,7 +356,9 @@ def _miss(job: Job, talk: Talk, resident: Resident) -> Sequence[Op]:
     if call.config.recache:
         call.count(Outcome.RECACHE)
     else:
-        call.count(*_missed(job), Outcome.PREPROCESSED_CACHE_MISS)
+        call.count(*_missed(job))
+        if not (call.config.depend_mode and invocation.dependencies is not None):
+            call.count(Outcome.PREPROCESSED_CACHE_MISS)
         call.extra[Outcome.LOCAL_STORAGE_MISS.value] = 1
         call.extra[Outcome.LOCAL_STORAGE_READ_MISS.value] = 2 if job.manifest_key else 1
     entries = collect.outputs(invocation, execution.report, execution.coloured)
@@ -382,7 +387,7 @@ def _classic_order(job: Job, resident: Resident) -> bool:
     config, invocation = job.call.config, job.invocation
     if invocation.preprocessed:
         return False
-    if not job.manifest_key or config.preprocess_first:
+    if not job.manifest_key or config.preprocess_first or job.needs_text:
         return True
     wanted = invocation.dependencies
     if wanted is not None and not wanted.system and not config.depend_mode:

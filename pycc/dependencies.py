@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from pycc.invocation import Action, DependencyRequest, Family
 from pycc.languages import is_header
-from pycc.options import Mark, find
+from pycc.options import find
 from pycc.sidefiles import Names
 
 _STANDARD_OUTPUT = frozenset((b"-", b"/dev/stdout", b"/dev/stderr", b"/dev/fd/1", b"/dev/fd/2"))
@@ -177,6 +177,6 @@ class _Stream:
 
 def _check_plain(word: bytes) -> None:
     row = find(word)
-    hard = row is not None and (Mark.HARD in row.mark or row.name in (b"-o", b"-x"))
+    hard = row is not None and (row.hard or row.name in (b"-o", b"-x"))
     if hard or word in (b"-P", b"-E", b"-S") or word[:1] == b"@":
         raise UnsupportedError(word)

@@ -25,7 +25,6 @@ word. Command lines can hold such words too: give the bodies of ``-D`` options t
 """
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 
 NOTHING: frozenset[bytes] = frozenset()
@@ -82,7 +81,7 @@ _FIELDS: tuple[str, ...] = tuple(Directives.__dataclass_fields__)
 # What gcc and clang pass over inside a directive. Both take NUL for a blank; a lone CR ends the
 # line for both, but reading on past one can only find more.
 _BLANK = rb"[ \t\f\v\r\0]*"
-_NAME = rb'(?:"([^"\n]*)"|<([^>\n]*)>)'
+_NAME = rb'(?:"([^"\r\n]*)"|<([^>\r\n]*)>)'
 _IDENTIFIER = rb"[A-Za-z0-9_$\x80-\xff]"
 
 _SPLICE = re.compile(rb"\\[ \t\f\v\0]*(?:\r\n?|\n)")
@@ -103,7 +102,11 @@ _TRIGRAPHS = {
 _HASH = re.compile(
     rb"#" + _BLANK + rb"(?:(include(?:_next)?|import)" + _BLANK + _NAME + rb"|"
     rb"(include|import|embed|/\*|#" + _BLANK + rb"include|"
-    rb"pragma[^\n]*(?:pch_preprocess|dependency|module)))"
+    rb"pragma"
+    + _BLANK
+    + rb"(?:/\*|(?:GCC|clang)"
+    + _BLANK
+    + rb"(?:/\*|pch_preprocess|dependency|module))))"
 )
 _KEYWORD = re.compile(rb"(include_next|include|import|embed|pragma)(?!" + _IDENTIFIER + rb")")
 _OPERAND = re.compile(_NAME)
@@ -120,12 +123,14 @@ _ASSEMBLER = re.compile(
     rb"\.[iI][nN][cC](?:([bB][iI][nN]\b)|[lL][uU][dD][eE]\b"
     rb"|[A-Za-z]*(?:\\[0-7A-Za-z@]|\"[ \t]*[\"A-Za-z_#]|\"[ \t]*\r?\n[ \t]*\"))"
 )
-_MODULE_NAME = rb"[A-Za-z_$\x80-\xff][\w.:$\x80-\xff]*"
-# A sentence in a comment may begin with these words; a declaration ends after one name.
+_MODULE_NAME = rb"[A-Za-z_$\x80-\xff][\w.$\x80-\xff]*" + _BLANK
+# What follows `import` or `module` in a declaration, up to its end: a comment may begin a line
+# with the same words.
 _MODULE_TAIL = re.compile(
-    _BLANK + rb"(?:[;:<\"]|/\*)|[ \t\f\v\r\0]+" + _MODULE_NAME + _BLANK + rb"(?:[;:\[\n/]|$)"
+    _BLANK + rb"(?:;|/\*|" + _NAME + rb"|:" + _BLANK + _MODULE_NAME + rb"[;\[/])"
+    rb"|[ \t\f\v\r\0]+" + _MODULE_NAME + rb"(?::" + _BLANK + _MODULE_NAME + rb")?[;\[/]"
 )
-_MODULE_HEAD = re.compile(rb"(?:^|[\n\r;@}]|\*/|\bexport)[ \t\f\v\r\0]*$")
+_DEFINED = re.compile(rb"#" + _BLANK + rb"define[ \t]+([A-Za-z_$\x80-\xff][\w$\x80-\xff]*)")
 _DEFINE = re.compile(rb"#" + _BLANK + rb"define\b")
 _MENTION = re.compile(rb"\b(?:ifdef|ifndef|elifdef|elifndef|defined|define|undef)[ \t\f\v\r\0(]*$")
 # gcc and clang predefine these without underscores in their gnu dialects, on some target.
@@ -134,6 +139,10 @@ _PLAIN_MACROS = frozenset(
     b"unix vax vector".split()
 )
 _BLANKS = b" \t\f\v\r\0"
+_BLANK_BYTES = frozenset(_BLANKS[i : i + 1] for i in range(len(_BLANKS)))
+# Lines that end in hundreds of splices become one; looking back is bounded, so that a text made
+# for the purpose cannot cost more than linear time. Beyond it the worse case is assumed.
+_LOOK_BACK = 4096
 _WORD = re.compile(rb"[A-Za-z_$\x80-\xff][A-Za-z0-9_$\x80-\xff]*")
 
 
@@ -148,6 +157,14 @@ class _Findings:
         self.next: set[bytes] = set()
         self.has_include: set[tuple[bool, bytes]] = set()
         self.flags: dict[str, bool] = {}
+
+    def add_include(self, word: bytes, quoted: bytes | None, angled: bytes | None) -> None:
+        """A name that follows ``word``; an empty one is an error of the source."""
+        name = quoted or angled
+        if name:
+            (self.quoted if quoted else self.angled).add(name)
+            if word == b"include_next":
+                self.next.add(name)
 
 
 def scan(text: bytes) -> Directives:
@@ -178,82 +195,72 @@ def _scan_alternative_tokens(text: bytes, found: _Findings) -> None:
 
 def _scan_plain(text: bytes, found: _Findings) -> None:
     """One text in which every directive is spelled with ``#`` and without splices."""
+    reader = _Reader(text)
     special = False
     for word, quoted, angled, other in _HASH.findall(text):
         if other:
             special = True
-        elif quoted:
-            found.quoted.add(quoted)
-        elif angled:
-            found.angled.add(angled)
-        if word == b"include_next":
-            found.next.add(quoted or angled)
-    skip = _blanks_and_comments(text)
+        elif quoted or angled:
+            found.add_include(word, quoted, angled)
     if special:
         for match in _HASH.finditer(text):
             if match.group(4):
-                _note_special(text, match.start(), skip, found)
+                _note_special(reader, match.start(), found)
     for match in _RESERVED.finditer(text):
-        _note_reserved(text, match, skip, found)
-    if _holds_module_words(text, b"import") or _holds_module_words(text, b"module"):
+        _note_reserved(reader, match, found)
+    if _declares_modules(text, b"import") or _declares_modules(text, b"module"):
         found.flags["modules"] = True
     for match in _ASSEMBLER.finditer(text):
         found.flags["asm_include" if match.group(1) is None else "incbin"] = True
 
 
-def _holds_module_words(text: bytes, word: bytes) -> bool:
+def _declares_modules(text: bytes, word: bytes) -> bool:
     at = text.find(word)
     while at >= 0:
-        if _MODULE_TAIL.match(text, at + 6) and _MODULE_HEAD.search(text, max(0, at - 80), at):
-            return True
-        at = text.find(word, at + 6)
+        if _MODULE_TAIL.match(text, at + len(word)):
+            before = text[max(0, at - 80) : at].rstrip(_BLANKS)
+            if not before or before.endswith((b"\n", b";", b"@", b"}", b"*/", b"export")):
+                return True
+        at = text.find(word, at + len(word))
     return False
 
 
-def _note_special(text: bytes, hash_at: int, skip: Callable[[int], int], found: _Findings) -> None:
+def _note_special(reader: "_Reader", hash_at: int, found: _Findings) -> None:
     """A directive that is not a plain include; ``hash_at`` is the offset of its ``#``."""
-    at = skip(hash_at + 1)
+    text = reader.text
+    at = reader.skip(hash_at + 1)
     if text[at : at + 1] == b"#":
-        # `a ## include` may complete `__has_`.
+        # `a ## include` may complete `__has_`; or a lone `#` ended its line with a CR.
         found.flags["computed_has_include"] = True
-        return
+        hash_at = at
+        at = reader.skip(at + 1)
     keyword = _KEYWORD.match(text, at)
     if keyword is None:
         return
     word = keyword.group(1)
+    operand = reader.skip(keyword.end())
     if word == b"embed":
         found.flags["embed"] = True
     elif word == b"pragma":
-        end = text.find(b"\n", at)
-        _note_pragma(text[at : end if end >= 0 else len(text)], found)
+        owner = _WORD.match(text, operand)
+        if owner is not None:
+            what = _WORD.match(text, reader.skip(owner.end()))
+            flag = _PRAGMA_FLAGS.get((owner.group(), what.group() if what else b""))
+            if flag is not None:
+                found.flags[flag] = True
     else:
-        operand = skip(keyword.end())
         name = _OPERAND.match(text, operand)
         if name is not None:
-            spelled = name.group(1) or name.group(2)
-            if spelled:
-                (found.quoted if name.group(1) else found.angled).add(spelled)
-                if word == b"include_next":
-                    found.next.add(spelled)
-        elif _MACRO_START.match(text, operand) and _begins_line(text, hash_at):
+            found.add_include(word, *name.groups())
+        elif _MACRO_START.match(text, operand) and reader.begins_line(hash_at):
             found.flags["computed_include"] = True
 
 
-def _begins_line(text: bytes, at: int) -> bool:
-    """May ``at`` be the first token of its line? Prose speaks of ``#include`` in mid-line."""
-    before = text[max(text.rfind(b"\n", 0, at), text.rfind(b"\r", 0, at)) + 1 : at].strip(_BLANKS)
-    return not before or before.endswith(b"*/")
-
-
-def _note_pragma(line: bytes, found: _Findings) -> None:
-    if b"pch_preprocess" in line:
-        found.flags["pch_pragma"] = True
-    if b"dependency" in line:
-        found.flags["dependency_pragma"] = True
-    if b"clang" in line and b"module" in line:
-        found.flags["modules"] = True
-
-
+_PRAGMA_FLAGS = {
+    (b"GCC", b"pch_preprocess"): "pch_pragma",
+    (b"GCC", b"dependency"): "dependency_pragma",
+    (b"clang", b"module"): "modules",
+}
 _RESERVED_FLAGS = {
     b"__DATE__": "date",
     b"__TIME__": "time",
@@ -264,31 +271,30 @@ _RESERVED_FLAGS = {
 }
 
 
-def _note_reserved(
-    text: bytes, match: re.Match[bytes], skip: Callable[[int], int], found: _Findings
-) -> None:
+def _note_reserved(reader: "_Reader", match: re.Match[bytes], found: _Findings) -> None:
     flag = _RESERVED_FLAGS.get(match.group())
     if flag is not None:
         found.flags[flag] = True
         return
+    text = reader.text
     tail = _HAS_TAIL.match(text, match.end())
     if tail is None:
         return
-    operand = skip(tail.end())
+    operand = reader.skip(tail.end())
     parenthesis = text[operand : operand + 1] == b"("
     if parenthesis:
-        operand = skip(operand + 1)
+        operand = reader.skip(operand + 1)
+    line = reader.line_before(match.start())
+    if line is None:
+        line = b"#define"
     name = _OPERAND.match(text, operand)
-    line = text[text.rfind(b"\n", 0, match.start()) + 1 : match.start()]
     if name is not None:
         quoted, angled = name.groups()
-        spelled = angled if quoted is None else quoted
-        if spelled:
-            found.has_include.add((quoted is not None, spelled))
-            if tail.group().startswith(b"_next"):
-                found.next.add(spelled)
+        found.has_include.add((quoted is not None, quoted or angled or b""))
+        if tail.group().startswith(b"_next"):
+            found.next.add(quoted or angled or b"")
         # A macro is expanded in another file, beside which its quoted name is then looked for.
-        if _DEFINE.search(line) and (quoted is not None or _has_macro_name(spelled, text)):
+        if _DEFINE.search(line) and (quoted is not None or reader.has_macro_word(angled)):
             found.flags["computed_has_include"] = True
     elif parenthesis and text[operand : operand + 1] != b")":
         if not _MENTION.search(line):
@@ -312,43 +318,57 @@ def _is_mention(line: bytes) -> bool:
     return b"//" in line or line.rfind(b"/*") > line.rfind(b"*/")
 
 
-def _has_macro_name(name: bytes, text: bytes) -> bool:
-    """Could a word of ``name`` be expanded?
+class _Reader:
+    """A text, and how to move about in it in linear time."""
 
-    In the body of a macro ``<linux/x.h>`` is not one token but seven, and in gcc's gnu dialects
-    ``linux`` is 1. Any word may be a macro of another file; libstdc++ has such a body in every
-    C++ compile, so only the known words and those that this text defines count.
-    """
-    words = frozenset(_WORD.findall(name))
-    if words & _PLAIN_MACROS:
-        return True
-    return any(
-        re.search(rb"#" + _BLANK + rb"define[ \t]+" + re.escape(word) + rb"(?![A-Za-z0-9_])", text)
-        for word in words
-    )
+    __slots__ = ("_comment", "_comment_end", "_defined", "text")
 
+    def __init__(self, text: bytes) -> None:
+        self.text = text
+        self._comment = 0
+        self._comment_end = -1
+        self._defined: frozenset[bytes] | None = None
 
-def _blanks_and_comments(text: bytes) -> Callable[[int], int]:
-    """A function that moves an offset past blanks and block comments, ends of line excepted.
+    def skip(self, at: int) -> int:
+        """``at`` moved past blanks and block comments; the end of a line stops it.
 
-    The end of the comment that was found last is remembered: without that, a text of nothing
-    but ``#/*`` would take quadratic time.
-    """
-    blank = re.compile(_BLANK)
-    known_from, known_end = 0, -1
-
-    def skip(at: int) -> int:
-        nonlocal known_from, known_end
+        The end of the comment found last is remembered: without that, a text of nothing but
+        ``#/*`` would take quadratic time.
+        """
+        text = self.text
         while True:
-            match = blank.match(text, at)
-            at = match.end() if match else at
+            while text[at : at + 1] in _BLANK_BYTES:
+                at += 1
             if text[at : at + 2] != b"/*":
                 return at
-            if not known_from <= at + 2 <= known_end:
+            if not self._comment <= at + 2 <= self._comment_end:
                 end = text.find(b"*/", at + 2)
-                known_from, known_end = at + 2, end if end >= 0 else len(text)
-            at = known_end + 2
-            if at > len(text):
-                return len(text)
+                self._comment = at + 2
+                self._comment_end = end if end >= 0 else len(text)
+            at = min(self._comment_end + 2, len(text))
 
-    return skip
+    def line_before(self, at: int) -> bytes | None:
+        """The line up to ``at``; None when it is too long to look at."""
+        start = self.text.rfind(b"\n", max(0, at - _LOOK_BACK), at)
+        if start < 0 and at > _LOOK_BACK:
+            return None
+        return self.text[start + 1 : at]
+
+    def begins_line(self, at: int) -> bool:
+        """May ``at`` be the first token of its line? Prose speaks of ``#include`` in mid-line."""
+        line = self.line_before(at)
+        if line is None:
+            return True
+        before = line[line.rfind(b"\r") + 1 :].strip(_BLANKS)
+        return not before or before.endswith(b"*/")
+
+    def has_macro_word(self, name: bytes) -> bool:
+        """Could a word of ``name`` be expanded?
+
+        In the body of a macro ``<linux/x.h>`` is not one token but seven, and in gcc's gnu
+        dialects ``linux`` is 1. Any word may be a macro of another file; libstdc++ has such a
+        body in every C++ compile, so only the known words and those that this text defines count.
+        """
+        if self._defined is None:
+            self._defined = frozenset(_DEFINED.findall(self.text)) | _PLAIN_MACROS
+        return not self._defined.isdisjoint(_WORD.findall(name))

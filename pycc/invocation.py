@@ -174,6 +174,7 @@ class Invocation:
     settings: ParseSettings
     cwd: bytes
     args: tuple[bytes, ...]  # without the compiler; @files expanded, --ccache-skip taken out
+    skipped: tuple[int, ...]  # the words in ``args`` that --ccache-skip stood before
     source: bytes
     source_index: int
     language: bytes  # a word that -x takes

@@ -86,6 +86,8 @@ class Job:
     manifest_key: bytes = b""
     entries: tuple[ManifestEntry, ...] = ()
     extra_misses: int = 0
+    needs_text: bool = False
+    """An earlier compile found that direct mode cannot serve this source."""
     started_day: bytes | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from . import collect, native
 from .cache import manifest
-from .cache.lookup import absolute, dated, result_key_of
+from .cache.fingerprint import KEY_SIZE
+from .cache.lookup import absolute, result_key_of
 from .cache.manifest import ManifestEntry
 from .cache.result import Entry, pack
 from .cache.storage import manifest_key, result_key
@@ -65,18 +66,13 @@ def keep(
     if isinstance(entry, str):
         call.log(f"No manifest entry: {entry}")
         if text is None:
+            _mark(job)
             return
         key = text.key
     else:
         key = entry.result_key
     if entries is not None:
         stored_key = result_key(key)
-        if isinstance(entry, ManifestEntry) and entry.flags & manifest.USES_DATE and text is None:
-            day = job.day()
-            if day is None or day != job.started_day:
-                call.log("Not stored: the date turned or cannot be known")
-                return
-            stored_key = result_key(dated(entry, day))
         level = call.config.compression_level or 1
         value = pack(entries, level, call.config.compression)
         call.cache.put(stored_key, value, call.config.namespace)
@@ -87,6 +83,14 @@ def keep(
         call.extra[Outcome.LOCAL_STORAGE_WRITE.value] = (
             call.extra.get(Outcome.LOCAL_STORAGE_WRITE.value, 0) + 1
         )
+
+
+def _mark(job: Job) -> None:
+    """Next time, this source goes through the preprocessor at once."""
+    if job.manifest_key and not job.invocation.preprocessed:
+        marker = ManifestEntry(bytes(KEY_SIZE), (), flags=manifest.NEEDS_TEXT)
+        packed = manifest.pack(manifest.add(job.entries, marker))
+        job.call.cache.put(manifest_key(job.manifest_key), packed, job.call.config.namespace)
 
 
 def _assembler_reads_more(
@@ -126,15 +130,18 @@ def _manifest_entry(
         return "files are read in a way that is not followed"
     if (asked.incbin or asked.asm_include) and assembler_files is None:
         return "the assembler may read files that it was not asked about"
-    flags = manifest.USES_DATE if asked.date and not sloppy_time else 0
-    if flags and text is not None:
-        return "the date is in the preprocessed text"
+    day = b""
+    if asked.date and not sloppy_time:
+        now = job.day()
+        if now is None or now != job.started_day:
+            return "the date turned or cannot be known"
+        day = now
     places = _absent(job, resident, found, assembler_files or ())
     if isinstance(places, str):
         return places
     groups, present = places
-    key = text.key if text is not None else result_key_of(job.manifest_key, found.files)
-    return ManifestEntry(key, found.files, groups, present, flags)
+    key = text.key if text is not None else result_key_of(job.manifest_key, found.files, day)
+    return ManifestEntry(key, found.files, groups, present, 0, day)
 
 
 def _absent(

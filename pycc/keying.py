@@ -13,7 +13,7 @@ from collections.abc import Callable
 from .cache.fingerprint import Fingerprint
 from .call import Call
 from .compiler import KEY_VARIABLES, Toolchain
-from .invocation import Invocation
+from .invocation import DependencyRequest, Invocation
 from .options import Scope
 
 LOCALE_VARIABLES = (b"LANG", b"LANGUAGE", b"LC_ALL", b"LC_CTYPE", b"LC_MESSAGES")
@@ -98,9 +98,15 @@ def direct(
         key.add(b"SOURCE_DATE_EPOCH", variables[b"SOURCE_DATE_EPOCH"])
     wanted = invocation.dependencies
     if wanted is not None:
-        key.add(b"depfile", b"%d%d%d" % (wanted.system, wanted.phony, wanted.generated))
+        key.add(b"depfile", depfile_shape(wanted))
     key.add(b"source", invocation.source, source_digest)
     return key
+
+
+def depfile_shape(wanted: DependencyRequest) -> bytes:
+    """What of a dependency request decides its text, but for the targets themselves."""
+    named = bool(wanted.targets)
+    return b"%d%d%d%d" % (wanted.system, wanted.phony, wanted.generated, named)
 
 
 def free_text_allowed(invocation: Invocation) -> bool:

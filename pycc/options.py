@@ -11,7 +11,8 @@ unsupported options, and trials with gcc 12 and clang 14 for what they leave in 
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from enum import Enum, Flag, auto
+from enum import Enum, auto
+from functools import lru_cache
 
 
 class Value(Enum):
@@ -32,16 +33,6 @@ class Scope(Enum):
     NONE = auto()  # no output at all, or an output that is described in another field
 
 
-class Mark(Flag):
-    """Further facts about an option."""
-
-    NONE = 0
-    PATH = auto()  # the value is a path that base_dir may rewrite
-    PROBE = auto()  # alters the built-in include search path
-    HARD = auto()  # makes outputs that are not modelled: never cached
-    CLANG = auto()  # gcc reads the same letters as another option
-
-
 @dataclass(frozen=True, slots=True)
 class Option:
     """One row: ``name`` as typed, up to and including any ``=``."""
@@ -49,7 +40,10 @@ class Option:
     name: bytes
     value: Value
     scope: Scope
-    mark: Mark
+    path: bool  # the value is a path that base_dir may rewrite
+    probe: bool  # alters the built-in include search path
+    hard: bool  # makes outputs that are not modelled: never cached
+    clang: bool  # gcc reads the same letters as another option
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,29 +63,35 @@ class Word:
     file: bool = False  # not an option: the compiler takes it for an input file
 
 
-def _rows(
-    value: Value, scope: Scope, names: str, mark: Mark = Mark.NONE
-) -> Iterator[tuple[bytes, Option]]:
+def _rows(value: Value, scope: Scope, names: str, *marks: str) -> Iterator[tuple[bytes, Option]]:
     for name in names.split():
-        row = Option(name.encode(), value, scope, mark)
+        row = Option(
+            name.encode(),
+            value,
+            scope,
+            path=_PATH in marks,
+            probe=_PROBE in marks,
+            hard=_HARD in marks,
+            clang=_CLANG in marks,
+        )
         yield row.name, row
 
 
 _NONE, _JOINED, _SEPARATE, _EITHER = Value.NONE, Value.JOINED, Value.SEPARATE, Value.EITHER
 _BOTH, _CPP, _CODE, _OUT = Scope.BOTH, Scope.CPP, Scope.CODE, Scope.NONE
-_PATH, _PROBE, _HARD, _CLANG = Mark.PATH, Mark.PROBE, Mark.HARD, Mark.CLANG
+_PATH, _PROBE, _HARD, _CLANG = "path", "probe", "hard", "clang"
 
 OPTIONS: dict[bytes, Option] = dict(
     [
         # The preprocessor's own.
         *_rows(_EITHER, _CPP, "-D -U -A"),
         *_rows(_EITHER, _CPP, "-I -iquote -isystem -idirafter -include -imacros", _PATH),
-        *_rows(_EITHER, _CPP, "-include-pch -include-pth -cxx-isystem", _PATH | _CLANG),
-        *_rows(_EITHER, _CPP, "-F -iframework -iprefix -iwithprefix", _PATH | _PROBE),
-        *_rows(_EITHER, _CPP, "-iwithprefixbefore -isysroot -imultilib", _PATH | _PROBE),
-        *_rows(_EITHER, _CPP, "-isystem-after -iwithsysroot", _PROBE | _CLANG),
-        *_rows(_EITHER, _CPP, "-iframeworkwithsysroot -stdlib++-isystem", _PROBE | _CLANG),
-        *_rows(_EITHER, _CPP, "-c-isystem -objc-isystem -objcxx-isystem", _PROBE | _CLANG),
+        *_rows(_EITHER, _CPP, "-include-pch -include-pth -cxx-isystem", _PATH, _CLANG),
+        *_rows(_EITHER, _CPP, "-F -iframework -iprefix -iwithprefix", _PATH, _PROBE),
+        *_rows(_EITHER, _CPP, "-iwithprefixbefore -isysroot -imultilib", _PATH, _PROBE),
+        *_rows(_EITHER, _CPP, "-isystem-after -iwithsysroot", _PROBE, _CLANG),
+        *_rows(_EITHER, _CPP, "-iframeworkwithsysroot -stdlib++-isystem", _PROBE, _CLANG),
+        *_rows(_EITHER, _CPP, "-c-isystem -objc-isystem -objcxx-isystem", _PROBE, _CLANG),
         *_rows(_EITHER, _CPP, "-imultiarch", _PROBE),
         *_rows(_NONE, _CPP, "-nostdinc -nostdinc++ -nostdlibinc -nobuiltininc -remap", _PROBE),
         *_rows(_JOINED, _CPP, "-stdlib=", _PROBE),
@@ -102,15 +102,15 @@ OPTIONS: dict[bytes, Option] = dict(
         *_rows(_NONE, _BOTH, "-fpch-preprocess -fno-pch-timestamp"),
         *_rows(_NONE, _BOTH, "-undef -ansi -traditional-cpp"),
         # Where the compiler and its headers come from.
-        *_rows(_EITHER, _BOTH, "-B", _PATH | _PROBE),
-        *_rows(_JOINED, _BOTH, "--sysroot= --gcc-toolchain= --gcc-install-dir=", _PATH | _PROBE),
-        *_rows(_SEPARATE, _BOTH, "--sysroot", _PATH | _PROBE),
-        *_rows(_SEPARATE, _BOTH, "-gcc-toolchain", _PATH | _PROBE | _CLANG),
+        *_rows(_EITHER, _BOTH, "-B", _PATH, _PROBE),
+        *_rows(_JOINED, _BOTH, "--sysroot= --gcc-toolchain= --gcc-install-dir=", _PATH, _PROBE),
+        *_rows(_SEPARATE, _BOTH, "--sysroot", _PATH, _PROBE),
+        *_rows(_SEPARATE, _BOTH, "-gcc-toolchain", _PATH, _PROBE, _CLANG),
         *_rows(_JOINED, _BOTH, "--target= -specs= --specs= -resource-dir=", _PROBE),
         *_rows(_JOINED, _BOTH, "-rtlib= --rtlib= -iplugindir= --gcc-triple= --config=", _PROBE),
         *_rows(_SEPARATE, _BOTH, "-specs --specs -arch -b -V", _PROBE),
-        *_rows(_SEPARATE, _BOTH, "-target -resource-dir --config", _PROBE | _CLANG),
-        *_rows(_SEPARATE, _BOTH, "-ccc-install-dir -ccc-gcc-name", _PROBE | _CLANG),
+        *_rows(_SEPARATE, _BOTH, "-target -resource-dir --config", _PROBE, _CLANG),
+        *_rows(_SEPARATE, _BOTH, "-ccc-install-dir -ccc-gcc-name", _PROBE, _CLANG),
         *_rows(_NONE, _BOTH, "-no-canonical-prefixes -canonical-prefixes", _PROBE),
         *_rows(_JOINED, _BOTH, "-m", _PROBE),
         *_rows(_JOINED, _BOTH, "-mtune= -mcmodel= -mbranch-protection= -mprefer-vector-width="),
@@ -149,7 +149,7 @@ OPTIONS: dict[bytes, Option] = dict(
         *_rows(_JOINED, _BOTH, "-fxray-attr-list= -fprofile-list= -fmodule-file="),
         *_rows(_JOINED, _BOTH, "-fbasic-block-sections= -fmemory-profile-use="),
         *_rows(_JOINED, _BOTH, "-fembed-offload-object= -fms-secure-hotpatch-functions-file="),
-        *_rows(_EITHER, _BOTH, "-ivfsoverlay", _PATH | _CLANG),
+        *_rows(_EITHER, _BOTH, "-ivfsoverlay", _PATH, _CLANG),
         *_rows(_EITHER, _BOTH, "-ivfsstatcache", _CLANG),
         # What the command is for, and outputs that have fields of their own.
         *_rows(_EITHER, _OUT, "-o -x -MF -MT -MQ"),
@@ -272,18 +272,25 @@ _LONG_PREFIXES = (
 _LONGEST = max(map(len, OPTIONS))
 
 
-def find(word: bytes, without: Mark = Mark.NONE) -> Option | None:
+def find(word: bytes, *, gcc: bool = False) -> Option | None:
     """The row for ``word``: the exact name, else the longest name that its value is glued to.
 
-    Rows with a mark in ``without`` are passed over.
+    With ``gcc``, rows that only clang has are passed over.
     """
     row = OPTIONS.get(word)
-    if row is not None and not row.mark & without:
+    if row is not None and not (gcc and row.clang):
         return row
-    for end in range(min(len(word) - 1, _LONGEST), 1, -1):
-        row = OPTIONS.get(word[:end])
-        glues = row is not None and row.value in (Value.JOINED, Value.EITHER)
-        if row is not None and glues and not row.mark & without:
+    return _find_glued(word[:_LONGEST], len(word) <= _LONGEST, gcc)
+
+
+# A build repeats the same options in every command; this halves the time to read one.
+@lru_cache(maxsize=4096)
+def _find_glued(start: bytes, whole: bool, gcc: bool) -> Option | None:
+    for end in range(len(start) - whole, 1, -1):
+        row = OPTIONS.get(start[:end])
+        if row is None or (gcc and row.clang):
+            continue
+        if row.value is Value.JOINED or row.value is Value.EITHER:
             return row
     return None
 
@@ -313,12 +320,12 @@ def canonical(word: bytes) -> bytes:
 
 
 def words(
-    args: Sequence[bytes], ignore_options: Sequence[bytes] = (), without: Mark = Mark.NONE
+    args: Sequence[bytes], ignore_options: Sequence[bytes] = (), *, gcc: bool = False
 ) -> Iterator[Word]:
     """Cut a command line (without the compiler) into options with their values.
 
-    ``ignore_options`` are ccache's patterns: a whole word, or a prefix followed by ``*``. Options
-    with a mark in ``without`` are unknown to the compiler.
+    ``ignore_options`` are ccache's patterns: a whole word, or a prefix followed by ``*``. With
+    ``gcc``, options that only clang has are unknown.
     """
     index = 0
     only_files = False
@@ -339,7 +346,7 @@ def words(
             yield _plain(index, (word,), verbatim=True, ignored=True)
             index += 1
         else:
-            cut = _cut(args, index, word, without)
+            cut = _cut(args, index, word, gcc)
             yield cut
             index += len(cut.words)
 
@@ -364,13 +371,13 @@ def _ignored(word: bytes, patterns: Sequence[bytes]) -> bool:
     )
 
 
-def _cut(args: Sequence[bytes], index: int, word: bytes, without: Mark) -> Word:
+def _cut(args: Sequence[bytes], index: int, word: bytes, gcc: bool) -> Word:
     name, equals, value = word.partition(b"=")
     row = OPTIONS.get(_ALIASES.get(name, b"")) if equals else None
     if row is not None and row.value is Value.SEPARATE:
         return Word(index, (word,), row.name, row.name, value, len(name) + 1, row)
     text = canonical(word)
-    row = find(text, without)
+    row = find(text, gcc=gcc)
     if row is None or row.value is Value.NONE:
         return Word(index, (word,), text, text, None, 0, row)
     glued = text[len(row.name) :]

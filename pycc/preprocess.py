@@ -104,7 +104,7 @@ def _text_key(
     key.add(b"said", said)
     wanted = invocation.dependencies
     if wanted is not None:
-        key.add(b"depfile", b"%d%d%d" % (wanted.system, wanted.phony, wanted.generated))
+        key.add(b"depfile", keying.depfile_shape(wanted))
     free = keying.free_text_allowed(invocation) and not said and not _COLUMNS.search(text)
     if wanted is not None or not free:
         # A dependency file lists the files that were read, so they decide it.

@@ -140,8 +140,12 @@ class Resident:
         environment = self._environments.get(request.environment_block)
         if environment is None:
             return None
-        call = self._hot.get(_hot_key(request, environment))
+        key = _hot_key(request, environment)
+        call = self._hot.get(key)
         if call is None or native.check(self._records.join(call.records)) >= 0:
+            return None
+        if call.cache.replaced():
+            self._abandon(call.cache)
             return None
         value = call.cache.get(call.keys[-1])
         ops = None if value is None else call.deliver(value)
@@ -151,8 +155,8 @@ class Resident:
         self.requests += 1
         self._dirty = True
         call.cache.count(call.counts)
-        for key in call.keys:
-            call.cache.storage.touch(key)
+        for used in call.keys:
+            call.cache.storage.touch(used)
         return reply
 
     def answer(self, request: Request, talk: Talk) -> Sequence[Op]:
@@ -238,12 +242,21 @@ class Resident:
         read_only = config.read_only or config.read_only_direct
         key = (directory, config.umask, read_only)
         cache = self._caches.get(key)
+        if cache is not None and cache.replaced():
+            self._abandon(cache)
+            cache = None
         if cache is None:
             storage = open_local(directory, umask=config.umask, read_only=read_only)
             statistics = Statistics(directory, umask=config.umask, read_only=read_only)
-            cache = self._caches[key] = CacheDirectory(storage, statistics)
+            root = os.path.join(directory, "pycc")
+            cache = self._caches[key] = CacheDirectory(root, storage, statistics)
         cache.storage.set_limits(config.max_size, config.max_files)
         return cache
+
+    def _abandon(self, gone: CacheDirectory) -> None:
+        gone.abandon()
+        self._hot.clear()
+        self._caches = {key: cache for key, cache in self._caches.items() if cache is not gone}
 
     def temporary_directory(self, config: Config) -> bytes:
         """Where files of one compile lie until it ends: ours alone, in memory if possible."""

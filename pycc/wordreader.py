@@ -18,7 +18,7 @@ from pycc.invocation import (
     PrefixMap,
     Uncacheable,
 )
-from pycc.options import Mark, Scope, Word
+from pycc.options import Scope, Word
 from pycc.outcome import Outcome
 from pycc.profiling import PREFIXES as PROFILE_PREFIXES
 from pycc.profiling import ProfileOptions
@@ -148,6 +148,7 @@ class Reader:
     given: list[bytes]
     error: Uncacheable | None = None
     args: list[bytes] = field(default_factory=list)
+    skipped: list[int] = field(default_factory=list)  # places of --ccache-skip's words
     cpp: list[bytes] = field(default_factory=list)
     key: list[KeyArg] = field(default_factory=list)
     paths: list[PathArg] = field(default_factory=list)
@@ -190,6 +191,8 @@ class Reader:
     def take(self, word: Word) -> None:
         """Read one word. Raises UncacheableError; the words have been recorded all the same."""
         place = len(self.args)
+        if word.verbatim and not word.ignored:
+            self.skipped.append(place)
         self.args += word.words
         if word.missing:
             raise UncacheableError(Outcome.BAD_COMPILER_ARGUMENTS, word.words[0])
@@ -211,26 +214,27 @@ class Reader:
 
     def _take_option(self, word: Word, place: int) -> None:
         row = word.option
-        mark = Mark.NONE if row is None else row.mark
-        if Mark.HARD in mark:
-            raise unsupported(word.words[0])
-        if Mark.PROBE in mark:
-            self.special += word.words
-        if Mark.PATH in mark and word.value:
-            at = place + len(word.words) - 1
-            self.paths.append(PathArg(word.name, at, word.offset, word.value))
-        scope = Scope.BOTH if row is None else row.scope
+        scope = Scope.BOTH
+        if row is not None:
+            scope = row.scope
+            if row.hard:
+                raise unsupported(word.words[0])
+            if row.probe:
+                self.special += word.words
+            if row.path and word.value:
+                at = place + len(word.words) - 1
+                self.paths.append(PathArg(word.name, at, word.offset, word.value))
         if self.family is Family.GCC and word.name in _GCC_SAYS_NOTHING:
             scope = Scope.NONE
         handler = _HANDLERS.get(word.name)
-        if handler is None and Mark.PROBE not in mark:
+        if handler is None and not (row is not None and row.probe):
             for prefix, named in _BY_PREFIX:
                 if word.text.startswith(prefix):
                     handler = named
                     break
         answer = scope if handler is None else handler(self, word)
         scope = scope if answer is None else answer
-        if scope in (Scope.BOTH, Scope.CPP):
+        if scope is Scope.BOTH or scope is Scope.CPP:
             self.cpp += word.words
         if scope is not Scope.NONE:
             self.key.append(KeyArg(word.words, Scope.CPP if scope is Scope.CPP else Scope.BOTH))
@@ -268,11 +272,14 @@ class Reader:
         if b"-P" in pieces:
             raise unsupported(word.text)
         self.dependencies.take_wrapped(pieces)
-        self.dependency_words += word.words
+        if any(piece[:2] == b"-M" for piece in pieces):
+            self.dependency_words += word.words
         return Scope.NONE
 
     def _preprocessor_word(self, word: Word) -> Scope | None:
         self.dependencies.take_preprocessor_word(_value(word))
+        if _value(word)[:2] == b"-M":
+            self.dependency_words += word.words
         return Scope.NONE
 
     def _include_list(self, word: Word) -> Scope | None:
@@ -395,16 +402,14 @@ class Reader:
         if self.family is Family.OTHER:
             return None
         answer = _COLORS.get(word.text)
-        if word.text not in _COLORS or (
-            self.family is Family.GCC and word.text.endswith(b"-color-diagnostics")
-        ):
+        if word.text not in _COLORS or (self.family is Family.GCC and word.text in _CLANG_COLORS):
             return None
         if answer is not None or word.text.endswith(b"=auto"):
             self.color = answer
         return Scope.NONE
 
     def _warning(self, word: Word) -> Scope | None:
-        self.warnings |= not word.text.startswith(b"-Wno-")
+        self.warnings |= not word.text.startswith((b"-Wno-", b"-Wl,"))
         return None
 
     def _assembler(self, word: Word) -> Scope | None:
@@ -486,6 +491,8 @@ _COLORS = {
     b"-fcolor-diagnostics": True,
     b"-fno-color-diagnostics": False,
 }
+
+_CLANG_COLORS = (b"-fcolor-diagnostics", b"-fno-color-diagnostics")
 
 _Handler = Callable[[Reader, Word], Scope | None]
 

@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,6 +68,14 @@ def main() -> int:
     if options.fetch_only:
         return 0
 
+    # A server of its own, that no other install of the same version meets. Not below DIRECTORY,
+    # whose name may be too long for a socket.
+    with tempfile.TemporaryDirectory(prefix="pycc-", dir="/tmp") as runtime:
+        return demonstrate(directory, source, runtime)
+
+
+def demonstrate(directory: Path, source: Path, runtime: str) -> int:
+    """Build three times, and print what came of it; return the exit status."""
     launcher = directory / "env" / "bin" / "pycc"
     links = directory / "links"
     cache = directory / "cache"
@@ -76,6 +85,7 @@ def main() -> int:
         "PATH": f"{links}{os.pathsep}{plain['PATH']}",
         "CCACHE_DIR": str(cache),
         "CCACHE_CONFIGPATH": str(cache / "ccache.conf"),
+        "XDG_RUNTIME_DIR": runtime,
     }
     subprocess.run([launcher, "--install-links", links], env=wrapped, check=True, stdout=sys.stderr)
     try:

@@ -170,28 +170,41 @@ def written(directory: Path) -> set[str]:
     }
 
 
+def prepare(directory: Path) -> None:
+    for name, text in SOURCES.items():
+        (directory / name).parent.mkdir(exist_ok=True)
+        (directory / name).write_text(text)
+        os.utime(directory / name, (1, 1))
+
+
+def run(compiler: str, words: list[str], directory: Path) -> bytes:
+    done = subprocess.run([compiler, *words], cwd=directory, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def understand(compiler: str, line: str, directory: Path) -> Invocation:
+    invocation = parse(
+        [os.fsencode(word) for word in line.split()],
+        family=Family.GCC if compiler == "gcc" else Family.CLANG,
+        driver=os.fsencode(compiler),
+        settings=SETTINGS,
+        cwd=os.fsencode(directory),
+        environment={},
+    )
+    assert isinstance(invocation, Invocation), invocation
+    return invocation
+
+
 @pytest.mark.parametrize(("compiler", "line"), CASES)
 def test_outputs_are_exactly_the_files_that_appear(
     compiler: str, line: str, tmp_path: Path
 ) -> None:
     if shutil.which(compiler) is None:
         pytest.skip(f"no {compiler}")
-    for name, text in SOURCES.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(text)
-        os.utime(tmp_path / name, (1, 1))
-    done = subprocess.run([compiler, *line.split()], cwd=tmp_path, capture_output=True, check=False)
-    assert done.returncode == 0, done.stderr
-
-    invocation = parse(
-        [os.fsencode(word) for word in line.split()],
-        family=Family.GCC if compiler == "gcc" else Family.CLANG,
-        driver=os.fsencode(compiler),
-        settings=SETTINGS,
-        cwd=os.fsencode(tmp_path),
-        environment={},
-    )
-    assert isinstance(invocation, Invocation), invocation
+    prepare(tmp_path)
+    run(compiler, line.split(), tmp_path)
+    invocation = understand(compiler, line, tmp_path)
     paths = {os.fsdecode(one.path) for one in invocation.outputs if not one.optional}
     possible = {os.fsdecode(one.path) for one in invocation.outputs}
     if invocation.output not in (None, b"/dev/null"):
@@ -200,3 +213,79 @@ def test_outputs_are_exactly_the_files_that_appear(
     appeared = written(tmp_path)
     assert {os.path.normpath(path) for path in paths} <= appeared
     assert appeared <= {os.path.normpath(path) for path in paths | possible}
+
+
+TARGETS = [
+    "-c t.c -MD",
+    "-c t.c -MMD -o d/x.o",
+    "-c src/t.c -MD",
+    "-S t.c -MD",
+    "-S t.c -MD -o d/x.s",
+    "-c t.h -MD",
+    "-c t.h -MD -o d/x.gch",
+    "-c t.c -MD -MT a$ -MQ b$ -MT c",
+    "-c t.c -Wp,-MD,f.d -o x.o",
+    "-c t.c -MMD -Wp,-MD,f.d -o x.o",
+    "-c t.c -Wp,-MMD,f.d -MD",
+    "-c t.c -MMD -MD",
+    "-c t.c -MD -MMD",
+    "-c t.c -MT foo.o -Wp,-MMD,f.d",
+    "-fsyntax-only t.c -MD -MF f.d",
+    "-fsyntax-only t.c -MD -MF f.d -o x.o",
+    "-c -x c noext -MD -MF f.d",
+    "-c t.S -MD",
+]
+GCC_TARGETS = [  # clang -cc1 knows none of these
+    "-c t.c -MD -Wp,-MP",
+    "-c t.c -MD -Wp,-MT,foo -MT bar",
+    "-c t.c -MD -o x.o -Wp,-MT,foo",
+    "-c t.c -Wp,-MMD,f.d,-MT,foo -o x.o",
+    "-c t.c -Xpreprocessor -MD -Xpreprocessor f.d",
+    "-c t.c -dumpdir d/p- -MD",
+]
+
+
+@pytest.mark.parametrize(
+    ("compiler", "line"),
+    [(compiler, line) for compiler in ("gcc", "clang") for line in TARGETS]
+    + [("gcc", line) for line in GCC_TARGETS],
+)
+def test_dependency_file_has_the_expected_targets_and_headers(
+    compiler: str, line: str, tmp_path: Path
+) -> None:
+    if shutil.which(compiler) is None:
+        pytest.skip(f"no {compiler}")
+    prepare(tmp_path)
+    for name in ("t.c", "t.h", "t.S", "noext", "src/t.c"):
+        (tmp_path / name).write_text("#include <limits.h>\n" if name != "t.S" else "#\n")
+    run(compiler, line.split(), tmp_path)
+    wanted = understand(compiler, line, tmp_path).dependencies
+    assert wanted is not None
+    text = (tmp_path / os.fsdecode(wanted.path)).read_bytes()
+    targets = wanted.targets or ((wanted.default_target, True),)
+    quoted = [text.replace(b"$", b"$$") if quote else text for text, quote in targets]
+    assert text.startswith(b" ".join(quoted) + b": ")
+    if "t.S" not in line:
+        assert (b"limits.h" in text) is wanted.system
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"-c t.c {CLANG_ALL} -g -o d/x.o",
+        "-S t.c -MD -MF x.d -Wp,-DFOO -Wa,-L -Wl,-x -lfoo -L. -O2",
+        "-c -x c noext -Wp,-MMD,f.d -P -Werror",
+        "-fsyntax-only t.cc -MMD -MF f.d",
+        "-c t.S -MD",
+    ],
+)
+def test_preprocessing_writes_only_to_standard_output(
+    compiler: str, line: str, tmp_path: Path
+) -> None:
+    if shutil.which(compiler) is None:
+        pytest.skip(f"no {compiler}")
+    prepare(tmp_path)
+    words = [os.fsdecode(w) for w in understand(compiler, line, tmp_path).preprocess_args()]
+    assert run(compiler, words, tmp_path).strip()
+    assert written(tmp_path) == set()

@@ -11,10 +11,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from pycc.cache import local_database
+from pycc.cache import local_database, storage_local
 from pycc.cache.storage import Failed, TimedOut, Totals
 from pycc.cache.storage_files import open_files
 from pycc.cache.storage_local import LocalStorage, open_local
@@ -270,8 +271,8 @@ def test_a_value_file_name_that_climbs_is_not_removed(filled: Path) -> None:
 
 
 def test_pickles_are_refused(tmp_path: Path) -> None:
-    disk = local_database.BytesDisk(str(tmp_path))
-    for call in (
+    disk: Any = local_database.BytesDisk(str(tmp_path))
+    calls: tuple[Callable[[], object], ...] = (
         lambda: disk.put(("a", "tuple")),
         lambda: disk.put(b"bytes"),
         lambda: disk.get(b"\x80\x04.", raw=False),
@@ -280,7 +281,8 @@ def test_pickles_are_refused(tmp_path: Path) -> None:
         lambda: disk.fetch(4, None, b"\x80\x04N.", read=False),
         lambda: disk.fetch(4, "ab/cd/" + "0" * 28 + ".val", None, read=False),
         lambda: disk.fetch(3, "ab/cd/" + "0" * 28 + ".val", None, read=False),
-    ):
+    )
+    for call in calls:
         with pytest.raises(ValueError, match=r"type|mode|pickle"):
             call()
 
@@ -331,16 +333,33 @@ def test_no_call_waits_long_for_a_lock(kind: str, filled: Path) -> None:
             lambda: storage.delete(key(1)),
             storage.flush,
             storage.totals,
-            storage.cleanup,
-            lambda: storage.evict_older_than(0),
             storage.close,
         ):
-            # Two waits are possible where a command flushes before it does its own work.
             assert min(took(call), took(call)) < 0.08, call
         assert storage.counts["timeouts"]
         assert storage.get(key(1)) == value(1, size_of(1))
     assert storage.flush()
     assert storage.set(key(1), b"other")
+
+
+def test_a_command_waits_for_a_lock_but_not_for_ever(
+    filled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage_local, "PATIENCE", 0.3)
+    storage = open_local(str(filled), max_files=10)
+    with transaction(filled):
+        for call in (storage.cleanup, lambda: storage.evict_older_than(-1)):
+            assert 0.25 < took(call) < 0.5
+        assert storage.counts["timeouts"] == 2
+        assert storage.totals().entries == 44
+
+
+def test_a_command_outwaits_a_short_lock(filled: Path) -> None:
+    storage = open_local(str(filled), max_files=10)
+    with closing(sqlite3.connect(database_of(filled), check_same_thread=False)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        threading.Timer(0.15, connection.rollback).start()
+        assert storage.cleanup().entries == 34
 
 
 def test_a_set_that_meets_a_lock_leaves_no_file(filled: Path) -> None:
@@ -533,7 +552,7 @@ def test_orphans_are_swept_when_they_are_old(filled: Path) -> None:
     known = sorted(filled.rglob("*.val"))
     old, young = generation / "ab/cd/old.val", generation / "ab/cd/young.val"
     half_built, half_gone = root / ("new-" + "0" * 16), root / ("gone-" + "1" * 16)
-    lower = root / "db-00000000"
+    lower = root / "db-1"
     old.parent.mkdir(parents=True, exist_ok=True)
     for path in (old, young):
         path.write_bytes(b"orphan")
@@ -546,7 +565,7 @@ def test_orphans_are_swept_when_they_are_old(filled: Path) -> None:
         storage.cleanup()
         assert read_all(storage) == 44
     assert sorted(filled.rglob("*.val")) == sorted([*known, young])
-    assert sorted(path.name for path in root.iterdir()) == ["db-00000001", "lock"]
+    assert sorted(path.name for path in root.iterdir()) == [generation.name, "lock"]
 
 
 def test_temporary_files_of_the_file_store_are_swept_when_they_are_old(tmp_path: Path) -> None:
@@ -607,6 +626,7 @@ for n in range(300):
 storage.flush()
 fresh = opener(sys.argv[1])
 assert fresh.get(key(stored[0])) == value(stored[0], size)
+fresh.close()
 storage.cleanup()
 storage.clear()
 assert storage.set(key(1), value(1, size)), storage.counts

@@ -1,0 +1,156 @@
+"""The programs that are compared, and how each is called."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import socket
+import struct
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+# Asked of the interpreter beside the launcher: where is pycc, and how was it installed?
+WHERE = """
+import importlib.metadata, json, pycc, sys
+direct = importlib.metadata.distribution("pycc").read_text("direct_url.json") or "{}"
+editable = json.loads(direct).get("dir_info", {}).get("editable", False)
+print(json.dumps([pycc.__file__, sys.prefix, editable]))
+"""
+
+
+class BenchError(Exception):
+    """Nothing can be measured; the message says why."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Subject:
+    """One wrapper, or the plain compiler, with its cache and environment.
+
+    `compilers` maps gcc and g++ to the words that call them through the subject.
+    """
+
+    name: str
+    program: Path | None
+    compilers: Mapping[str, tuple[str, ...]]
+    environment: Mapping[str, str]
+    place: Path
+
+    @property
+    def runtime(self) -> Path:
+        """Where a server's socket is."""
+        return self.place / "run"
+
+    def counters(self) -> dict[str, int]:
+        """The counters that ccache and pycc print; empty for others."""
+        if self.program is None or self.name.startswith("sccache"):
+            return {}
+        # ccache answers options only under a name that begins with its own.
+        command = [os.fspath(self.place / "links" / "ccache"), "--print-stats"]
+        ran = subprocess.run(
+            command, env=dict(self.environment), capture_output=True, text=True, check=False
+        )
+        rows = (line.split("\t") for line in ran.stdout.splitlines())
+        return {row[0]: int(row[1]) for row in rows if len(row) == 2 and row[1].isdigit()}
+
+    def stop(self) -> None:
+        """Stop the subject's server, if it has one."""
+        if self.program is None:
+            return
+        option = "--stop-server"
+        if self.name == "pycc" or self.name.startswith("sccache"):
+            subprocess.run(
+                [self.program, option],
+                env=dict(self.environment),
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                check=False,
+            )
+
+    def forget(self) -> None:
+        """Empty the cache, with the server stopped."""
+        self.stop()
+        shutil.rmtree(self.place / "cache", ignore_errors=True)
+
+    def server_memory(self) -> int | None:
+        """Peak resident memory of the subject's server in KiB; None without a server."""
+        for path in self.runtime.rglob("*"):
+            if not path.is_socket():
+                continue
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.settimeout(2)
+                try:
+                    connection.connect(os.fspath(path))
+                except OSError:
+                    continue
+                peer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+            pid = struct.unpack("3i", peer)[0]
+            for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+                if line.startswith("VmHWM:"):
+                    return int(line.split()[1])
+        return None
+
+
+def subject(
+    name: str, program: Path | None, place: Path, extra: Mapping[str, str] | None = None
+) -> Subject:
+    """Make a subject with links, cache and environment of its own below `place`."""
+    place = place / name
+    links = place / "links"
+    links.mkdir(parents=True)
+    (place / "run").mkdir(mode=0o700)
+    (place / "home").mkdir()
+    compilers: dict[str, tuple[str, ...]] = {}
+    for compiler in ("gcc", "g++"):
+        if program is None:
+            compilers[compiler] = (shutil.which(compiler, path="/usr/bin:/bin") or compiler,)
+        elif name.startswith("sccache"):
+            compilers[compiler] = (os.fspath(program), compiler)
+        else:
+            (links / compiler).symlink_to(program)
+            compilers[compiler] = (os.fspath(links / compiler),)
+    if program is not None:
+        (links / "ccache").symlink_to(program)
+    environment = {
+        "PATH": f"{links}:/usr/bin:/bin",
+        "HOME": os.fspath(place / "home"),
+        "XDG_RUNTIME_DIR": os.fspath(place / "run"),
+        "CCACHE_DIR": os.fspath(place / "cache"),
+        "SCCACHE_DIR": os.fspath(place / "cache"),
+        "SCCACHE_SERVER_UDS": os.fspath(place / "run" / "sccache"),
+        "LANG": "C.UTF-8",
+        "LOGNAME": "bench",
+        "SHELL": "/bin/sh",
+        "TERM": "xterm-256color",
+        **(extra or {}),
+    }
+    return Subject(name, program, compilers, environment, place)
+
+
+def refuse_editable(pycc: Path) -> None:
+    """Raise BenchError unless `pycc` is a launcher of a proper installation.
+
+    An editable install imports from a checkout through a finder hook, whose cost and whose missing
+    byte code are not what users have.
+    """
+    python = pycc.resolve().with_name("python")
+    if not python.exists():
+        python = pycc.resolve().with_name("python3")
+    ran = subprocess.run(
+        [python, "-I", "-c", WHERE], cwd="/", capture_output=True, text=True, check=False
+    )
+    if ran.returncode:
+        message = f"{python} does not import pycc: {ran.stderr.strip().splitlines()[-1:]}"
+        raise BenchError(message)
+    where, prefix, editable = json.loads(ran.stdout)
+    if editable or not Path(where).resolve().is_relative_to(Path(prefix).resolve()):
+        message = f"{pycc} is an editable install ({where}): nothing is measured from one"
+        raise BenchError(message)
+
+
+def is_static(program: Path) -> bool:
+    """Whether an ELF program has no dynamic section that names libraries."""
+    ran = subprocess.run(["readelf", "-d", program], capture_output=True, text=True, check=False)
+    return ran.returncode == 0 and "NEEDED" not in ran.stdout

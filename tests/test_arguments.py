@@ -1,0 +1,854 @@
+"""Command lines, and what is understood by them. Nothing here runs a compiler."""
+
+import shlex
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pycc import options
+from pycc.arguments import Family, Invocation, ParseSettings, Uncacheable, parse, rewrite
+from pycc.invocation import Action, Debug, InputFile, Kind, PrefixMap
+from pycc.options import Scope
+from pycc.outcome import ERRORS, UNCACHEABLE, Outcome
+
+GCC, CLANG, OTHER = Family.GCC, Family.CLANG, Family.OTHER
+ALL_SLOPPY = frozenset({"pch_defines", "time_macros"})
+
+
+def read(
+    line: str | list[bytes],
+    family: Family = GCC,
+    driver: bytes = b"gcc",
+    sloppiness: frozenset[str] = ALL_SLOPPY,
+    environment: dict[bytes, bytes] | None = None,
+    depend_mode: bool = False,
+    ignore_options: tuple[bytes, ...] = (),
+) -> Invocation | Uncacheable:
+    return parse(
+        [w.encode() for w in shlex.split(line)] if isinstance(line, str) else line,
+        family=family,
+        driver=driver,
+        settings=ParseSettings(sloppiness, True, depend_mode, ignore_options),
+        cwd=b"/w",
+        environment=environment or {},
+    )
+
+
+def understood(line: str | list[bytes], family: Family = GCC, **more: object) -> Invocation:
+    result = read(line, family, **more)  # type: ignore[arg-type]
+    assert isinstance(result, Invocation), result
+    return result
+
+
+def refused(line: str | list[bytes], family: Family = GCC, **more: object) -> str:
+    result = read(line, family, **more)  # type: ignore[arg-type]
+    assert isinstance(result, Uncacheable), result
+    return result.outcome.value
+
+
+def key(invocation: Invocation) -> list[str]:
+    """The key's words; those of the preprocessor only in parentheses."""
+    return [
+        f"({text})" if arg.scope is Scope.CPP else text
+        for arg in invocation.key_args
+        for text in [b" ".join(arg.words).decode()]
+    ]
+
+
+def test_a_counter_is_an_error_or_a_reason_but_not_both() -> None:
+    assert not ERRORS & UNCACHEABLE
+
+
+def test_counters_are_those_of_ccache_print_stats() -> None:
+    assert len(Outcome) == 53
+    assert all(outcome.value == outcome.name.lower() for outcome in Outcome)
+
+
+@pytest.mark.parametrize(
+    ("line", "outcome"),
+    [
+        ("", "no_input_file"),
+        ("-c -O2", "no_input_file"),
+        ("--version", "no_input_file"),
+        ("-v", "no_input_file"),
+        ("-c -", "no_input_file"),
+        ("-E -x c -", "no_input_file"),
+        ("-E -c t.c", "called_for_preprocessing"),
+        ("--preprocess t.c", "called_for_preprocessing"),
+        ("-E a.c b.c", "called_for_link"),
+        ("t.c -o t", "called_for_link"),
+        ("t.o -o t", "called_for_link"),
+        ("t.o u.o -lfoo", "called_for_link"),
+        ("-save-temps t.c u.c", "called_for_link"),
+        ("conftest.c", "autoconf_test"),
+        ("-o conftest dir/conftest.cpp -lm", "autoconf_test"),
+        ("-c conftest.d/t.ccc", "unsupported_source_language"),
+        ("-c a.c b.c", "multiple_source_files"),
+        ("-c a.o b.o", "multiple_source_files"),
+        ("-c --unheard-of value.c t.c", "multiple_source_files"),
+        ("-c t.c -o -", "output_to_stdout"),
+        ("-c t.c -save-temps -o -", "output_to_stdout"),
+        ("-c t.c -I", "bad_compiler_arguments"),
+        ("-c t.c -o", "bad_compiler_arguments"),
+        ("-c t.c --param", "bad_compiler_arguments"),
+        ("-c t.c -Xlinker", "bad_compiler_arguments"),
+        ("-c t.c --ccache-skip", "bad_compiler_arguments"),
+        ("-c t.c @missing.rsp", "bad_compiler_arguments"),
+        ("-c t.ccc", "unsupported_source_language"),
+        ("-c t", "unsupported_source_language"),
+        ("-c .c", "unsupported_source_language"),
+        ("-c t.f90", "unsupported_source_language"),
+        ("-c t.CXX", "unsupported_source_language"),
+        ("-x unknown -c t.c", "unsupported_source_language"),
+        ("-x c -x none -c t.ccc", "unsupported_source_language"),
+        ("-M foo -c t.c", "unsupported_compiler_option"),
+        ("-M t.c", "unsupported_compiler_option"),
+        ("-c t.c -fmodules", "could_not_use_modules"),
+        ("-c t.cc -fmodules-ts", "unsupported_compiler_option"),
+        ("-c t.c -Wp,-MMD,wp.d -MF mf.d", "unsupported_compiler_option"),
+        ("-c t.c -Wp,-P,-DFOO", "unsupported_compiler_option"),
+        ("-c t.c -Wp,-DFOO,-P", "unsupported_compiler_option"),
+        ("-c t.c -Wa,-a=a.lst -Wa,-as=a.lst", "unsupported_compiler_option"),
+        ("-c t.c -MD -MF -", "unsupported_compiler_option"),
+        ("-fsyntax-only -MD t.c", "unsupported_compiler_option"),
+        ("-fsyntax-only --coverage t.c", "unsupported_compiler_option"),
+        ("-c t.c -MD -o /dev/null", "unsupported_compiler_option"),
+        ("-c t.c --coverage -o /dev/null", "unsupported_compiler_option"),
+        ("-S t.s", "unsupported_compiler_option"),
+        ("-fsyntax-only t.S", "unsupported_compiler_option"),
+        ("-c t.h -gsplit-dwarf", "unsupported_compiler_option"),
+        ("t.h -MD", "unsupported_compiler_option"),
+        ("-c t.c -fprofile-use -fprofile-generate", "unsupported_compiler_option"),
+        ("-c t.c -fprofile-use -fauto-profile", "unsupported_compiler_option"),
+        ("-c t.c -fprofile-unheard-of", "unsupported_compiler_option"),
+        ("-c t.c --coverage -fno-test-coverage", "unsupported_compiler_option"),
+    ],
+)
+def test_reason_for_not_caching(line: str, outcome: str) -> None:
+    assert refused(line) == outcome
+
+
+@pytest.mark.parametrize(
+    "option",
+    "-save-temps -save-temps=obj --save-temps -H --trace-includes -v -### -Q -gtoggle -aux-info=x "
+    "-fdump-tree-all --dump-tree-all -fdump-go-spec=x -da -dD -dM -fcompare-debug -ftime-trace "
+    "-ftime-trace=x -time=x -fmem-report -ftime-report -fopt-info-vec=x -fsave-optimization-record "
+    "-fproc-stat-report=x -save-stats=obj -print-search-dirs --help=common -dumpversion -I- -MJx "
+    "-fdirectives-only -fpreprocessed -fmodule-header -fplugin=libcc1plugin -Wa,--MD=x -Wa,@x "
+    "-fdiagnostics-format=sarif-file -fdiagnostics-add-output=sarif --driver-mode=g++ --analyze "
+    "-working-directory=x -Wp,-M -dependency-file=x".split(),
+)
+def test_option_whose_outputs_are_not_modelled(option: str) -> None:
+    assert refused(f"-c t.c {option}") == "unsupported_compiler_option"
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "-emit-ast",
+        "-Xclang -o -Xclang x",
+        "-Xclang -dependency-file -Xclang x",
+        "-MV",
+        "-MD -MJ x",
+        "--config gcc",
+        "-arch x86_64 -arch arm64",
+        "-ivfsoverlay x.yaml",
+        "-index-store-path x",
+        "-Xpreprocessor -MD",
+        "-dumpdir x",
+    ],
+)
+def test_clang_option_whose_outputs_are_not_modelled(option: str) -> None:
+    assert refused(f"-c t.c {option}", CLANG) == "unsupported_compiler_option"
+
+
+@pytest.mark.parametrize("name", [b"DEPENDENCIES_OUTPUT", b"SUNPRO_DEPENDENCIES"])
+def test_environment_that_makes_outputs(name: bytes) -> None:
+    assert refused("-c t.c", environment={name: b"x"}) == "unsupported_environment_variable"
+
+
+@pytest.mark.parametrize(
+    ("line", "driver", "family", "language"),
+    [
+        ("-c t.c", b"gcc", GCC, b"c"),
+        ("-c t.c", b"g++", GCC, b"c++"),
+        ("-c t.c", b"x86_64-linux-gnu-g++-12", GCC, b"c++"),
+        ("-c t.i", b"g++", GCC, b"c++-cpp-output"),
+        ("-c t.h", b"c++", GCC, b"c++-header"),
+        ("-c t.c", b"clang++-14", CLANG, b"c++"),
+        ("-c t.c", b"clang", CLANG, b"c"),
+        ("-c t.CXX", b"clang", CLANG, b"c++"),
+        ("-c t.C", b"gcc", GCC, b"c++"),
+        ("-c t.c++", b"gcc", GCC, b"c++"),
+        ("-c t.ii", b"gcc", GCC, b"c++-cpp-output"),
+        ("-c t.m", b"gcc", GCC, b"objective-c"),
+        ("-c t.mm", b"gcc", GCC, b"objective-c++"),
+        ("-c t.M", b"gcc", GCC, b"objective-c++"),
+        ("-c t.s", b"gcc", GCC, b"assembler"),
+        ("-c t.S", b"gcc", GCC, b"assembler-with-cpp"),
+        ("-c t.sx", b"gcc", GCC, b"assembler-with-cpp"),
+        ("-c t.h", b"gcc", GCC, b"c-header"),
+        ("-c t.hpp", b"gcc", GCC, b"c++-header"),
+        ("-x c -c t.ccc", b"gcc", GCC, b"c"),
+        ("-xc -c t.ccc", b"gcc", GCC, b"c"),
+        ("--language=c -c t.ccc", b"gcc", GCC, b"c"),
+        ("--language c -c t.ccc", b"gcc", GCC, b"c"),
+        ("-x assembler -x none -c t.c", b"gcc", GCC, b"c"),
+        ("-c t.c -x c++", b"gcc", GCC, b"c"),
+        ("-x c -c /dev/null", b"gcc", GCC, b"c"),
+        ("-c -fthinlto-index=t.bc t.o", b"clang", CLANG, b"ir"),
+    ],
+)
+def test_language(line: str, driver: bytes, family: Family, language: bytes) -> None:
+    assert understood(line, family, driver=driver).language == language
+
+
+@pytest.mark.parametrize(
+    ("line", "action", "output"),
+    [
+        ("-c t.c", Action.COMPILE, b"t.o"),
+        ("-c src/t.x.c", Action.COMPILE, b"t.x.o"),
+        ("-c t.c -o d/x", Action.COMPILE, b"d/x"),
+        ("-c t.c -od/x", Action.COMPILE, b"d/x"),
+        ("-c t.c -odir", Action.COMPILE, b"dir"),
+        ("-c t.c -optf", Action.COMPILE, b"ptf"),
+        ("-c t.c -o a -o b", Action.COMPILE, b"b"),
+        ("-c t.c --output=x", Action.COMPILE, b"x"),
+        ("--compile t.c --output x", Action.COMPILE, b"x"),
+        ("-S t.c", Action.ASSEMBLE, b"t.s"),
+        ("-S -c t.c", Action.ASSEMBLE, b"t.s"),
+        ("-c -S t.c", Action.ASSEMBLE, b"t.s"),
+        ("--assemble t.c", Action.ASSEMBLE, b"t.s"),
+        ("-fsyntax-only -S t.c", Action.SYNTAX, None),
+        ("-c -fsyntax-only t.c -o x", Action.SYNTAX, None),
+        ("-x c -c src/foo", Action.COMPILE, b"foo.o"),
+        ("-x c -c src/foo.", Action.COMPILE, b"foo.o"),
+        ("-c src/t.h", Action.COMPILE, b"src/t.h.gch"),
+        ("t.h", Action.COMPILE, b"t.h.gch"),
+        ("t.h -o pch.gch", Action.COMPILE, b"pch.gch"),
+    ],
+)
+def test_primary_output(line: str, action: Action, output: bytes | None) -> None:
+    invocation = understood(line)
+    assert (invocation.action, invocation.output) == (action, output)
+
+
+@pytest.mark.parametrize("option", ["-emit-llvm", "-S -emit-llvm"])
+def test_clang_bitcode_has_its_own_suffix(option: str) -> None:
+    suffix = b".ll" if option.startswith("-S") else b".bc"
+    assert understood(f"-c t.c {option}", CLANG).output == b"t" + suffix
+
+
+@pytest.mark.parametrize(
+    ("words", "in_key"),
+    [
+        ("-O2", ["-O2"]),
+        ("-Ix", ["(-Ix)"]),
+        ("-I x", ["(-I x)"]),
+        ("--include-directory=x", ["(--include-directory=x)"]),
+        ("-DX -D Y -UZ", ["(-DX)", "(-D Y)", "(-UZ)"]),
+        ("--define-macro X", ["(--define-macro X)"]),
+        ("-include x.h -imacros y.h", ["(-include x.h)", "(-imacros y.h)"]),
+        ("-isystemx -iquote y -idirafter z", ["(-isystemx)", "(-iquote y)", "(-idirafter z)"]),
+        ("-nostdinc -nostdinc++", ["(-nostdinc)", "(-nostdinc++)"]),
+        ("--sysroot=/s --sysroot /s", ["--sysroot=/s", "--sysroot /s"]),
+        ("-isysroot/s", ["(-isysroot/s)"]),
+        ("--param x=y --param=x=y", ["--param x=y", "--param=x=y"]),
+        ("-A x -G 8 -e main", ["(-A x)", "-G 8", "-e main"]),
+        ("-u x -z y -T z", ["-u x", "-z y", "-T z"]),
+        ("-Wp,-DFOO", ["-Xpreprocessor -DFOO"]),
+        ("-Xpreprocessor -DFOO", ["-Xpreprocessor -DFOO"]),
+        ("-Wp,-P -P", ["-Wp,-P", "-P"]),
+        ("-Wp,-MD,x.d", []),
+        ("-MD -MFx.d -MT a -MQb -MP", []),
+        ("-MD -MF /dev/null", ["-MD -MF /dev/null"]),
+        ("-MF x.d", ["-MF x.d"]),
+        ("-Wa,-a=x.lst,-L", ["-Wa,-a,-L"]),
+        ("-Wa,-ahl -Wa,-R", ["-Wa,-ahl", "-Wa,-R"]),
+        ("-Xassembler -a=x.lst", ["-Xassembler -Wa,-a"]),
+        ("-ox -o y", []),
+        ("-xc", []),
+        ("-lfoo -L. -l foo -Wl,-x", []),
+        ("-fdiagnostics-color=always", []),
+        ("-fcolor-diagnostics", ["-fcolor-diagnostics"]),
+        ("t.o libx.a", ["t.o", "libx.a"]),
+        ("--ccache-skip -lfoo", ["-lfoo"]),
+        ("--ccache-skip x.c", ["x.c"]),
+        ("-Werror -Wall", ["-Werror", "-Wall"]),
+        ("-B -L -DFOO", ["-B -L", "(-DFOO)"]),
+        ("--unheard-of", ["--unheard-of"]),
+        ("-frandom-seed=1", ["-frandom-seed=1"]),
+    ],
+)
+def test_words_in_the_key(words: str, in_key: list[str]) -> None:
+    key_of_gcc = key(understood(f"-c {words} t.c" if words != "-xc" else "-c -xc t"))
+    assert sorted(key_of_gcc) == sorted(in_key)
+
+
+@pytest.mark.parametrize(
+    ("words", "in_key"),
+    [
+        ("-lfoo -L. -Wl,-x", ["-lfoo", "-L.", "-Wl,-x"]),
+        ("-fcolor-diagnostics -fno-color-diagnostics", []),
+        ("-Xclang -fcolor-diagnostics", []),
+        ("-target x --target=x -mllvm -y", ["-target x", "--target=x", "-mllvm -y"]),
+        ("-arch x86_64 -Xarch_x86_64 -O3", ["-arch x86_64", "-Xarch_x86_64 -O3"]),
+        ("--serialize-diagnostics x.dia", ["--serialize-diagnostics"]),
+        ("-Xclang -load -Xclang x.so", ["-Xclang -load", "-Xclang x.so"]),
+        ("-MD -MMD", ["-MD -MMD"]),
+        ("--", ["--"]),
+    ],
+)
+def test_words_in_the_key_for_clang(words: str, in_key: list[str]) -> None:
+    assert sorted(key(understood(f"-c {words} t.c", CLANG))) == sorted(in_key)
+
+
+def test_other_compilers_are_asked_about_colour_themselves() -> None:
+    invocation = understood("-c t.c -fcolor-diagnostics", OTHER)
+    assert key(invocation) == ["-fcolor-diagnostics"]
+    assert invocation.color is None
+
+
+def test_late_language_is_in_the_key_because_clang_warns() -> None:
+    assert key(understood("-c t.c -x c++", CLANG)) == ["-x c++"]
+
+
+def test_ignored_options_are_in_no_key() -> None:
+    patterns = (b"-DTEST=1*", b"-fx")
+    ignored = "-c -DTEST=12 -fx -fxy -DTEST=2 t.c"
+    assert key(understood(ignored, ignore_options=patterns)) == ["-fxy", "(-DTEST=2)"]
+
+
+def test_ignored_options_are_not_interpreted() -> None:
+    assert understood("-c -save-temps t.c", ignore_options=(b"-save-temps",)).direct
+
+
+def test_skipped_word_reaches_the_compiler_without_the_marker() -> None:
+    assert understood("-c --ccache-skip -save-temps t.c").args == (b"-c", b"-save-temps", b"t.c")
+
+
+def test_random_seed_leaves_the_key_when_sloppy() -> None:
+    sloppy = frozenset({"random_seed"})
+    assert key(understood("-c t.c -frandom-seed=1", sloppiness=sloppy)) == []
+
+
+def test_index_store_leaves_the_key_when_sloppy() -> None:
+    sloppy = frozenset({"clang_index_store"})
+    assert key(understood("-index-store-path foo -c t.c", CLANG, sloppiness=sloppy)) == []
+
+
+def test_whole_command_line_is_in_the_key_when_the_object_records_it() -> None:
+    invocation = understood("-frecord-gcc-switches -c t.c -o x.o")
+    assert key(invocation)[-1] == "-frecord-gcc-switches -c t.c -o x.o"
+    assert invocation.records_command_line
+    assert invocation.object_name_sensitive
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("-c t.c", "-E t.c"),
+        ("-c t.c -o x.o -O2", "-E t.c -O2"),
+        ("-c -x c t -x none", "-E -x c t -x none"),
+        ("-c -Werror -rdynamic t.c", "-E t.c"),
+        ("-MD -MF x.d -MT y -MP -c t.c -P -Wp,-P", "-E t.c"),
+        ("-Wp,-MMD,x.d,-DX -c t.c", "-E t.c -Xpreprocessor -DX"),
+        ("-c t.c -Wa,-a -Xassembler x -Wl,y -Xlinker z -lw -L.", "-E t.c"),
+        ("-S -I x -Iy t.c -g -std=c11", "-E -I x -Iy t.c -g -std=c11"),
+        ("-fsyntax-only t.c -finput-charset=latin1", "-E t.c -finput-charset=latin1"),
+        ("-c --ccache-skip --x t.c", "-E --x t.c"),
+        ("-c t.c -fdiagnostics-color", "-E t.c"),
+        ("--compile --include-directory=x --output=y t.c", "-E --include-directory=x t.c"),
+    ],
+)
+def test_words_for_the_preprocessor(line: str, expected: str) -> None:
+    assert b" ".join(understood(line).preprocess_args()).decode() == expected
+
+
+def test_double_dash_stays_before_the_source() -> None:
+    assert understood("-c -- t.c", CLANG).preprocess_args() == (b"-E", b"--", b"t.c")
+
+
+def test_after_double_dash_every_word_is_a_file() -> None:
+    assert understood("-c -- -t.c", CLANG).source == b"-t.c"
+
+
+DEPENDENCIES = [
+    # line, path, system, targets, default target
+    ("-MD", b"t.d", True, [], b"t.o"),
+    ("-MMD", b"t.d", False, [], b"t.o"),
+    ("-MMD -MD", b"t.d", False, [], b"t.o"),
+    ("-MD -o d/x.y", b"d/x.d", True, [], b"d/x.y"),
+    ("-MD -o d/x", b"d/x.d", True, [], b"d/x"),
+    ("-MD -o d/.o", b"d/.d", True, [], b"d/.o"),
+    ("-MD -MF a.d -MF b.d", b"b.d", True, [], b"t.o"),
+    ("-MFa.d -MMD", b"a.d", False, [], b"t.o"),
+    ("-MD -MF a.d -o x.o", b"a.d", True, [], b"x.o"),
+    ("-Wp,-MD,a.d", b"a.d", True, [], b"t.o"),
+    ("-Wp,-MMD,a.d -o x.o", b"a.d", False, [], b"t.o"),
+    ("-MMD -Wp,-MD,a.d -o x.o", b"a.d", True, [], b"x.o"),
+    ("-Wp,-MMD,a.d -Wp,-MD,b.d", b"b.d", True, [], b"t.o"),
+    ("-Wp,-MMD,a.d,-MT,foo", b"a.d", False, [(b"foo", False)], b"t.o"),
+    ("-Xpreprocessor -MD -Xpreprocessor a.d", b"a.d", True, [], b"t.o"),
+    ("-MD -MQ b -MTa", b"t.d", True, [(b"a", False), (b"b", True)], b"t.o"),
+    ("-MD -Wp,-MT,a -MT b", b"t.d", True, [(b"b", False), (b"a", False)], b"t.o"),
+    ("-MD -o x.o -Wp,-MT,a", b"x.d", True, [(b"a", False), (b"x.o", True)], b"x.o"),
+    ("--write-dependencies -o x.o", b"x.d", True, [], b"x.o"),
+    ("-S -MD", b"t.d", True, [], b"t.o"),
+    ("-fsyntax-only -MD -MF a.d", b"a.d", True, [], b"t.o"),
+]
+
+
+@pytest.mark.parametrize(("line", "path", "system", "targets", "default"), DEPENDENCIES)
+def test_dependency_file_of_gcc(
+    line: str, path: bytes, system: bool, targets: list[tuple[bytes, bool]], default: bytes
+) -> None:
+    found = understood(f"-c t.c {line}").dependencies
+    assert found is not None
+    assert (found.path, found.system) == (path, system)
+    assert (list(found.targets), found.default_target) == (targets, default)
+
+
+@pytest.mark.parametrize(
+    ("line", "path", "system", "targets", "default"),
+    [
+        ("-MD -o d/x.y", b"d/x.d", True, [], b"d/x.y"),
+        ("-MD -MMD", b"t.d", False, [], b"t.o"),
+        ("-Wp,-MD,a.d -o x.o", b"a.d", True, [], b"x.o"),
+        ("-Wp,-MMD,a.d,-MT,foo -o x.o", b"x.d", False, [], b"x.o"),
+        ("-MD -MQ b -MT a", b"t.d", True, [(b"b", True), (b"a", False)], b"t.o"),
+        ("-fsyntax-only -MD", b"t.d", True, [], b"t.o"),
+    ],
+)
+def test_dependency_file_of_clang(
+    line: str, path: bytes, system: bool, targets: list[tuple[bytes, bool]], default: bytes
+) -> None:
+    found = understood(f"-c t.c {line}", CLANG).dependencies
+    assert found is not None
+    assert (found.path, found.system) == (path, system)
+    assert (list(found.targets), found.default_target) == (targets, default)
+
+
+@pytest.mark.parametrize("line", ["-MF x.d", "-MD -MF /dev/null", "-MT x", "-Wp,-MD,/dev/null"])
+def test_no_dependency_file(line: str) -> None:
+    assert understood(f"-c t.c {line}").dependencies is None
+
+
+@pytest.mark.parametrize("source", ["t.s", "t.i", "t.ii"])
+def test_preprocessed_sources_have_no_dependency_file(source: str) -> None:
+    assert understood(f"-c {source} -MD").dependencies is None
+
+
+def test_phony_and_generated_are_part_of_the_request() -> None:
+    found = understood("-c t.c -MD -MP -Wp,-MG").dependencies
+    assert found is not None
+    assert (found.phony, found.generated) == (True, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "direct"),
+    [
+        ("-Wp,-DX", True),
+        ("-Wp,-UX,-DX=2", True),
+        ("-Wp,-MD,x.d", True),
+        ("-Wp,-MP -MD", True),
+        ("-Wp,-P", True),
+        ("-Xpreprocessor -fopenmp", True),
+        ("-Xpreprocessor -DX", False),
+        ("-Wp,-I,x", False),
+        ("-Wp,-MMD,x.d,-MT,y", False),
+    ],
+)
+def test_direct_mode_needs_to_understand_the_preprocessors_words(words: str, direct: bool) -> None:
+    assert understood(f"-c t.c {words}").direct is direct
+
+
+@pytest.mark.parametrize(
+    ("options", "debug", "level3"),
+    [
+        ("", Debug.NONE, False),
+        ("-g", Debug.FULL, False),
+        ("-g -g0", Debug.NONE, False),
+        ("-g0 -g", Debug.FULL, False),
+        ("-ggdb0", Debug.NONE, False),
+        ("-g1", Debug.LINES, False),
+        ("-gmlt", Debug.LINES, False),
+        ("-gline-tables-only", Debug.LINES, False),
+        ("-g3", Debug.FULL, True),
+        ("-ggdb3", Debug.FULL, True),
+        ("-g3 -g", Debug.FULL, True),
+        ("-g3 -g2", Debug.FULL, False),
+        ("-gdwarf-4", Debug.FULL, False),
+        ("-g1 -gdwarf-5", Debug.FULL, False),
+        ("-gz", Debug.NONE, False),
+        ("-gz=zlib", Debug.NONE, False),
+        ("-gno-column-info", Debug.NONE, False),
+        ("-grecord-gcc-switches", Debug.NONE, False),
+        ("-gsplit-dwarf", Debug.FULL, False),
+        ("-gunheard-of", Debug.FULL, False),
+        ("--debug", Debug.FULL, False),
+        ("--debug=0", Debug.NONE, False),
+        ("-gcc-toolchain /x", Debug.FULL, False),
+    ],
+)
+def test_debug_level(options: str, debug: Debug, level3: bool) -> None:
+    invocation = understood(f"-c t.c {options}".replace("/x", "x.o"))
+    assert (invocation.debug, invocation.debug_level3) == (debug, level3)
+    assert invocation.cwd_sensitive is (debug is not Debug.NONE)
+
+
+def test_last_debug_option_decides_for_clang() -> None:
+    assert not understood("-c t.c -g3 -g", CLANG).debug_level3
+
+
+def test_toolchain_option_is_no_debug_option() -> None:
+    assert understood("-c t.c -gcc-toolchain /x", CLANG).debug is Debug.NONE
+
+
+def test_column_info() -> None:
+    assert understood("-c t.c -g").column_info
+    assert not understood("-c t.c -g -gno-column-info").column_info
+
+
+@pytest.mark.parametrize(
+    ("options", "sanitize"),
+    [
+        ("-fsanitize=address", True),
+        ("-fsanitize=address,undefined -fno-sanitize=address", True),
+        ("-fsanitize=address -fno-sanitize=address", False),
+        ("-fsanitize=address,leak -fno-sanitize=all", False),
+        ("-fno-sanitize=all -fsanitize=leak", True),
+        ("-fsanitize-recover=all", False),
+        ("-fsanitize-coverage=trace-pc", True),
+    ],
+)
+def test_sanitize(options: str, sanitize: bool) -> None:
+    assert understood(f"-c t.c {options}").sanitize is sanitize
+
+
+@pytest.mark.parametrize(
+    ("options", "lto"),
+    [
+        ("-flto", True),
+        ("-flto=auto", True),
+        ("-flto -fno-lto", False),
+        ("-fno-lto -flto", True),
+        ("-flto-partition=none", False),
+    ],
+)
+def test_lto(options: str, lto: bool) -> None:
+    assert understood(f"-c t.c {options}").lto is lto
+
+
+@pytest.mark.parametrize(
+    ("options", "color"),
+    [
+        ("", None),
+        ("-fdiagnostics-color", True),
+        ("-fdiagnostics-color=always", True),
+        ("-fdiagnostics-color=never", False),
+        ("-fno-diagnostics-color", False),
+        ("-fdiagnostics-color=always -fdiagnostics-color=auto", None),
+    ],
+)
+def test_colour_wish(options: str, color: bool | None) -> None:
+    assert understood(f"-c t.c {options}").color is color
+
+
+@pytest.mark.parametrize("option", ["-fcolor-diagnostics", "-Xclang -fcolor-diagnostics"])
+def test_colour_wish_of_clang(option: str) -> None:
+    assert understood(f"-c t.c {option}", CLANG).color is True
+
+
+@pytest.mark.parametrize(
+    ("option", "structured"),
+    [
+        ("-fdiagnostics-format=json", True),
+        ("-fdiagnostics-format=text", False),
+        ("-fdiagnostics-parseable-fixits", True),
+        ("-fdiagnostics-show-option", False),
+    ],
+)
+def test_diagnostics_that_show_columns(option: str, structured: bool) -> None:
+    assert understood(f"-c t.c {option}").structured_diagnostics is structured
+
+
+@pytest.mark.parametrize(
+    ("option", "warnings"),
+    [("-Wall", True), ("-pedantic", True), ("--all-warnings", True), ("-Wno-unused", False)]
+    + [(option, False) for option in ("-w", "-Wa,x", "-Wl,x", "-Wp,-DX")],
+)
+def test_warnings(option: str, warnings: bool) -> None:
+    assert understood(f"-c t.c {option}").warnings is warnings
+
+
+def test_native_words_are_collected() -> None:
+    found = understood("-c t.c -march=native -mtune=native -mcpu=native -march=x86-64").native
+    assert found == (b"-march=native", b"-mtune=native", b"-mcpu=native")
+
+
+def test_long_form_of_native() -> None:
+    assert understood("-c t.c --machine=arch=native").native == (b"-march=native",)
+
+
+def test_include_path_is_kept_by_kind_and_in_order() -> None:
+    found = understood(
+        "-c t.c -Ia -I b -iquotec -isystem d -idirafter e --include-directory f -include x.h "
+        "-imacros y.h --include=z.h -cxx-isystemg",
+        CLANG,
+    ).include
+    assert found.angle == (b"a", b"b", b"f")
+    assert (found.quote, found.system, found.after) == ((b"c",), (b"d",), (b"e",))
+    assert found.cxx_system == (b"g",)
+    assert found.forced == ((b"-include", b"x.h"), (b"-imacros", b"y.h"), (b"-include", b"z.h"))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--sysroot=/s",
+        "--sysroot /s",
+        "-isysroot /s",
+        "-nostdinc",
+        "-nostdinc++",
+        "-m32",
+        "-march=armv7-a",
+        "-iprefix x",
+        "-iwithprefix x",
+        "-iwithprefixbeforex",
+        "-imultilib x",
+        "-B/x",
+        "-specs=x",
+        "--gcc-toolchain=/x",
+        "-remap",
+        "-F x",
+        "--no-standard-includes",
+    ],
+)
+def test_words_that_move_the_built_in_search_path(words: str) -> None:
+    assert understood(f"-c t.c {words}").include.special == tuple(words.encode().split())
+
+
+@pytest.mark.parametrize("words", ["-std=c++20", "-O2", "-Ix", "-g", "-mtune=native", "-DX"])
+def test_words_that_leave_the_built_in_search_path(words: str) -> None:
+    assert understood(f"-c t.c {words}").include.special == ()
+
+
+@pytest.mark.parametrize(
+    ("option", "role", "path"),
+    [
+        ("-specs=x", b"specs", b"x"),
+        ("--specs x", b"specs", b"x"),
+        ("-fsanitize-ignorelist=x", b"sanitize-ignorelist", b"x"),
+        ("-fsanitize-blacklist=x", b"sanitize-ignorelist", b"x"),
+        ("-frandomize-layout-seed-file=x", b"randomize-layout-seed", b"x"),
+        ("-fplugin=x.so", b"plugin", b"x.so"),
+        ("--warning-suppression-mappings=x", b"warning-suppression-mappings", b"x"),
+        ("-fbuild-session-file=x", b"build-session", b"x"),
+        ("-fmodule-file=x", b"module", b"x"),
+        ("-fmodule-file=name=x", b"module", b"x"),
+        ("--config=/x", b"config", b"/x"),
+        ("-Xclang -load -Xclang x", b"plugin", b"x"),
+    ],
+)
+def test_files_that_are_part_of_the_key(option: str, role: bytes, path: bytes) -> None:
+    assert understood(f"-c t.c {option}", CLANG).input_files == (InputFile(role, path),)
+
+
+@pytest.mark.parametrize(
+    ("line", "family", "paths"),
+    [
+        ("-fprofile-use", GCC, [b"t.gcda"]),
+        ("-fbranch-probabilities -o d/x.o", GCC, [b"d/x.gcda"]),
+        ("-fprofile-use=p", GCC, [b"p/#w#t.gcda", b"p/t.gcda", b"p"]),
+        ("-fprofile-use -fprofile-dir=p", GCC, [b"p/#w#t.gcda", b"p/t.gcda", b"p"]),
+        ("-fprofile-use=p -fprofile-prefix-path=/w", GCC, [b"p/t.gcda", b"p/t.gcda", b"p"]),
+        ("-fauto-profile", GCC, [b"fbdata.afdo"]),
+        ("-fauto-profile=x", GCC, [b"x"]),
+        ("-fprofile-use", CLANG, [b"default.profdata"]),
+        ("-fprofile-instr-use=p", CLANG, [b"p", b"p/default.profdata"]),
+        ("-fprofile-sample-use=p", CLANG, [b"p", b"p/default.profdata"]),
+    ],
+)
+def test_where_profile_data_is_looked_for(line: str, family: Family, paths: list[bytes]) -> None:
+    invocation = understood(f"-c t.c {line}", family)
+    assert [(file.role, file.path) for file in invocation.input_files] == [
+        (b"profile", path) for path in paths
+    ]
+    assert invocation.profile.use
+
+
+def test_instrumentation() -> None:
+    invocation = understood("-c t.c --coverage -fprofile-prefix-path=/w -fprofile-dir=d")
+    assert invocation.coverage
+    assert invocation.profile.arcs
+    assert (invocation.profile.prefix_path, invocation.profile.directory) == (b"/w", b"d")
+    assert invocation.cwd_sensitive
+    assert invocation.object_name_sensitive
+
+
+def test_profile_directory_adds_the_mangled_name_of_older_gcc() -> None:
+    outputs = understood("-c t.c --coverage -fprofile-dir=d -o x/t.o").outputs
+    assert [(one.kind, one.path, one.optional) for one in outputs] == [
+        (Kind.COVERAGE_NOTES, b"x/t.gcno", True),
+        (Kind.COVERAGE_NOTES_MANGLED, b"#w#x#t.gcno", True),
+    ]
+
+
+def test_split_dwarf_without_debug_is_optional_for_clang() -> None:
+    (output,) = understood("-c t.c -gsplit-dwarf", CLANG).outputs
+    assert output.optional
+
+
+def test_listing_on_standard_output_is_no_file() -> None:
+    invocation = understood("-c t.c -Wa,-a")
+    assert (invocation.assembler_listing, invocation.outputs) == (b"", ())
+
+
+def test_prefix_maps_are_kept_in_order() -> None:
+    invocation = understood(
+        "-c t.c -g -fdebug-prefix-map=a=b -ffile-prefix-map=c=d=e -fprofile-prefix-map=f=g"
+    )
+    assert invocation.prefix_maps == (
+        PrefixMap(b"debug", b"a", b"b"),
+        PrefixMap(b"file", b"c", b"d=e"),
+        PrefixMap(b"profile", b"f", b"g"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("option", "debug", "coverage"),
+    [
+        ("-fdebug-compilation-dir=x", b"x", None),
+        ("-fdebug-compilation-dir x", b"x", None),
+        ("-fcoverage-compilation-dir=x", None, b"x"),
+        ("-ffile-compilation-dir=x", b"x", b"x"),
+    ],
+)
+def test_compilation_directories(option: str, debug: bytes | None, coverage: bytes | None) -> None:
+    invocation = understood(f"-c t.c {option}", CLANG)
+    found = (invocation.debug_compilation_dir, invocation.coverage_compilation_dir)
+    assert found == (debug, coverage)
+
+
+@pytest.mark.parametrize("line", ["-c t.h", "-x c-header -c t.c", "-c t.c -o t.h.gch/foo"])
+def test_making_a_precompiled_header_needs_sloppiness(line: str) -> None:
+    assert refused(line, sloppiness=frozenset()) == "could_not_use_precompiled_header"
+    assert understood(line).generates_pch
+
+
+@pytest.mark.parametrize("line", ["-fpch-preprocess", "-include-pch x.pch"])
+def test_using_a_precompiled_header_needs_sloppiness(line: str) -> None:
+    line = f"-c t.c {line}"
+    assert refused(line, CLANG, sloppiness=frozenset()) == "could_not_use_precompiled_header"
+    assert understood(line, CLANG).uses_pch
+
+
+def test_forced_headers_may_have_precompiled_ones() -> None:
+    invocation = understood("-c t.c -include d/x.h")
+    assert not invocation.uses_pch
+    assert invocation.pch_candidates == (b"d/x.h.gch", b"d/x.h.pch", b"d/x.h.pth")
+
+
+def test_precompiled_header_by_way_of_xclang() -> None:
+    line = "-Xclang -include-pch -Xclang x.h.pch -Xclang -include -Xclang x.h -c t.c"
+    invocation = understood(line, CLANG)
+    assert invocation.uses_pch
+    assert invocation.include.forced == ((b"-include-pch", b"x.h.pch"), (b"-include", b"x.h"))
+
+
+def test_emit_pch_is_kept_from_the_preprocessor() -> None:
+    invocation = understood("-Xclang -emit-pch -o x.h.pch -c x.h", CLANG)
+    assert invocation.preprocess_args() == (b"-E", b"x.h")
+    assert key(invocation) == ["-Xclang -emit-pch"]
+
+
+def test_modules_with_clang_in_sloppy_depend_mode() -> None:
+    sloppy = frozenset({"modules"})
+    line = "-c -x c++ t.cc -fmodules"
+    assert understood(line, CLANG, sloppiness=sloppy, depend_mode=True)
+    assert refused(line, CLANG, sloppiness=sloppy) == "could_not_use_modules"
+    assert refused(line, GCC, sloppiness=sloppy, depend_mode=True) == "could_not_use_modules"
+
+
+def test_clang_options_take_no_value_from_gcc() -> None:
+    # gcc reads -undefined as -u ndefined, and a.c as another source.
+    assert refused("-c -undefined a.c t.c") == "multiple_source_files"
+    assert understood("-c -undefined a.c t.c", CLANG).source == b"t.c"
+
+
+def test_paths_are_rewritten_in_every_spelling() -> None:
+    line = (
+        "-I/b/i -I /b/j --include-directory=/b/k -include/b/x.h --sysroot=/b/s --sysroot /b/s "
+        "-fprofile-use=/b/p -c /b/t.c -o /b/t.o -MD -MF /b/t.d -L/b -DX=/b -isystem=/b/s -B/b/bin"
+    )
+    invocation = rewrite(
+        understood(line), lambda path: path.replace(b"/b/", b"") if path[:1] == b"/" else path
+    )
+    assert b" ".join(invocation.args).decode() == (
+        "-Ii -I j --include-directory=k -includex.h --sysroot=s --sysroot s "
+        "-fprofile-use=p -c t.c -o /b/t.o -MD -MF /b/t.d -L/b -DX=/b -isystem=/b/s -Bbin"
+    )
+    assert invocation.include.angle == (b"i", b"j", b"k")
+    assert invocation.source == b"t.c"
+
+
+def test_rewriting_leaves_names_of_outputs() -> None:
+    before = understood("-c /b/src/t.c -MD -g -gsplit-dwarf")
+    after = rewrite(before, lambda path: b"../" + path.rpartition(b"/")[2])
+    assert (after.output, after.outputs, after.dependencies) == (
+        before.output,
+        before.outputs,
+        before.dependencies,
+    )
+
+
+def test_rewriting_keeps_the_skipped_word_skipped() -> None:
+    before = understood("--ccache-skip -save-temps -c /b/t.c")
+    after = rewrite(before, lambda path: path.replace(b"/b/", b""))
+    assert after.source == b"t.c"
+    assert after.args == (b"-save-temps", b"-c", b"t.c")
+
+
+def test_source_index_points_at_the_source() -> None:
+    invocation = understood("--ccache-skip -x -c t.c -O2")
+    assert invocation.args[invocation.source_index] == b"t.c"
+
+
+def test_names_that_are_not_text() -> None:
+    invocation = understood([b"-c", b"\xff \n.c", b"-I\xfe", b"-MD"])
+    assert invocation.output == b"\xff \n.o"
+    assert invocation.include.angle == (b"\xfe",)
+
+
+WORDS = st.one_of(
+    st.sampled_from([name for name in options.OPTIONS if name != b"--ccache-skip"]),
+    st.sampled_from([b"t.c", b"u.cc", b"x.o", b"-c", b"-o", b"-x", b"c", b"-", b"", b"--", b"-g"]),
+    st.sampled_from(list(options.OPTIONS)).flatmap(
+        lambda name: st.binary(max_size=4).map(lambda value: name + value)
+    ),
+    st.binary(max_size=6),
+)
+
+
+@given(args=st.lists(WORDS, max_size=8), family=st.sampled_from(Family))
+def test_no_command_line_raises(args: list[bytes], family: Family) -> None:
+    result = read([*args, b"-c", b"t.c"], family)
+    if isinstance(result, Invocation):
+        assert list(result.args) == [w for w in [*args, b"-c", b"t.c"] if w != b"--ccache-skip"]
+        assert result.args[result.source_index] == result.source
+
+
+@given(args=st.lists(WORDS, max_size=6), family=st.sampled_from(Family))
+def test_words_are_cut_without_loss(args: list[bytes], family: Family) -> None:
+    cut = [word for piece in options.words(args) for word in piece.words]
+    assert cut == args
+
+
+@given(value=st.binary(min_size=1, max_size=8))
+def test_unknown_option_is_in_every_key(value: bytes) -> None:
+    word = b"-funheard-of" + value
+    invocation = understood([b"-c", b"t.c", word])
+    assert [(arg.words, arg.scope) for arg in invocation.key_args] == [((word,), Scope.BOTH)]
+    assert word in invocation.preprocess_args()
