@@ -8,6 +8,7 @@ ifeq ($(origin CC), default)
 CC = gcc
 endif
 SUITES =
+BENCH_FLAGS =
 
 .PHONY: help demo test check bench fuzz-compile fuzz-planted ccache-suite install-dev dist clean
 
@@ -40,11 +41,11 @@ check: install-dev
 bench: install-dev
 	scripts/bootstrap demo $(DEMO)/env
 	$(DEMO)/env/bin/python -I scripts/demo.py --fetch-only $(DEMO)
-	$(VENV)/bin/python bench/run.py --launcher $(DEMO)/env/bin/pycc --project $(DEMO)/source $(BENCH_FLAGS)
+	$(VENV)/bin/python -m bench --pycc $(DEMO)/env/bin/pycc --project $(DEMO)/source $(BENCH_FLAGS)
 
 fuzz-compile: install-dev
 	scripts/bootstrap demo $(DEMO)/env
-	$(VENV)/bin/python tests/fuzz/differential.py --wrapper $(DEMO)/env/bin/pycc \
+	$(VENV)/bin/python -m tests.fuzz.differential --wrapper $(DEMO)/env/bin/pycc \
 	    --cc $(CC) --steps $(N) --seed $(SEED) --min-hits 30
 
 fuzz-planted: install-dev

@@ -58,17 +58,13 @@ class LocalHandle:
             return False
         if _identity(database) == self._identity:
             return True
-        if self._lock.acquire(blocking=False):
-            try:
-                self.drop(database)
-            finally:
-                self._lock.release()
+        self.drop(database)
         return False
 
     @property
     def broken(self) -> bool:
         """Say whether a writer has to replace the database before anything can be read."""
-        return self._damaged is not None
+        return self._damaged is not None and self.database is None
 
     def for_reading(self) -> Database | None:
         """Return the database, opened if that needs no waiting."""
@@ -161,9 +157,9 @@ class LocalHandle:
 
     def drop(self, database: Database) -> None:
         """Let go of ``database``."""
-        with self._lock:
-            if self.database is database:
-                self.database = None
+        # Without the lock, for readers: at worst a new one is let go of as well, and opened again.
+        if self.database is database:
+            self.database = None
         database.close()
 
     def fault(self, database: Database, error: BaseException) -> None:

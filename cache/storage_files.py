@@ -168,9 +168,9 @@ class FileStorage:
         except OSError:
             return False
         identity = (status.st_dev, status.st_ino)
-        if self._identity is None:
-            self._identity = identity
-        return identity == self._identity
+        known = self._identity
+        self._identity = identity
+        return known is None or known == identity
 
     def totals(self) -> Totals:
         """Return what the store holds as far as is known without a walk."""
@@ -243,15 +243,18 @@ class FileStorage:
         while self._touches and time.monotonic() < deadline:
             path, moment = self._touches.popitem()
             used = moment if now is None else min(now, moment)
-            # Gone is gone; and who may not set times (another's file) leaves the order as it is.
             with contextlib.suppress(OSError):
-                os.utime(path, (used, used))
+                try:
+                    os.utime(path, (used, used))
+                except PermissionError:
+                    # Another member's file: its group may set no time but the present.
+                    os.utime(path)
         return self._write_totals() and not self._touches
 
     def _write_totals(self, exact: Totals | None = None) -> bool:
         with self._lock:
             delta, self._delta = self._delta, Totals(0, 0)
-        if exact is None and delta == Totals(0, 0):
+        if (exact is None and delta == Totals(0, 0)) or not os.path.isdir(self.root):
             return True
         with shared_files.locked(f"{self.root}/lock", self._umask) as held:
             if held:

@@ -31,9 +31,7 @@ from .local_database import Database, DatabaseErrors, Enough, charge
 from .local_handle import LocalHandle
 from .storage import (
     HEADER_SIZE,
-    LOCK_WAIT,
     MAX_VALUE,
-    MAX_WAIT,
     MISSING,
     PATIENCE,
     TIMED_OUT,
@@ -51,11 +49,9 @@ VERSION: Final = "1"
 # Nothing younger than this is an orphan: its writer may still be about to commit.
 ORPHAN_AGE: Final = 3600.0
 
-# No write transaction is meant to last longer. A call that has been in one for `_STEADY` seconds
-# may have waited for it, and begins no other: so its waits add up to `MAX_WAIT` at most.
+# No write transaction is meant to last longer than a slice, no flush or eviction than the budget.
 _SLICE: Final = 0.020
-_STEADY: Final = MAX_WAIT - LOCK_WAIT
-_BUDGET: Final = MAX_WAIT - _SLICE
+_BUDGET: Final = 0.050
 _MOST_TOUCHES: Final = 100_000
 _TOUCHES: Final = 200
 _LOW_WATER: Final = 100
@@ -215,8 +211,8 @@ class LocalStorage:
             database = self._handle.for_writing()
             if database is None:
                 return False
-            started = time.monotonic()
             try:
+                database.begin_call()
                 database.put(key.hex(), frame, tag, self.clock())
             except DatabaseErrors as error:
                 self._handle.fault(database, error)
@@ -224,7 +220,7 @@ class LocalStorage:
                     return False
             else:
                 self._bad.discard(key)
-                self._evict_to_limits(database, started + _STEADY)
+                self._evict_to_limits(database, time.monotonic() + _BUDGET)
                 return True
         return False
 
@@ -247,23 +243,23 @@ class LocalStorage:
         """
         if not self._touches and not self._bad:
             return True
-        started = time.monotonic()
         database = self._handle.for_writing(create=False)
         if database is None:
             if not self._handle.broken:
                 self._touches.clear()
             return not self._touches
         try:
-            self._remove_bad(database)
-            before = started
-            while self._touches and (now_is := time.monotonic()) - started < _BUDGET:
-                if now_is - before > _STEADY:
-                    break
-                self._write_touches(database, now)
-                before = now_is
+            database.begin_call()
+            self._flush(database, now)
         except DatabaseErrors as error:
             self._handle.fault(database, error)
         return not self._touches
+
+    def _flush(self, database: Database, now: float | None = None) -> None:
+        deadline = time.monotonic() + _BUDGET - _SLICE
+        self._remove_bad(database)
+        while self._touches and time.monotonic() < deadline and database.may_wait():
+            self._write_touches(database, now)
 
     def _write_touches(self, database: Database, now: float | None = None) -> None:
         batch = self._take_touches(now)
@@ -284,7 +280,7 @@ class LocalStorage:
     def _remove_bad(self, database: Database) -> None:
         with self._memory:
             keys, self._bad = self._bad, set()
-        while keys:
+        while keys and database.may_wait():
             key = keys.pop()
 
             def still_bad(value: object, filename: object, key: bytes = key) -> bool:
@@ -296,6 +292,8 @@ class LocalStorage:
                 with self._memory:
                     self._bad |= keys | {key}
                 raise
+        with self._memory:
+            self._bad |= keys
 
     # Limits.
 
@@ -322,14 +320,12 @@ class LocalStorage:
         try:
             if not any(self._excess(database, 0)):
                 return evicted
-            if self._touches and (deadline is None or time.monotonic() < deadline):
-                self.flush()
-            while any(excess := self._excess(database, _LOW_WATER)):
-                if deadline is not None and time.monotonic() >= deadline:
-                    break
+            if database.may_wait():
+                self._flush(database)
+            while database.may_wait() and any(excess := self._excess(database, _LOW_WATER)):
                 batch = self._evict_batch(database, "oldest", (), excess)
                 evicted = Totals(evicted.size + batch.size, evicted.entries + batch.entries)
-                if not batch.entries:
+                if not batch.entries or (deadline is not None and time.monotonic() >= deadline):
                     break
         except DatabaseErrors as error:
             self._handle.fault(database, error)

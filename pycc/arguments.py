@@ -112,6 +112,10 @@ def _finish(reader: Reader) -> Invocation:
         raise UncacheableError(Outcome.OUTPUT_TO_STDOUT, b"-o -")
     if reader.error is not None:
         raise UncacheableError(reader.error.outcome, reader.error.detail)
+    for other in reader.inputs:
+        # It may be a file that an option unknown to us reads, so its name alone is no key.
+        if other is not source and not languages.is_linker_input(other.name):
+            raise UncacheableError(Outcome.MULTIPLE_SOURCE_FILES, other.name)
     uses_pch, candidates = _precompiled_headers(reader)
     header = language is not None and languages.is_header(language)
     generates = header or (reader.output is not None and _names_pch(reader.output))
@@ -264,7 +268,7 @@ def _assemble(
         cwd_sensitive=(
             debug is not Debug.NONE
             or instrumented
-            or b"-fcoverage-mapping" in reader.flags
+            or not reader.flags.isdisjoint((b"-fcoverage-mapping", b"-fmodules"))
             or language.startswith(b"assembler")
         ),
         # Tried with gcc 12 and clang 14: .su, .ci and dumps do not hold the name.

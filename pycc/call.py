@@ -43,6 +43,8 @@ class Call:
     """Basename under which the compiler was called; it decides the language of clang and g++."""
     compiler: bytes
     """Absolute path of the real compiler."""
+    named: bytes
+    """The compiler as the user named it, if by a path, else as it was found."""
     words: tuple[bytes, ...]
     """The user's arguments after the compiler's name, untouched."""
     prefix: tuple[bytes, ...]
@@ -163,6 +165,7 @@ def open_call(request: Request, resident: Resident) -> Call | list[Op]:
         config=config,
         driver=driver,
         compiler=located.path,
+        named=wanted if b"/" in wanted else located.path,
         words=words,
         prefix=prefix,
         records=[config_records, located.witnesses, prefix_records],

@@ -15,7 +15,7 @@ from .cache.digest import DIGEST_SIZE
 from .cache.lookup import absolute
 from .cache.result import LIMIT, Entry, Kind
 from .call import Call
-from .delivery import KINDS, target_name
+from .delivery import KINDS, NULL, target_name
 from .depfile import DepfileError, Style, parse, render
 from .directives import Directives
 from .frame import Report
@@ -140,6 +140,9 @@ def dependencies(
         (invocation.source, *names), (source, *paths), signatures((source, *paths)), strict=True
     ):
         if name in names and any(path.startswith(prefix) for prefix in ignored):
+            continue
+        if path == NULL:
+            directives[name] = Directives()
             continue
         if not found.is_regular:
             return Refused(Outcome.BAD_INPUT_FILE, os.fsdecode(path))

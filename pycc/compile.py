@@ -21,9 +21,10 @@ loop's thread the first question raises NotHere, and the call is begun again els
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import collect, commands, keying
 from .arguments import parse
@@ -33,7 +34,7 @@ from .cache.fingerprint import Fingerprint
 from .cache.lookup import absolute
 from .cache.storage import manifest_key, result_key
 from .call import Call, open_call
-from .compiler import KEY_VARIABLES, ProbeFailed, Toolchain, check_identity, probe
+from .compiler import KEY_VARIABLES, ProbeFailed, Toolchain, check_identity, probe, unknown
 from .delivery import Delivery, delivery_for
 from .execution import Execution, run_compiler
 from .frame import Op, Request
@@ -51,6 +52,8 @@ if TYPE_CHECKING:
 
 BIG_SOURCE = 4 << 20  # bytes; hashing more would keep others waiting on the loop's thread
 RESPONSE_FILE_LIMIT = 64 << 20
+TICK_SECONDS, TICKS = 0.002, 6
+"""Kernels stamp files with a clock that moves every 1 to 10 ms."""
 
 
 def answer(request: Request, talk: Talk, resident: Resident) -> Sequence[Op]:
@@ -123,7 +126,7 @@ def _compile(call: Call, talk: Talk, resident: Resident) -> Sequence[Op]:
         start=start,
         witnesses=witnesses,
     )
-    if call.config.direct_mode and invocation.direct:
+    if call.config.direct_mode and invocation.direct and toolchain.family is not Family.OTHER:
         job.direct = keying.direct(base, call, invocation, source_digest)
         job.manifest_key = job.direct.key()
         if not call.config.recache:
@@ -213,7 +216,7 @@ def _toolchain(
     )
 
     def make() -> tuple[bytes, Toolchain]:
-        toolchain = probe(
+        toolchain = _probe(
             talk,
             call.compiler,
             language=language,
@@ -224,10 +227,22 @@ def _toolchain(
             split_dwarf=invocation.split_dwarf,
             digest=resident.digests.stream,
             compiler_check=lambda path: _compiler_check(call, talk, path),
+            configured=config.compiler_type,
         )
         return toolchain.witnesses, toolchain
 
     return resident.toolchains.get(key, make)[1]
+
+
+def _probe(talk: Talk, path: bytes, *, configured: str, **options: Any) -> Toolchain:
+    try:
+        if configured not in ("auto", "gcc", "clang"):
+            raise ProbeFailed(f"compiler_type is {configured}")
+        return probe(talk, path, **options)
+    except ProbeFailed:
+        # A script that the user calls a compiler: the preprocessor's text and its own content.
+        checked = options["compiler_check"](path)
+        return unknown(talk, path, options["native"], options["digest"], checked)
 
 
 def _compiler_check(call: Call, talk: Talk, path: bytes) -> bytes | None:
@@ -236,7 +251,7 @@ def _compiler_check(call: Call, talk: Talk, path: bytes) -> bytes | None:
     config = call.config
     if config.origin("compiler_check") == "default":
         return None
-    return check_identity(talk, path, config.compiler_check)
+    return check_identity(talk, path, call.named, config.compiler_check)
 
 
 # The files of the command line.
@@ -337,6 +352,7 @@ def _missed(job: Job) -> list[Outcome]:
 
 def _miss(job: Job, talk: Talk, resident: Resident) -> Sequence[Op]:
     call, invocation = job.call, job.invocation
+    _start_anew(job)
     before = identities(_directories_known_before(job, resident), resident.look)
     text: Preprocessed | None = None
     if _classic_order(job, resident):
@@ -373,6 +389,20 @@ def _miss(job: Job, talk: Talk, resident: Resident) -> Sequence[Op]:
     return execution.ops
 
 
+def _start_anew(job: Job) -> None:
+    """Let the compile start in a later clock tick than the source's last change.
+
+    A file that was made in the tick in which its compile starts could be changed once more
+    without a trace; sources fresh from a generator would never be stored."""
+    source = absolute(job.call.cwd, job.invocation.source)
+    changed = job.witnesses.signature(source).changed
+    for _ in range(TICKS):
+        job.start = file_clock()
+        if job.start > changed:
+            break
+        time.sleep(TICK_SECONDS)
+
+
 def _directories_known_before(job: Job, resident: Resident) -> list[bytes]:
     """Directories on the way to what this compile will read, as far as they are known."""
     cwd, include = job.call.cwd, job.invocation.include
@@ -386,7 +416,7 @@ def _classic_order(job: Job, resident: Resident) -> bool:
     """Whether the preprocessor runs first; see the head of this file."""
     config, invocation = job.call.config, job.invocation
     if invocation.preprocessed:
-        return False
+        return not job.manifest_key
     if not job.manifest_key or config.preprocess_first or job.needs_text:
         return True
     wanted = invocation.dependencies

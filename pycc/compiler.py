@@ -47,7 +47,6 @@ KEY_VARIABLES = (
 
 PROBE_ENVIRONMENT = (
     b"LC_ALL=C",
-    b"CCACHE_DISABLE=1",
     b"CPATH",
     b"C_INCLUDE_PATH",
     b"CPLUS_INCLUDE_PATH",
@@ -156,7 +155,7 @@ def probe(
     family, version = _family(stderr)
     front = _front_end(stderr)
     if family is Family.OTHER or not front:
-        raise ProbeFailed(f"{os.fsdecode(path)}: neither gcc nor clang")
+        raise ProbeFailed("neither gcc nor clang")
     dirs, _ = ask(talk, path, (*special, b"-print-search-dirs"))
     tools = [b"as"] + ([b"objcopy"] if split_dwarf and family is Family.GCC else [])
     programs = [os.path.join(cwd, front[0])] if b"/" in front[0] else []
@@ -271,8 +270,39 @@ def _loader_cache(witnesses: list[bytes]) -> dict[bytes, bytes]:
     return elf.read_cache(data)
 
 
-def check_identity(talk: Talk, path: bytes, setting: str) -> bytes | None:
+def unknown(
+    talk: Talk,
+    path: bytes,
+    native: Sequence[bytes],
+    digest: Callable[[bytes, Signature], bytes | None],
+    checked: bytes | None,
+) -> Toolchain:
+    """A compiler that is neither gcc nor clang: known by its own file alone, as ccache does.
+
+    Raises ProbeFailed when it cannot be read."""
+    found = signature(path)
+    content = checked if checked is not None else digest(path, found)
+    if content is None:
+        raise ProbeFailed(f"{os.fsdecode(path)} cannot be read")
+    expansion: tuple[bytes, ...] = ()
+    if native:
+        _, err = ask(talk, path, (b"-###", *native, b"-E", b"-"))
+        expansion = tuple(line for line in err.split(b"\n") if b"cc1" in line)
+    return Toolchain(
+        path,
+        Family.OTHER,
+        b"",
+        b"other " + content,
+        pack(SAME, path, found),
+        SearchChain(),
+        expansion,
+    )
+
+
+def check_identity(talk: Talk, path: bytes, shown: bytes, setting: str) -> bytes | None:
     """The compiler's identity by ccache's compiler_check; None means its whole content.
+
+    ``shown`` is what %compiler% stands for: the compiler as the user named it.
 
     Raises ProbeFailed when the given command fails."""
     if setting == "content":
@@ -287,7 +317,7 @@ def check_identity(talk: Talk, path: bytes, setting: str) -> bytes | None:
     output = []
     for command in setting.split(";"):
         words = [os.fsencode(w) for w in shlex.split(command)]
-        words = [w.replace(b"%compiler%", path) for w in words]
+        words = [w.replace(b"%compiler%", shown) for w in words]
         if not words:
             continue
         argv = words if b"/" in words[0] else [b"/usr/bin/env", *words]

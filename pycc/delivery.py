@@ -26,6 +26,8 @@ KINDS: dict[OutputKind, Kind] = {
 }
 """How each file that a command line names is kept in a result."""
 
+NULL = b"/dev/null"
+
 _ANSI = re.compile(rb"\x1b\[[0-9;]*[mK]")
 
 
@@ -71,6 +73,8 @@ class Delivery:
                 case Kind.OBJECT:
                     if self.output is None:
                         return None
+                    if self.output == NULL:
+                        continue
                     ops.append(Write(self.output, entry.data, self.output_flags))
                 case Kind.STDERR:
                     said.append(Out(2, entry.data))

@@ -36,7 +36,7 @@ from .frame import (
     Report,
     Run,
 )
-from .invocation import Action, Family
+from .invocation import Action, Family, Invocation
 from .job import Job
 from .keying import forces_colour
 from .outcome import Outcome
@@ -100,6 +100,8 @@ def run_compiler(
                 if before == b"-Xclang" or not is_colour_word(word)
             ]
         added.append(COLOUR_WORDS[0] if gcc else COLOUR_WORDS[1])
+    if invocation.family is Family.OTHER and not invocation.output_given:
+        words = _spelled_out(invocation)
     own_depfile = b""
     if ask_headers and invocation.dependencies is None and not invocation.preprocessed:
         own_depfile = temporary_name(job, resident, b"d")
@@ -129,7 +131,7 @@ def run_compiler(
         _assembler_files(job.call.cwd, _read(assembler_depfile)),
         tuple(temporary),
     )
-    if report.error or (report.status and (ours or b"--MD" in report.err)):
+    if report.error or ours or (report.status and b"--MD" in report.err):
         execution.clean()
         call.log("The command line cannot be extended; running it as it is")
         return call.plain(Outcome.INTERNAL_ERROR)
@@ -139,6 +141,15 @@ def run_compiler(
         call.count(Outcome.COMPILE_FAILED)
         return execution.ops
     return execution
+
+
+def _spelled_out(invocation: Invocation) -> Sequence[bytes]:
+    """The words with the output's name, as ccache calls compilers that it does not know."""
+    if invocation.output is None:
+        return invocation.args
+    at = invocation.source_index
+    others = invocation.args[:at] + invocation.args[at + 1 :]
+    return (*others, b"-o", invocation.output, invocation.source)
 
 
 def _users_depfile(job: Job, ask_headers: bool) -> bytes:

@@ -26,6 +26,9 @@ trace when the answer was no; it alone makes the answer incomplete.
 Places are grouped by the deepest directory that exists now: as long as that one has not changed,
 nothing can have appeared in it. A symbolic link whose target is missing breaks this rule (the
 target appears elsewhere) and is listed by itself.
+
+Not modelled, and to be refused by the caller where they occur: framework directories (-F), header
+maps, -remap, -I-, and a list of dependencies without system headers (-MMD).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -118,7 +121,7 @@ def _prefix(directory: bytes) -> bytes:
     name = normal(directory)
     if name in (b"", b"."):
         return b""
-    return name if name == b"/" else name + b"/"
+    return name if name.endswith(b"/") else name + b"/"
 
 
 def _parent(path: bytes) -> bytes:
@@ -155,11 +158,11 @@ class _Search:
         self.computed: set[bytes] = set()
         self.computed_in_main = False
         self.incomplete = False
-        self._exists = exists
-        self._is_directory = is_directory
-        self._is_link = is_link
-        self._known_files: dict[bytes, bool] = {}
-        self._known_directories: dict[bytes, bool] = {b".": True, b"/": True}
+        self.ask_exists = exists
+        self.ask_is_directory = is_directory
+        self.ask_is_link = is_link
+        self.known_files: dict[bytes, bool] = {}
+        self.known_directories: dict[bytes, bool] = {b".": True, b"/": True}
 
     # What the texts ask for.
 
@@ -299,17 +302,18 @@ class _Search:
     # The file system.
 
     def exists(self, path: bytes) -> bool:
-        known = self._known_files.get(path)
+        known = self.known_files.get(path)
         if known is None:
-            known = self.is_directory(_parent(path)) and self._exists(path)
-            self._known_files[path] = known
+            # Most parents are missing, and known to be.
+            known = self.is_directory(_parent(path)) and self.ask_exists(path)
+            self.known_files[path] = known
         return known
 
     def is_directory(self, path: bytes) -> bool:
-        known = self._known_directories.get(path)
+        known = self.known_directories.get(path)
         if known is None:
-            known = self._is_directory(path)
-            self._known_directories[path] = known
+            known = self.ask_is_directory(path)
+            self.known_directories[path] = known
         return known
 
     def result(self, *, complete: bool) -> Absent:
@@ -328,21 +332,24 @@ class _Search:
         for path in self.precompiled:
             cut = path.rfind(b"/") + 1
             sorter.add(path[:cut], (path[cut:],), precompiled=True)
+        # Most directories of a chain lack the same names: each such set is sorted once, and held
+        # in memory once.
+        ordered: dict[frozenset[bytes], tuple[bytes, ...]] = {}
+        groups = []
+        for directory, lacking in sorted(sorter.groups.items()):
+            key = frozenset(lacking)
+            if key and key not in ordered:
+                ordered[key] = tuple(sorted(key))
+            if key:
+                groups.append((directory, ordered[key]))
         return Absent(
-            groups=tuple(
-                (directory, tuple(sorted(names)))
-                for directory, names in sorted(sorter.groups.items())
-                if names
-            ),
+            groups=tuple(groups),
             dangling=tuple(sorted(sorter.dangling)),
             present=tuple(sorted(self.has)),
             present_untaken=tuple(sorted(sorter.untaken - self.has)),
             precompiled=tuple(sorted(sorter.precompiled)),
             complete=complete,
         )
-
-    def is_link(self, path: bytes) -> bool:
-        return self._is_link is not None and self._is_link(path)
 
 
 class _Sorter:
@@ -363,26 +370,26 @@ class _Sorter:
             directory, rest = self.deepest(parent)
             self.groups.setdefault(directory, set()).update([rest + name for name in names])
             below = b"" if directory == b"." else directory.rstrip(b"/") + b"/"
-            if search.is_link(below + rest.partition(b"/")[0]):
+            if search.ask_is_link and search.ask_is_link(below + rest.partition(b"/")[0]):
                 self.dangling.update(prefix + name for name in names)
             return
-        group = self.groups.setdefault(parent, set())
+        lacking: list[bytes] = []
         for name in names:
             path = prefix + name
-            if path in search.read:
-                if precompiled:
-                    self.precompiled.add(path)
-                continue
-            if precompiled:
-                if search.exists(path) or search.is_directory(path):
-                    self.precompiled.add(path)
-                    continue
-            elif search.exists(path):
+            there = search.known_files.get(path)
+            if there is None:
+                there = search.known_files[path] = search.ask_exists(path)
+            if precompiled and (there or search.is_directory(path)):
+                self.precompiled.add(path)
+            elif not there:
+                lacking.append(name)
+            elif path not in search.read:
                 self.untaken.add(path)
-                continue
-            group.add(name)
-            if search.is_link(path):
-                self.dangling.add(path)
+        self.groups.setdefault(parent, set()).update(lacking)
+        if search.ask_is_link is not None:
+            self.dangling.update(
+                prefix + name for name in lacking if search.ask_is_link(prefix + name)
+            )
 
     def deepest(self, parent: bytes) -> tuple[bytes, bytes]:
         """The deepest directory on the way to ``parent``, and the rest with a slash after it."""

@@ -96,8 +96,8 @@ class InputFile:
     """A file, besides source and headers, whose content is part of the key.
 
     ``optional`` ones may be absent, and then their absence is part of the key. Of the files with
-    role ``profile`` at least one must exist (else: NO_INPUT_FILE). A ``plugin`` may be a bare name,
-    which gcc looks up in its own plugin directory.
+    role ``profile`` at least one must exist, and a ``thinlto-index`` must (else: NO_INPUT_FILE).
+    ``plugin`` and ``specs`` may be bare names that the compiler looks up in its own directories.
     """
 
     role: bytes
@@ -123,6 +123,7 @@ class IncludeFlags:
 class DependencyRequest:
     """The dependency file that was asked for.
 
+    ``system``, ``phony`` and ``generated`` change what is in it, so they belong in the key.
     ``targets`` are in the order in which the compiler writes them, with whether it quotes them for
     make; when there are none, it writes ``default_target``, quoted.
     """

@@ -8,12 +8,12 @@ import time
 from dataclasses import dataclass, field
 
 from . import native
-from .cache.digest import FileDigests, file_clock
+from .cache.digest import FileDigests, digest_of, file_clock
 from .cache.fingerprint import Fingerprint
 from .cache.manifest import ManifestEntry
 from .call import Call
 from .compiler import Toolchain
-from .delivery import Delivery
+from .delivery import NULL, Delivery
 from .invocation import Invocation
 
 _TIME_ZONE_LOCK = threading.Lock()
@@ -42,13 +42,15 @@ class Witnesses:
         return self.signature(path).exists
 
     def is_regular(self, path: bytes) -> bool:
-        return self.signature(path).is_regular
+        return path == NULL or self.signature(path).is_regular
 
     def size_of(self, path: bytes) -> int:
         return self.signature(path).size
 
     def content(self, path: bytes) -> bytes | None:
         """The digest of a regular file, None when there is none."""
+        if path == NULL:
+            return digest_of(b"")
         found = self.signature(path)
         return self._digests.digest(path, found) if found.is_regular else None
 
@@ -61,6 +63,8 @@ class Witnesses:
 
     def can_be_written(self, path: bytes) -> bool:
         """Whether an output can be made there: a regular file, or none in a directory."""
+        if path == NULL:
+            return True
         found = native.signature(path, follow=False)
         self.records.append(native.pack(native.WRITABLE, path))
         if found.exists:

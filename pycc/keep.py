@@ -51,6 +51,8 @@ def keep(
     if isinstance(found, Refused):
         call.log(f"Not stored: {found.detail} ({found.outcome.value})")
         if entries is not None:
+            call.tally.clear()
+            call.extra.clear()
             call.count(found.outcome)
         return
     asked = Directives()

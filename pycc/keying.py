@@ -62,7 +62,8 @@ def common(
         names += LOCALE_VARIABLES
     key.add_pairs(b"environment", ((n, variables[n]) for n in names if n in variables))
     for arg in invocation.key_args:
-        if arg.scope is Scope.BOTH:
+        # What -c and -S mean is the action above.
+        if arg.scope is Scope.BOTH and arg.words not in ((b"-c",), (b"-S",)):
             key.add(b"arg", *arg.words)
     key.add(b"outputs", *(output.kind.value.encode() for output in invocation.outputs))
     if invocation.cwd_sensitive and config.hash_dir:

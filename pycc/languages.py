@@ -42,6 +42,8 @@ SUPPORTED = frozenset(
 
 _AS_CXX = {b"c": b"c++", b"c-header": b"c++-header", b"cpp-output": b"c++-cpp-output"}
 
+_LINKER_INPUT = re.compile(rb"\.(?:o|a|so(?:\.[0-9]+)*|lo|la|obj|lib|dylib|tbd)$")
+
 _CXX_DRIVER = re.compile(rb"(?:^|[-_])(?:g\+\+|c\+\+|clang\+\+)(?:-[0-9.]+)?$")
 
 
@@ -69,6 +71,11 @@ def of_file(name: bytes, family: Family, *, cxx_driver: bool) -> bytes | None:
     if cxx_driver and language is not None:
         return _AS_CXX.get(language, language)
     return language
+
+
+def is_linker_input(name: bytes) -> bool:
+    """Whether ``name`` is a file that only a linker reads, by its suffix."""
+    return _LINKER_INPUT.search(name) is not None
 
 
 def is_header(language: bytes) -> bool:

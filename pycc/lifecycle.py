@@ -14,6 +14,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import shutil
 import socket
 import sys
 from collections import Counter
@@ -43,7 +44,7 @@ class Place:
         self.log = Path(socket_path + ".log")
         self.directory = self.socket.parent
         self.fallbacks = self.directory / "fallbacks"
-        self.temporary = Path(socket_path + ".tmp")
+        self.temporary = Path(f"{socket_path}.{os.getpid()}.tmp")
         self._identity = self._socket_identity()
 
     def _socket_identity(self) -> tuple[int, int] | None:
@@ -66,9 +67,10 @@ class Place:
     def settle(self, program: str) -> None:
         """Make the directories and links that a server needs; ask older builds to leave."""
         self.temporary.mkdir(mode=0o700, exist_ok=True)
-        for left_over in self.temporary.iterdir():
-            with suppress(OSError):
-                left_over.unlink()
+        for directory in self.directory.glob("*.tmp"):
+            pid = directory.name.rsplit(".", 2)[1]
+            if pid.isdecimal() and not Path(f"/proc/{pid}").exists():
+                shutil.rmtree(directory, ignore_errors=True)
         with suppress(OSError):
             if self.log.stat().st_size > LOG_LIMIT:
                 os.truncate(self.log, 0)
@@ -98,11 +100,7 @@ class Place:
 
     def clear(self) -> None:
         """Remove what only this server used."""
-        for left_over in self.temporary.glob("*"):
-            with suppress(OSError):
-                left_over.unlink()
-        with suppress(OSError):
-            self.temporary.rmdir()
+        shutil.rmtree(self.temporary, ignore_errors=True)
 
 
 def listener_from(fd: int) -> socket.socket:

@@ -22,6 +22,7 @@ from .call import RECURSION_GUARD
 from .depfile import DepfileError, parse
 from .execution import temporary_name
 from .frame import CAPTURE_ERR, OUT_FILE, UNCACHED_FD, Op, Run
+from .invocation import Family
 from .job import Job
 from .native import signatures
 from .outcome import Outcome
@@ -58,6 +59,9 @@ class Preprocessed:
 def preprocess(job: Job, talk: Talk, resident: Resident) -> Preprocessed | Sequence[Op]:
     """Run the preprocessor; operations when the call ends here."""
     call, invocation = job.call, job.invocation
+    if invocation.preprocessed:
+        return _already(job, resident)
+    reports_files = job.toolchain.family is not Family.OTHER
     text_path = temporary_name(job, resident, b"i")
     depfile_path = temporary_name(job, resident, b"d")
     prefix = os.fsencode(call.config.prefix_command_cpp).split()
@@ -65,11 +69,8 @@ def preprocess(job: Job, talk: Talk, resident: Resident) -> Preprocessed | Seque
         *prefix,
         call.compiler,
         *invocation.preprocess_args(),
-        b"-MD",
-        b"-MF",
-        depfile_path,
-        b"-MT",
-        b"x",
+        *((b"-MD", b"-MF", depfile_path, b"-MT", b"x") if reports_files else ()),
+        *((b"-C",) if call.config.keep_comments_cpp else ()),
     )
     try:
         report = talk.run(
@@ -80,8 +81,10 @@ def preprocess(job: Job, talk: Talk, resident: Resident) -> Preprocessed | Seque
             return call.plain(Outcome.PREPROCESSOR_ERROR)
         with open(text_path, "rb", buffering=0) as file:
             text = file.read(TEXT_LIMIT)
-        with open(depfile_path, "rb", buffering=0) as file:
-            depfile = file.read()
+        depfile = _named_files(call.cwd, text)
+        if reports_files:
+            with open(depfile_path, "rb", buffering=0) as file:
+                depfile = file.read()
     except OSError as problem:
         call.log(f"The preprocessor's output cannot be read: {problem}")
         return call.plain(Outcome.INTERNAL_ERROR)
@@ -91,6 +94,23 @@ def preprocess(job: Job, talk: Talk, resident: Resident) -> Preprocessed | Seque
                 os.unlink(path)
     key = _text_key(job, resident, text, report.err, depfile)
     return Preprocessed(key, depfile, text)
+
+
+def _already(job: Job, resident: Resident) -> Preprocessed | Sequence[Op]:
+    """The source is the text."""
+    call = job.call
+    source = absolute(call.cwd, job.invocation.source)
+    got = resident.digests.read(source)
+    if got is None or got[0] != job.source_digest:
+        return call.plain(Outcome.MODIFIED_INPUT_FILE)
+    depfile = b"x:\n"
+    return Preprocessed(_text_key(job, resident, got[1], b"", depfile), depfile, got[1])
+
+
+def _named_files(cwd: bytes, text: bytes) -> bytes:
+    """A dependency file out of the line markers, for compilers that may not know -MD."""
+    names = {name for name in _MARKER.findall(text) if os.path.isfile(absolute(cwd, name))}
+    return b"x: " + b" ".join(name.replace(b" ", b"\\ ") for name in sorted(names)) + b"\n"
 
 
 def _text_key(

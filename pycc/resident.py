@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import pwd
 import resource
+import threading
 import time
 from array import array
 from collections.abc import Callable, Hashable, Sequence
@@ -127,7 +128,8 @@ class Resident:
         self._environments: dict[bytes, Environment] = {}
         self._environment_number = 0
         self._directives: dict[bytes, Directives] = {}
-        self._caches: dict[tuple[object, ...], CacheDirectory] = {}
+        self._caches_lock = threading.Lock()
+        self._caches: dict[tuple[str, int | None, bool], CacheDirectory] = {}
         self._hot: dict[tuple[object, ...], HotCall] = {}
         self._records = Records()
         self._leaving = False
@@ -241,9 +243,16 @@ class Resident:
         directory = os.fsdecode(config.absolute(config.cache_dir))
         read_only = config.read_only or config.read_only_direct
         key = (directory, config.umask, read_only)
+        with self._caches_lock:
+            return self._open_cache(config, directory, key)
+
+    def _open_cache(
+        self, config: Config, directory: str, key: tuple[str, int | None, bool]
+    ) -> CacheDirectory:
+        read_only = key[2]
         cache = self._caches.get(key)
         if cache is not None and cache.replaced():
-            self._abandon(cache)
+            self._forget_cache(cache)
             cache = None
         if cache is None:
             storage = open_local(directory, umask=config.umask, read_only=read_only)
@@ -254,6 +263,10 @@ class Resident:
         return cache
 
     def _abandon(self, gone: CacheDirectory) -> None:
+        with self._caches_lock:
+            self._forget_cache(gone)
+
+    def _forget_cache(self, gone: CacheDirectory) -> None:
         gone.abandon()
         self._hot.clear()
         self._caches = {key: cache for key, cache in self._caches.items() if cache is not gone}

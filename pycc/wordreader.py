@@ -18,100 +18,25 @@ from pycc.invocation import (
     PrefixMap,
     Uncacheable,
 )
+from pycc.optionroles import (
+    CLANG_COLORS,
+    COLORS,
+    FORCED,
+    GCC_SAYS_NOTHING,
+    INCLUDE_LISTS,
+    INPUT_ROLES,
+    NATIVE,
+    PLAIN_FORMATS,
+    STRUCTURED,
+    XCLANG_COMPILER,
+    XCLANG_LIKE_DRIVER,
+    XCLANG_SEARCH,
+    XCLANG_WRITES,
+)
 from pycc.options import Scope, Word
 from pycc.outcome import Outcome
 from pycc.profiling import PREFIXES as PROFILE_PREFIXES
 from pycc.profiling import ProfileOptions
-
-_NATIVE = frozenset((b"-march=native", b"-mtune=native", b"-mcpu=native"))
-
-_INCLUDE_LISTS = {
-    b"-iquote": "quote",
-    b"-I": "angle",
-    b"-isystem": "system",
-    b"-cxx-isystem": "cxx_system",
-    b"-idirafter": "after",
-}
-# Linker options that alter nothing under gcc -c, not even stderr; clang warns of them.
-_GCC_SAYS_NOTHING = frozenset((b"-Wl,", b"-L", b"-l"))
-_FORCED = frozenset((b"-include", b"-imacros", b"-include-pch", b"-include-pth"))
-
-_INPUT_ROLES = {
-    b"-specs": b"specs",
-    b"--specs": b"specs",
-    b"-specs=": b"specs",
-    b"--specs=": b"specs",
-    b"-fsanitize-ignorelist=": b"sanitize-ignorelist",
-    b"-fsanitize-blacklist=": b"sanitize-ignorelist",
-    b"-fsanitize-system-ignorelist=": b"sanitize-ignorelist",
-    b"-fsanitize-coverage-allowlist=": b"sanitize-coverage",
-    b"-fsanitize-coverage-whitelist=": b"sanitize-coverage",
-    b"-fsanitize-coverage-ignorelist=": b"sanitize-coverage",
-    b"-fsanitize-coverage-blacklist=": b"sanitize-coverage",
-    b"-frandomize-layout-seed-file=": b"randomize-layout-seed",
-    b"--warning-suppression-mappings=": b"warning-suppression-mappings",
-    b"-fplugin=": b"plugin",
-    b"-fpass-plugin=": b"plugin",
-    b"-fthinlto-index=": b"thinlto-index",
-    b"-fbuild-session-file=": b"build-session",
-    b"-fmodule-map-file=": b"module-map",
-    b"-ivfsoverlay": b"vfs-overlay",
-    b"-ivfsstatcache": b"vfs-overlay",
-    b"-fxray-always-instrument=": b"xray",
-    b"-fxray-never-instrument=": b"xray",
-    b"-fxray-attr-list=": b"xray",
-    b"-fprofile-list=": b"profile-list",
-    b"-fprofile-remapping-file=": b"profile-remapping",
-    b"-fmemory-profile-use=": b"memory-profile",
-    b"-fembed-offload-object=": b"offload-object",
-    b"-fms-secure-hotpatch-functions-file=": b"hotpatch",
-}
-
-_STRUCTURED = (
-    b"-fdiagnostics-format=",
-    b"-fdiagnostics-parseable-fixits",
-    b"-fdiagnostics-generate-patch",
-    b"-fdiagnostics-print-source-range-info",
-)
-_PLAIN_FORMATS = frozenset((b"text", b"clang", b"msvc", b"vi", b"default"))
-
-# What clang -cc1 takes behind -Xclang.
-_XCLANG_COMPILER = frozenset((b"-emit-pch", b"-emit-pth"))
-_XCLANG_LIKE_DRIVER = frozenset((b"-include", b"--include", b"-include-pch", b"-include-pth"))
-_XCLANG_SEARCH = (b"-I", b"-iquote", b"-isystem", b"-idirafter", b"-internal-", b"-cxx-isystem")
-_XCLANG_WRITES = (
-    b"-o",
-    b"-x",
-    b"-M",
-    b"-E",
-    b"-dependency",
-    b"-header-include-file",
-    b"-module-dependency-dir",
-    b"-serialize-diagnostic",
-    b"-diagnostic-log-file",
-    b"-stats-file",
-    b"-coverage-",
-    b"-split-dwarf",
-    b"-opt-record",
-    b"-dwarf-debug-flags",
-    b"-analyze",
-    b"-ast-",
-    b"-emit-",
-    b"-dump-",
-    b"-rewrite",
-    b"-verify",
-    b"-main-file-name",
-    b"-working-directory",
-    b"-fmodule",
-    b"-ftime-trace",
-    b"-fsystem-module",
-    b"-plugin",
-    b"-add-plugin",
-    b"-fdebug-compilation-dir",
-    b"-code-completion",
-    b"-dump",
-    b"-print-",
-)
 
 
 class UncacheableError(Exception):
@@ -224,7 +149,7 @@ class Reader:
             if row.path and word.value:
                 at = place + len(word.words) - 1
                 self.paths.append(PathArg(word.name, at, word.offset, word.value))
-        if self.family is Family.GCC and word.name in _GCC_SAYS_NOTHING:
+        if self.family is Family.GCC and word.name in GCC_SAYS_NOTHING:
             scope = Scope.NONE
         handler = _HANDLERS.get(word.name)
         if handler is None and not (row is not None and row.probe):
@@ -283,7 +208,7 @@ class Reader:
         return Scope.NONE
 
     def _include_list(self, word: Word) -> Scope | None:
-        self.includes.setdefault(_INCLUDE_LISTS[word.name], []).append(_value(word))
+        self.includes.setdefault(INCLUDE_LISTS[word.name], []).append(_value(word))
         return None
 
     def _force(self, word: Word) -> Scope | None:
@@ -299,7 +224,7 @@ class Reader:
         return None
 
     def _input_file(self, word: Word) -> Scope | None:
-        self.files.append(InputFile(_INPUT_ROLES[word.name], _value(word)))
+        self.files.append(InputFile(INPUT_ROLES[word.name], _value(word)))
         if word.name == b"-ivfsoverlay" and "ivfsoverlay" not in self.settings.sloppiness:
             raise unsupported(word.text)
         return None
@@ -370,6 +295,7 @@ class Reader:
             and settings.direct_mode
             and "modules" in settings.sloppiness
         ):
+            self.flags.add(word.name)
             return None
         raise UncacheableError(Outcome.COULD_NOT_USE_MODULES, word.text)
 
@@ -391,18 +317,18 @@ class Reader:
 
     def _diagnostics(self, word: Word) -> Scope | None:
         text = word.text
-        if text.startswith(_STRUCTURED):
+        if text.startswith(STRUCTURED):
             value = text.partition(b"=")[2]
             if value.endswith(b"-file"):
                 raise unsupported(text)
-            self.structured |= value not in _PLAIN_FORMATS
+            self.structured |= value not in PLAIN_FORMATS
         return None
 
     def _color(self, word: Word) -> Scope | None:
         if self.family is Family.OTHER:
             return None
-        answer = _COLORS.get(word.text)
-        if word.text not in _COLORS or (self.family is Family.GCC and word.text in _CLANG_COLORS):
+        answer = COLORS.get(word.text)
+        if word.text not in COLORS or (self.family is Family.GCC and word.text in CLANG_COLORS):
             return None
         if answer is not None or word.text.endswith(b"=auto"):
             self.color = answer
@@ -436,7 +362,7 @@ class Reader:
         return piece
 
     def _machine(self, word: Word) -> Scope | None:
-        if word.text in _NATIVE:
+        if word.text in NATIVE:
             self.native.append(word.text)
         return None
 
@@ -461,19 +387,19 @@ class Reader:
             else:
                 self.forced.append((name.replace(b"--", b"-"), value))
             return None
-        if value in _XCLANG_COMPILER:
+        if value in XCLANG_COMPILER:
             self.flags.add(value)
             return Scope.CODE
-        if value in _XCLANG_LIKE_DRIVER or value == b"-load":
+        if value in XCLANG_LIKE_DRIVER or value == b"-load":
             self.xclang = value
         elif value == b"-fno-pch-timestamp":
             self.flags.add(value)
         elif value == b"-fcolor-diagnostics" and self.family is Family.CLANG:
             self.color = True
             return Scope.NONE
-        elif value.startswith(_XCLANG_WRITES):
+        elif value.startswith(XCLANG_WRITES):
             raise unsupported(b"-Xclang " + value)
-        elif value.startswith(_XCLANG_SEARCH):
+        elif value.startswith(XCLANG_SEARCH):
             self.direct = False
         return None
 
@@ -481,18 +407,6 @@ class Reader:
 def _value(word: Word) -> bytes:
     return word.value or b""
 
-
-_COLORS = {
-    b"-fdiagnostics-color": True,
-    b"-fdiagnostics-color=always": True,
-    b"-fdiagnostics-color=auto": None,
-    b"-fdiagnostics-color=never": False,
-    b"-fno-diagnostics-color": False,
-    b"-fcolor-diagnostics": True,
-    b"-fno-color-diagnostics": False,
-}
-
-_CLANG_COLORS = (b"-fcolor-diagnostics", b"-fno-color-diagnostics")
 
 _Handler = Callable[[Reader, Word], Scope | None]
 
@@ -504,10 +418,10 @@ _HANDLERS: dict[bytes, _Handler] = {
     **dict.fromkeys(b"-MD -MMD -MF -MT -MQ -MP -MG".split(), Reader._dependency),
     b"-Wp,": Reader._wrapped,
     b"-Xpreprocessor": Reader._preprocessor_word,
-    **dict.fromkeys(_INCLUDE_LISTS, Reader._include_list),
-    **dict.fromkeys(_FORCED, Reader._force),
+    **dict.fromkeys(INCLUDE_LISTS, Reader._include_list),
+    **dict.fromkeys(FORCED, Reader._force),
     **dict.fromkeys((b"-dumpdir", b"-dumpbase", b"-dumpbase-ext"), Reader._dump_name),
-    **dict.fromkeys(_INPUT_ROLES, Reader._input_file),
+    **dict.fromkeys(INPUT_ROLES, Reader._input_file),
     **dict.fromkeys((b"--config", b"--config="), Reader._config),
     **dict.fromkeys(
         b"-fstack-usage -fcallgraph-info -fcallgraph-info= -fdump-ipa-clones -fpch-preprocess "
@@ -547,7 +461,7 @@ _BY_PREFIX: tuple[tuple[bytes | tuple[bytes, ...], _Handler], ...] = (
     (b"-pedantic", Reader._warning),
     ((b"-fsanitize", b"-fno-sanitize"), Reader._sanitize),
     (b"-flto=", Reader._lto),
-    (tuple(_COLORS), Reader._color),
+    (tuple(COLORS), Reader._color),
     (b"-fdiagnostics-", Reader._diagnostics),
     (b"-fopt-info", Reader._optimizations),
     (b"-frandom-seed", Reader._random_seed),

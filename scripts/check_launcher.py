@@ -110,7 +110,7 @@ def build(room: Path) -> Path:
     with launcher.open("r+b") as file:
         file.seek(9)
         file.write(b"pycc\0\1\0")
-    for directory in ("links", "run", "work"):
+    for directory in ("links", "run", "run/pycc", "work"):
         (room / directory).mkdir(mode=0o700)
     (room / "links/gcc").symlink_to(launcher)
     work = room / "work"

@@ -71,6 +71,7 @@ def main() -> int:
     # A server of its own, that no other install of the same version meets. Not below DIRECTORY,
     # whose name may be too long for a socket.
     with tempfile.TemporaryDirectory(prefix="pycc-", dir="/tmp") as runtime:
+        Path(runtime, "pycc").mkdir(mode=0o700)
         return demonstrate(directory, source, runtime)
 
 

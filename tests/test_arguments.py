@@ -86,6 +86,8 @@ def test_counters_are_those_of_ccache_print_stats() -> None:
         ("-c conftest.d/t.ccc", "unsupported_source_language"),
         ("-c a.c b.c", "multiple_source_files"),
         ("-c a.o b.o", "multiple_source_files"),
+        ("-c t.c data", "multiple_source_files"),
+        ("-c t.c --unheard-of data.txt", "multiple_source_files"),
         ("-c --unheard-of value.c t.c", "multiple_source_files"),
         ("-c t.c -o -", "output_to_stdout"),
         ("-c t.c -save-temps -o -", "output_to_stdout"),

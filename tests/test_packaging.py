@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tempfile
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -199,8 +200,9 @@ def test_stat_checker_is_beside_the_modules(built: Built) -> None:
 
 @pytest.fixture
 def caller(built: Built, tmp_path: Path) -> Iterator[dict[str, str]]:
-    run_directory = tmp_path / "run"
-    run_directory.mkdir(mode=0o700)
+    # Not below tmp_path, whose name may be too long for a socket.
+    run_directory = Path(tempfile.mkdtemp(prefix="pycc-", dir="/tmp"))
+    (run_directory / "pycc").mkdir(mode=0o700)
     environment = {
         "PATH": f"{built.installed.root / 'bin'}:/usr/local/bin:/usr/bin:/bin",
         "HOME": str(tmp_path),
@@ -209,6 +211,7 @@ def caller(built: Built, tmp_path: Path) -> Iterator[dict[str, str]]:
     }
     yield environment
     run("pycc", "--stop-server", env=environment)
+    shutil.rmtree(run_directory)
 
 
 def test_installed_program_compiles_and_hits(

@@ -87,7 +87,7 @@ class Run:
         place = tempfile.mkdtemp(prefix="fz-").encode()
         wrapper = os.path.abspath(os.fsencode(self.options.wrapper))
         extra = dict(item.encode().split(b"=", 1) for item in self.options.env)
-        return Oracle(place, self.tools, wrapper, extra)
+        return Oracle(place, self.tools, wrapper, extra, log=self.options.verbose)
 
     def run(self, steps: int) -> Report:
         """Walk that many steps."""

@@ -145,7 +145,7 @@ def flagged(state: State, **groups: tuple[bytes, ...]) -> State:
 
 def anything(rng: random.Random, state: State, tools: Toolchain) -> State:
     """One edit at random."""
-    kind = rng.randrange(10)
+    kind = rng.randrange(11)
     if kind < 4:
         category = rng.choice(sorted(CATEGORIES))
         group = rng.choice(CATEGORIES[category])
@@ -159,6 +159,10 @@ def anything(rng: random.Random, state: State, tools: Toolchain) -> State:
     if kind == 7:
         output = rng.choice((b"out/t.o", None, b"out/a b.o", b"src/a.o", b"out/noext"))
         return state.replace("output", output=output)
+    if kind == 10:
+        value = rng.choice((b"1", None))
+        command = state.command.with_variable(b"CCACHE_PREPROCESS_FIRST", value)
+        return state.set(command, "order of work")
     if kind == 8:
         return state.replace("response", response=rng.choice((0, 0, 1, 2)))
     return state.replace("cwd", cwd=rng.choice((b"build", b"build2", b"cwdlink", b"src")))

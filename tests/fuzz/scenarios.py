@@ -361,15 +361,26 @@ def columns(rng: random.Random, state: State, tools: Toolchain) -> Iterator[Stat
     state = flagged(
         state, debug=rng.choice(((b"-g",), (b"-g",), (), (b"-fsanitize=undefined",), (b"-g1",)))
     )
-    path = state.command.source
+    # Only with the preprocessor first is another source text looked up by what it comes to.
+    if rng.random() < 0.5:
+        state = state.set(state.command.with_variable(b"CCACHE_PREPROCESS_FIRST", b"1"))
+    path = rng.choice((state.command.source, b"src/local.h"))
+    if path == b"src/local.h":
+        code = "static inline int ratio(int a, int b) { return a / b; }\n"
+        code += "__attribute__((used)) static int (*ratio_used)(int, int) = ratio;"
+        state = block(state, path, code)
     text = state.text(path)
     yield state
     shifted = re.sub(rb"return (a|twice)", rb"return /* wider */ \1", text)
     yield state.write(path, shifted).named("column shift")
-    yield state.write(path, text.replace(b"int work", b"\nint work")).named("line shift")
+    longer = re.sub(rb"return (a|twice)", rb"return /* a very, very much wider one */ \1", text)
+    yield state.write(path, longer).named("column shift")
+    lines = re.sub(rb"(?m)^(static inline )?int (work|ratio)", rb"\n\g<0>", text)
+    yield state.write(path, lines).named("line shift")
     if rng.random() < 0.5:
         yield state.write(path, text + b"/* a comment at the end */\n").named("comment")
-    yield flagged(state, debug=())
+    state = state.set(state.command.with_variable(b"CCACHE_PREPROCESS_FIRST", None))
+    yield without_blocks(flagged(state, debug=()), b"src/local.h")
 
 
 @scenario
