@@ -57,7 +57,7 @@ class Subject:
 
     def stop(self) -> None:
         """Stop the subject's server, if it has one."""
-        if self.program is None:
+        if self.program is None or not self.program.exists():
             return
         option = "--stop-server"
         if self.name == "pycc" or self.name.startswith("sccache"):
@@ -100,7 +100,9 @@ def subject(
     place = place / name
     links = place / "links"
     links.mkdir(parents=True)
-    (place / "run").mkdir(mode=0o700)
+    # Made beforehand, or a launcher might find the user's server in /tmp first.
+    (place / "run" / "pycc").mkdir(mode=0o700, parents=True)
+    (place / "run").chmod(0o700)
     (place / "home").mkdir()
     compilers: dict[str, tuple[str, ...]] = {}
     for compiler in ("gcc", "g++"):

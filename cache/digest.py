@@ -17,6 +17,7 @@ from typing import Protocol
 
 DIGEST_SIZE = 20
 SETTLED_NS = 2_000_000_000
+DISABLING_COMMENT = b"ccache:disable"
 MEMO_LIMIT = 60_000
 CLOCK_REALTIME_COARSE = 5  # linux/time.h; the time module does not name it
 
@@ -78,6 +79,8 @@ class FileDigests:
         self._fs_type_of = fs_type_of
         self._clock = clock
         self._memo: dict[bytes, tuple[Stat, bytes]] = {}
+        self.disabling: set[bytes] = set()
+        """Contents that say near their beginning that they must not be cached."""
         self._local_devices: dict[int, tuple[bool, int]] = {}
 
     def known(self, path: bytes, signature: Stat) -> bytes | None:
@@ -118,6 +121,8 @@ class FileDigests:
             return None
         digest = digest_of(data)
         self._remember(path, before, digest, now)
+        if DISABLING_COMMENT in data[:4096]:
+            self.disabling.add(digest)
         return digest, data, before
 
     def stream(self, path: bytes, signature: Stat) -> bytes | None:

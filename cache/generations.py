@@ -23,7 +23,11 @@ from typing import Final
 from . import local_database, shared_files
 
 _GENERATION: Final = re.compile(r"db-([0-9]{1,20})", re.ASCII)
-_LEFT_OVER: Final = re.compile(r"(?:new|gone)-[0-9a-f]{16}", re.ASCII)
+_NEW: Final = re.compile(r"new-[0-9a-f]{16}", re.ASCII)
+_GONE: Final = re.compile(r"gone-[0-9a-f]{16}", re.ASCII)
+
+# Nothing younger (seconds) has been left over: its maker may still be about to finish it.
+ORPHAN_AGE: Final = 3600.0
 _LEVEL: Final = re.compile(r"[0-9a-f]{2}", re.ASCII)
 
 
@@ -80,15 +84,11 @@ def remove_left_over(root: str, older_than: float) -> int:
             if used is not None and _number(entry.name) < _number(os.path.basename(used)):
                 retire(root, path)
                 removed += 1
-        elif not _is_older(path, older_than):
-            continue
-        elif _LEFT_OVER.fullmatch(entry.name):
+        elif _GONE.fullmatch(entry.name) or (
+            _NEW.fullmatch(entry.name) and _is_older(path, older_than)
+        ):
             shutil.rmtree(path, ignore_errors=True)
             removed += 1
-        elif shared_files.is_temporary(entry.name):
-            with contextlib.suppress(OSError):
-                os.unlink(path)
-                removed += 1
     return removed
 
 

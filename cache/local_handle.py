@@ -49,6 +49,7 @@ class LocalHandle:
         self._identity: tuple[int, ...] = ()
         self._damaged: str | None = None  # the path of a generation that is to be replaced
         self._retry_at = 0.0
+        self._swept = False
         self._lock: Final = threading.RLock()
 
     def alive(self) -> bool:
@@ -89,6 +90,10 @@ class LocalHandle:
             database = self._open()
             if database is None and (create or self._damaged is not None):
                 database = self._create()
+            if database is not None and not self._swept:
+                # A clear that was killed may have left gigabytes; looking costs one listing.
+                self._swept = True
+                generations.remove_left_over(self.root, time.time() - generations.ORPHAN_AGE)
         return database if database is not None and database.writable else None
 
     def _open(self) -> Database | None:

@@ -46,8 +46,6 @@ from .storage import (
 
 SUBDIRECTORY: Final = "pycc"
 VERSION: Final = "1"
-# Nothing younger than this is an orphan: its writer may still be about to commit.
-ORPHAN_AGE: Final = 3600.0
 
 # No write transaction is meant to last longer than a slice, no flush or eviction than the budget.
 _SLICE: Final = 0.020
@@ -409,7 +407,7 @@ class LocalStorage:
                 self._write_all(database)
                 if dry_run:
                     return self._measure_excess(database)
-                self._sweep(database, self.clock() - ORPHAN_AGE)
+                self._sweep(database, self.clock() - generations.ORPHAN_AGE)
                 database.recount()
                 evicted = self._evict_to_limits(database, None)
                 while database.give_back(_VACUUM_PAGES):
@@ -432,9 +430,9 @@ class LocalStorage:
 
     def close(self) -> None:
         """Flush and let go of every descriptor. The next call opens again."""
-        left = len(self._touches) + 1
-        while not self.flush() and len(self._touches) < left:
-            left = len(self._touches)
+        before = len(self._touches)
+        while not self.flush() and len(self._touches) < before:
+            before = len(self._touches)
         self._handle.close()
 
 

@@ -26,7 +26,7 @@ from pycc.options import Scope, words
 from pycc.outcome import Outcome
 from pycc.wordreader import Input, Reader, UncacheableError, unsupported
 
-__all__ = ["Family", "Invocation", "ParseSettings", "Uncacheable", "parse", "rewrite"]
+__all__ = ["Family", "Invocation", "ParseSettings", "Uncacheable", "parse", "reread", "rewrite"]
 
 _UNSUPPORTED_ENVIRONMENT = (
     b"DEPENDENCIES_OUTPUT",
@@ -75,6 +75,11 @@ def parse(
     return invocation
 
 
+def reread(invocation: Invocation, family: Family) -> Invocation | Uncacheable:
+    """The same command line by the rules of ``family``, when the first guess was wrong."""
+    return _again(invocation, list(invocation.args), family)
+
+
 def rewrite(invocation: Invocation, f: Callable[[bytes], bytes]) -> Invocation:
     """The same invocation with ``f`` applied to each path that is read (not to outputs).
 
@@ -85,16 +90,7 @@ def rewrite(invocation: Invocation, f: Callable[[bytes], bytes]) -> Invocation:
         args[path.index] = args[path.index][: path.offset] + (f(path.path) or path.path)
     if args == list(invocation.args):
         return invocation
-    for index in reversed(invocation.skipped):
-        args.insert(index, b"--ccache-skip")
-    again = parse(
-        args,
-        family=invocation.family,
-        driver=invocation.driver,
-        settings=invocation.settings,
-        cwd=invocation.cwd,
-        environment={},
-    )
+    again = _again(invocation, args, invocation.family)
     if isinstance(again, Uncacheable):
         return invocation
     return replace(
@@ -102,6 +98,19 @@ def rewrite(invocation: Invocation, f: Callable[[bytes], bytes]) -> Invocation:
         output=invocation.output,
         outputs=invocation.outputs,
         dependencies=invocation.dependencies,
+    )
+
+
+def _again(invocation: Invocation, args: list[bytes], family: Family) -> Invocation | Uncacheable:
+    for index in reversed(invocation.skipped):
+        args.insert(index, b"--ccache-skip")
+    return parse(
+        args,
+        family=family,
+        driver=invocation.driver,
+        settings=invocation.settings,
+        cwd=invocation.cwd,
+        environment={},
     )
 
 
@@ -143,6 +152,8 @@ def _choose_source(reader: Reader) -> tuple[Input, bytes | None]:
         raise UncacheableError(Outcome.NO_INPUT_FILE, b"")
     if len(reader.inputs) > 1 and not reader.actions:
         raise _link(reader.inputs)
+    if reader.standard_input:
+        raise UncacheableError(Outcome.MULTIPLE_SOURCE_FILES, b"-")
     cxx = languages.is_cxx_driver(reader.driver)
     found = [
         (one, one.explicit or languages.of_file(one.name, reader.family, cxx_driver=cxx))
@@ -218,7 +229,8 @@ def _assemble(
     )
     _check_derived_names(reader, names, requests)
     records = not reader.flags.isdisjoint((b"-frecord-gcc-switches", b"-frecord-command-line"))
-    if records:
+    if records or b"-fverbose-asm" in reader.flags:
+        # gcc before 11 lists the preprocessor's options in a verbose assembler file, too.
         reader.key.append(KeyArg(tuple(reader.given), Scope.BOTH))
     files = (*reader.files, *reader.profile.data_files(reader.family, names.auxiliary, reader.cwd))
     instrumented = reader.profile.notes or profile.arcs or profile.generate

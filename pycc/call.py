@@ -19,11 +19,12 @@ from .config import Config, load, parse_overrides
 from .errors import ConfigError, Fatal
 from .frame import Exec, Exit, Op, Out, Request
 from .locate import DEFAULT_PATH, Located, locate
-from .log import Log, open_log
+from .log import NO_LOG, Log, open_log
 from .outcome import Outcome
 
 if TYPE_CHECKING:
     from .cache.directory import CacheDirectory
+    from .debug import DebugFiles
     from .resident import Environment, Resident
 
 RECURSION_GUARD = b"CCACHE_DISABLE=1"
@@ -52,6 +53,7 @@ class Call:
     """Witnesses of everything above."""
     cache: CacheDirectory
     log: Log
+    debug: DebugFiles | None = None
     tally: list[Outcome] = field(default_factory=list)
     extra: dict[str, int] = field(default_factory=dict)
     source: bytes = b""
@@ -73,15 +75,23 @@ class Call:
         self.count(*outcomes)
         return [Exec((*self.prefix, self.compiler, *self.words), (RECURSION_GUARD,))]
 
-    def commit(self) -> None:
-        """Count, log, and write what debugging asks for."""
+    def commit(self) -> list[Op]:
+        """Count, log, and write what debugging asks for; the operations that do the rest, to be
+        carried out first."""
         for outcome in self.tally:
             self.log(f"Result: {outcome.value}")
         if self.config.stats and (self.tally or self.extra):
             self.cache.count(self._counts())
         if self.config.stats_log and self.tally:
             self._append_stats_log()
-        self.log.flush()
+        if not self.log.enabled:
+            return []
+        if self.debug is not None:
+            try:
+                self.debug.write(self.log.text)
+            except OSError as problem:
+                self.log(f"Debug files cannot be written: {problem}")
+        return _say(self.log)
 
     def _append_stats_log(self) -> None:
         path = self.config.absolute(self.config.stats_log)
@@ -152,12 +162,13 @@ def open_call(request: Request, resident: Resident) -> Call | list[Op]:
 
     located = _locate(resident, wanted, search_path, request.cwd)
     if located is None:
-        log = _log(request, config)
+        log = _log(request, config)[0]
         log(f"Could not find compiler {os.fsdecode(wanted)} in PATH")
         cache = resident.cache(config)
         cache.count({Outcome.COULD_NOT_FIND_COMPILER.value: 1})
-        log.flush()
-        return message(f'could not find compiler "{os.fsdecode(wanted)}" in PATH', COULD_NOT_FIND)
+        text = f'could not find compiler "{os.fsdecode(wanted)}" in PATH'
+        return [*_say(log), *message(text, COULD_NOT_FIND)]
+    log, debug = _log(request, config, words)
     prefix, prefix_records = _prefix(resident, config, search_path, request.cwd)
     return Call(
         request=request,
@@ -170,15 +181,30 @@ def open_call(request: Request, resident: Resident) -> Call | list[Op]:
         prefix=prefix,
         records=[config_records, located.witnesses, prefix_records],
         cache=resident.cache(config),
-        log=_log(request, config),
+        log=log,
+        debug=debug,
     )
 
 
-def _log(request: Request, config: Config) -> Log:
+def _log(
+    request: Request, config: Config, words: Sequence[bytes] = ()
+) -> tuple[Log, DebugFiles | None]:
+    if not (config.log_file or config.debug):
+        return NO_LOG, None
+    from . import debug
+
     path = config.absolute(config.log_file) if config.log_file else b""
     if config.log_file == "syslog":
         path = b"syslog"
-    return open_log(path, os.getpid(), debug=config.debug, umask=request.umask)
+    log = open_log(path, request.pid, debug=config.debug, umask=request.umask)
+    log.bulk(debug.opening_lines(request, config))
+    return log, debug.DebugFiles(request, config, words) if config.debug else None
+
+
+def _say(log: Log) -> list[Op]:
+    """Write the log; what goes to the client's own stdout or stderr is the client's to write."""
+    log.flush()
+    return [Out(log.stream, log.text)] if log.stream is not None else []
 
 
 def _locate(resident: Resident, name: bytes, search_path: bytes, cwd: bytes) -> Located | None:

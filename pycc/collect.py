@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from .basedir import BaseDirectories
 from .cache.digest import DIGEST_SIZE
 from .cache.lookup import absolute
 from .cache.result import LIMIT, Entry, Kind
@@ -18,8 +19,8 @@ from .call import Call
 from .delivery import KINDS, NULL, target_name
 from .depfile import DepfileError, Style, parse, render
 from .directives import Directives
-from .frame import Report
-from .invocation import Family, Invocation
+from .frame import Report, Write
+from .invocation import DependencyRequest, Family, Invocation
 from .invocation import Kind as OutputKind
 from .native import signature, signatures
 from .outcome import Outcome
@@ -48,8 +49,20 @@ class Dependencies:
     directives: dict[bytes, Directives]
 
 
-def outputs(invocation: Invocation, report: Report, coloured: bool) -> tuple[Entry, ...] | Refused:
-    """Every output as entries of a result."""
+def relative_depfile(invocation: Invocation, base_dir: BaseDirectories) -> Write | None:
+    """The dependency file of this compile with relative names, if it is another one."""
+    wanted = invocation.dependencies
+    data = None if wanted is None else _content(absolute(invocation.cwd, wanted.path))
+    if wanted is None or data is None:
+        return None
+    text = base_dir.depfile(data, *_depfile_form(invocation, wanted))
+    return None if text is None else Write(wanted.path, text)
+
+
+def outputs(
+    invocation: Invocation, report: Report, coloured: bool, depfile: Write | None = None
+) -> tuple[Entry, ...] | Refused:
+    """Every output as entries of a result; ``depfile`` is to be the dependency file."""
     entries: list[Entry] = []
     total = 0
     wanted: list[tuple[Kind, bytes, bytes, bool]] = []
@@ -62,7 +75,10 @@ def outputs(invocation: Invocation, report: Report, coloured: bool) -> tuple[Ent
         path = absolute(invocation.cwd, output.path)
         wanted.append((KINDS[output.kind], path, name, output.optional))
     for kind, path, name, optional in wanted:
-        data = _content(path)
+        if kind is Kind.DEPENDENCY and depfile is not None:
+            data: bytes | None = depfile.data
+        else:
+            data = _content(path)
         if data is None:
             if optional:
                 continue
@@ -99,12 +115,17 @@ def _dependency_is_renderable(invocation: Invocation, data: bytes) -> bool:
     wanted = invocation.dependencies
     if wanted is None:
         return False
-    style = Style.CLANG if invocation.family is Family.CLANG else Style.GCC
-    targets = wanted.targets or ((wanted.default_target, True),)
     try:
-        return render(parse(data), targets, style) == data
+        return render(parse(data), *_depfile_form(invocation, wanted)) == data
     except DepfileError:
         return False
+
+
+def _depfile_form(
+    invocation: Invocation, wanted: DependencyRequest
+) -> tuple[Sequence[tuple[bytes, bool]], Style]:
+    style = Style.CLANG if invocation.family is Family.CLANG else Style.GCC
+    return wanted.targets or ((wanted.default_target, True),), style
 
 
 def dependencies(

@@ -24,10 +24,12 @@ import os
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from . import collect, commands, keying
 from .arguments import parse
+from .basedir import BaseDirectories
 from .cache import manifest
 from .cache.digest import file_clock
 from .cache.fingerprint import Fingerprint
@@ -64,8 +66,7 @@ def answer(request: Request, talk: Talk, resident: Resident) -> Sequence[Op]:
     if not isinstance(call, Call):
         return call
     ops = _compile(call, talk, resident)
-    call.commit()
-    return ops
+    return [*call.commit(), *ops]
 
 
 def count_failure(request: Request, resident: Resident) -> None:
@@ -80,10 +81,13 @@ def count_failure(request: Request, resident: Resident) -> None:
 def _compile(call: Call, talk: Talk, resident: Resident) -> Sequence[Op]:
     start = file_clock()
     if call.config.disable:
-        return call.plain(Outcome.DISABLED)
+        return call.plain()
+    if call.log.enabled:
+        _log_compiler(call)
     witnesses = Witnesses(resident.digests)
     witnesses.records += call.records
-    read = _read(call, witnesses)
+    base_dir = _base_directories(call, witnesses)
+    read = _read(call, witnesses, base_dir)
     if isinstance(read, Uncacheable):
         return _uncacheable(call, read.outcome, os.fsdecode(read.detail))
     try:
@@ -92,7 +96,7 @@ def _compile(call: Call, talk: Talk, resident: Resident) -> Sequence[Op]:
         return _uncacheable(call, Outcome.COMPILER_CHECK_FAILED, str(problem))
     invocation = read
     if toolchain.family is not read.family:
-        again = _parse(call, read.args, toolchain.family)
+        again = _parse(call, read.args, toolchain.family, base_dir)
         if isinstance(again, Uncacheable):
             return _uncacheable(call, again.outcome, os.fsdecode(again.detail))
         invocation = again
@@ -108,8 +112,10 @@ def _compile(call: Call, talk: Talk, resident: Resident) -> Sequence[Op]:
     source_digest = witnesses.content(source)
     if source_digest is None:
         return _uncacheable(call, Outcome.BAD_INPUT_FILE, os.fsdecode(source))
+    if source_digest in resident.digests.disabling:
+        return _uncacheable(call, Outcome.DISABLED, "the source says ccache:disable")
     try:
-        base = keying.common(call, invocation, toolchain, witnesses.content)
+        base = keying.common(call, invocation, toolchain, witnesses)
     except keying.KeyProblem as problem:
         outcome = Outcome.ERROR_HASHING_EXTRA_FILE
         if any(str(problem) == os.fsdecode(f.path) for f in invocation.input_files):
@@ -120,15 +126,25 @@ def _compile(call: Call, talk: Talk, resident: Resident) -> Sequence[Op]:
         call=call,
         invocation=invocation,
         toolchain=toolchain,
-        delivery=delivery_for(invocation, _wants_colour(call, invocation)),
+        delivery=delivery_for(
+            invocation,
+            _wants_colour(call, invocation),
+            call.cwd if call.config.absolute_paths_in_stderr else b"",
+        ),
         base=base,
         source_digest=source_digest,
         start=start,
         witnesses=witnesses,
+        base_dir=base_dir,
     )
+    if call.debug is not None:
+        call.debug.output = invocation.output or call.debug.output
+        call.debug.add("c", base)
     if call.config.direct_mode and invocation.direct and toolchain.family is not Family.OTHER:
-        job.direct = keying.direct(base, call, invocation, source_digest)
+        job.direct = keying.direct(base, call, invocation, source_digest, job.moved())
         job.manifest_key = job.direct.key()
+        if call.debug is not None:
+            call.debug.add("d", job.direct, base)
         if not call.config.recache:
             ops = _look_up(job, resident)
             if ops is not None:
@@ -137,6 +153,22 @@ def _compile(call: Call, talk: Talk, resident: Resident) -> Sequence[Op]:
             return call.plain(*_missed(job))
     talk.may_block()
     return _miss(job, talk, resident)
+
+
+def _log_compiler(call: Call) -> None:
+    kind = call.config.compiler_type
+    call.log(f"Compiler: {os.fsdecode(call.compiler)}")
+    call.log(f"Compiler type: {_likely_family(call).value if kind == 'auto' else kind}")
+
+
+def _base_directories(call: Call, witnesses: Witnesses) -> BaseDirectories | None:
+    directories = call.config.base_dir
+    if not directories:
+        return None
+    pwd = call.variables.get(b"PWD")
+    return BaseDirectories(
+        [os.fsencode(d) for d in directories], call.cwd, pwd, witnesses.signature
+    )
 
 
 def _uncacheable(call: Call, outcome: Outcome, detail: str) -> list[Op]:
@@ -153,7 +185,9 @@ def _wants_colour(call: Call, invocation: Invocation) -> bool:
 # Reading the command line.
 
 
-def _read(call: Call, witnesses: Witnesses) -> Invocation | Uncacheable:
+def _read(
+    call: Call, witnesses: Witnesses, base_dir: BaseDirectories | None
+) -> Invocation | Uncacheable:
     def read_file(name: bytes) -> bytes | None:
         got = witnesses.read(absolute(call.cwd, name), RESPONSE_FILE_LIMIT)
         return None if got is None or b"\0" in got else got
@@ -162,10 +196,12 @@ def _read(call: Call, witnesses: Witnesses) -> Invocation | Uncacheable:
         args, _ = expand(call.words, read_file)
     except ResponseFileError as problem:
         return Uncacheable(Outcome.BAD_COMPILER_ARGUMENTS, os.fsencode(str(problem)))
-    return _parse(call, args, _likely_family(call))
+    return _parse(call, args, _likely_family(call), base_dir)
 
 
-def _parse(call: Call, args: Sequence[bytes], family: Family) -> Invocation | Uncacheable:
+def _parse(
+    call: Call, args: Sequence[bytes], family: Family, base_dir: BaseDirectories | None
+) -> Invocation | Uncacheable:
     config = call.config
     settings = ParseSettings(
         sloppiness=config.sloppiness,
@@ -173,7 +209,7 @@ def _parse(call: Call, args: Sequence[bytes], family: Family) -> Invocation | Un
         depend_mode=config.depend_mode,
         ignore_options=tuple(os.fsencode(p) for p in config.ignore_options.split()),
     )
-    return parse(
+    invocation = parse(
         args,
         family=family,
         driver=call.driver,
@@ -181,6 +217,9 @@ def _parse(call: Call, args: Sequence[bytes], family: Family) -> Invocation | Un
         cwd=call.cwd,
         environment=call.variables,
     )
+    if base_dir is None or isinstance(invocation, Uncacheable):
+        return invocation
+    return base_dir.invocation(invocation)
 
 
 def _likely_family(call: Call) -> Family:
@@ -212,6 +251,7 @@ def _toolchain(
         tuple(variables.get(name) for name in names),
         call.cwd if relative else b"",
         invocation.split_dwarf,
+        call.environment.number if invocation.native else 0,
         config.compiler_check if config.origin("compiler_check") != "default" else "",
     )
 
@@ -377,7 +417,10 @@ def _miss(job: Job, talk: Talk, resident: Resident) -> Sequence[Op]:
             call.count(Outcome.PREPROCESSED_CACHE_MISS)
         call.extra[Outcome.LOCAL_STORAGE_MISS.value] = 1
         call.extra[Outcome.LOCAL_STORAGE_READ_MISS.value] = 2 if job.manifest_key else 1
-    entries = collect.outputs(invocation, execution.report, execution.coloured)
+    depfile = None if job.base_dir is None else collect.relative_depfile(invocation, job.base_dir)
+    if depfile is not None:
+        execution = replace(execution, ops=[depfile, *execution.ops])
+    entries = collect.outputs(invocation, execution.report, execution.coloured, depfile)
     if isinstance(entries, collect.Refused):
         call.tally.clear()
         call.log(f"Not stored: {entries.detail}")

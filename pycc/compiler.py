@@ -325,4 +325,4 @@ def check_identity(talk: Talk, path: bytes, shown: bytes, setting: str) -> bytes
         if not report.ok:
             raise ProbeFailed(f"compiler_check command failed: {command}")
         output.append(report.out + report.err)
-    return b"command\0" + b"\0".join(output)
+    return b"command\0" + b"".join(output)

@@ -98,7 +98,7 @@ class RealFiles:
             # ccache renames over it, which as root replaces /dev/null by a file.
             raise FileExistsError(17, "Not a regular file", path)
         directory = os.path.dirname(target)
-        _make_directories(directory, 0o777 & ~umask)
+        make_directories(directory, 0o777 & ~umask)
         temporary = f"{target}.tmp.{os.urandom(6).hex()}"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         descriptor = os.open(temporary, flags, 0o600)
@@ -116,7 +116,8 @@ class RealFiles:
             raise
 
 
-def _make_directories(path: str, mode: int) -> None:
+def make_directories(path: str, mode: int) -> None:
+    """Make ``path`` and what is missing on the way to it with ``mode``. Raises OSError."""
     missing: list[str] = []
     while path and not os.path.isdir(path) and path != os.path.dirname(path):
         missing.append(path)

@@ -8,8 +8,8 @@ The files are ccache's, so that its documentation on cache misses holds ("Cache 
     OBJECT.TIME.ccache-input-p      what the preprocessed text adds to them
     OBJECT.TIME.ccache-input-text   the three for people, to be compared between two builds
 
-TIME is YYYYMMDD_HHMMSS_microseconds. With debug_level 1 there is the log only. A call that misses
-without preprocessing has an empty third part, with a line that says so.
+TIME is YYYYMMDD_HHMMSS_microseconds. With debug_level 1 there is the log only. A call that
+was answered without preprocessing has an empty third part, with a line that says so.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ import re
 import socket
 import time
 from collections.abc import Iterator, Sequence
-from importlib.metadata import PackageNotFoundError, version
 
+from . import __version__
 from .cache.fingerprint import Fingerprint
 from .config import Config, show_lines
 from .config_access import make_directories
@@ -28,7 +28,7 @@ from .frame import Request
 from .options import words
 
 SECTIONS = {"c": b"COMMON", "d": b"DIRECT MODE", "p": b"PREPROCESSOR MODE"}
-_NOT_PREPROCESSED = b"### not preprocessed: the compiler itself reported the headers\n"
+_NOT_PREPROCESSED = b"### this call needed no preprocessed text\n"
 _PASSWORD = re.compile(r"(//[^/@\s:]*:)[^@/\s]+@")
 _TOKEN = re.compile(r"(bearer-token=)[^\s|]+")
 
@@ -40,11 +40,7 @@ def without_secrets(text: str) -> str:
 
 def opening_lines(request: Request, config: Config) -> Iterator[str]:
     """What a log begins with: who was called how, and every setting with its origin."""
-    try:
-        number = version("pycc")
-    except PackageNotFoundError:
-        number = "of a checkout"
-    yield f"=== pycc {number} STARTED ".ljust(64, "=")
+    yield f"=== pycc {__version__} STARTED ".ljust(64, "=")
     yield f"Configuration file: {config.config_path}"
     yield f"Directory configuration file: {config.dir_config_path}"
     yield f"System configuration file: {config.system_config_path}"

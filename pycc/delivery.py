@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from .basedir import absolute_diagnostics
 from .cache.result import Entry, Kind, ResultError, unpack
 from .depfile import DepfileError, Style, parse, render
 from .frame import REPLACE, REPLACE_ALWAYS, Exit, Op, Out, Write
@@ -52,6 +54,8 @@ class Delivery:
     dependencies: DependencyRequest | None
     style: Style
     colour: bool
+    base: bytes
+    """With absolute_paths_in_stderr the working directory, else nothing."""
 
     def __call__(self, value: bytes) -> Sequence[Op] | None:
         """The operations for a result's value; None when it cannot serve this call."""
@@ -77,10 +81,9 @@ class Delivery:
                         continue
                     ops.append(Write(self.output, entry.data, self.output_flags))
                 case Kind.STDERR:
-                    said.append(Out(2, entry.data))
+                    said.append(Out(2, self.diagnostics(entry.data, coloured=False)))
                 case Kind.STDERR_COLOUR:
-                    text = entry.data if self.colour else without_colour(entry.data)
-                    said.append(Out(2, text))
+                    said.append(Out(2, self.diagnostics(entry.data, coloured=True)))
                 case Kind.STDOUT:
                     said.append(Out(1, entry.data))
                 case Kind.DEPENDENCY:
@@ -96,6 +99,18 @@ class Delivery:
                     ops.append(Write(waiting.pop(0), entry.data, flags))
         return [*ops, *said, Exit(0)]
 
+    def diagnostics(self, text: bytes, *, coloured: bool) -> bytes:
+        """The compiler's messages as this call shows them; ``coloured``: by our wish."""
+        if coloured and not self.colour:
+            text = without_colour(text)
+        return absolute_diagnostics(text, self._real) if self.base else text
+
+    def _real(self, path: bytes) -> bytes:
+        try:
+            return os.path.realpath(os.path.join(self.base, path), strict=True)
+        except (OSError, ValueError):
+            return path
+
     def _dependency_text(self, entry: Entry) -> bytes | None:
         wanted = self.dependencies
         if wanted is None:
@@ -109,8 +124,8 @@ class Delivery:
             return None
 
 
-def delivery_for(invocation: Invocation, colour: bool) -> Delivery:
-    """How the outputs of this invocation are delivered."""
+def delivery_for(invocation: Invocation, colour: bool, base: bytes = b"") -> Delivery:
+    """How the outputs of this invocation are delivered; the fields say what the rest is."""
     clang = invocation.family is Family.CLANG
     if clang:
         flags = REPLACE_ALWAYS
@@ -130,4 +145,5 @@ def delivery_for(invocation: Invocation, colour: bool) -> Delivery:
         invocation.dependencies,
         Style.CLANG if clang else Style.GCC,
         colour,
+        base,
     )

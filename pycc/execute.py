@@ -94,6 +94,7 @@ def _request(argv: Sequence[bytes]) -> Request:
         os.getcwdb(),
         umask,
         flags,
+        os.getpid(),
     )
 
 

@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .call import RECURSION_GUARD
-from .delivery import without_colour
 from .depfile import DepfileError, as_depfile
 from .frame import (
     CAPTURE_ERR,
@@ -87,7 +86,7 @@ def run_compiler(
 ) -> Execution | Sequence[Op]:
     """Run the compiler through the launcher; operations when the call ends without a result."""
     call, invocation = job.call, job.invocation
-    words: Sequence[bytes] = call.words
+    words: Sequence[bytes] = call.words if job.base_dir is None else invocation.args
     added: list[bytes] = []
     temporary: list[bytes] = []
     forced = forces_colour(invocation)
@@ -112,8 +111,10 @@ def run_compiler(
         assembler_depfile = temporary_name(job, resident, b"as")
         added.append(b"-Wa,--MD," + assembler_depfile)
         temporary.append(assembler_depfile)
-    colour = job.delivery.colour
-    shown_live = colour or not forced
+    delivery = job.delivery
+    # A terminal shows messages as they come; a file gets them together at the end.
+    as_it_is = (delivery.colour or not forced) and not delivery.base
+    shown_live = call.request.stderr_tty and as_it_is
     flags = CAPTURE_ERR | CAPTURE_OUT | TEE_OUT | FINAL | UNCACHED_FD
     if shown_live:
         flags |= TEE_ERR
@@ -121,7 +122,7 @@ def run_compiler(
     report = talk.run(Run(argv, flags, (RECURSION_GUARD,)))
     said: list[Op] = []
     if report.err and not shown_live:
-        said.append(Out(2, without_colour(report.err)))
+        said.append(Out(2, delivery.diagnostics(report.err, coloured=forced)))
     ours = [path for path in temporary if path in report.err]
     execution = Execution(
         report,

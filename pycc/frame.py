@@ -45,6 +45,8 @@ class Request:
     cwd: bytes
     umask: int
     flags: int
+    pid: int = 0
+    """The client's process, for its log lines; 0 when it is not known."""
 
     @property
     def stderr_tty(self) -> bool:
@@ -156,8 +158,8 @@ def _strings(block: bytes, count: int, what: str) -> tuple[bytes, ...]:
     return tuple(parts)
 
 
-def read_request(frame: bytes) -> Request:
-    """One whole request frame. Raises FrameError."""
+def read_request(frame: bytes, pid: int = 0) -> Request:
+    """One whole request frame from the process ``pid``. Raises FrameError."""
     try:
         if HEADER.unpack_from(frame)[2] != REQUEST:
             raise FrameError("a request was due")
@@ -180,6 +182,7 @@ def read_request(frame: bytes) -> Request:
         cwd,
         umask,
         flags,
+        pid,
     )
 
 

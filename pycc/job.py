@@ -7,7 +7,8 @@ import threading
 import time
 from dataclasses import dataclass, field
 
-from . import native
+from . import keying, native
+from .basedir import BaseDirectories
 from .cache.digest import FileDigests, digest_of, file_clock
 from .cache.fingerprint import Fingerprint
 from .cache.manifest import ManifestEntry
@@ -86,6 +87,7 @@ class Job:
     start: int
     """ns by the file clock, before anything was looked at."""
     witnesses: Witnesses
+    base_dir: BaseDirectories | None = None
     direct: Fingerprint | None = None
     manifest_key: bytes = b""
     entries: tuple[ManifestEntry, ...] = ()
@@ -96,6 +98,17 @@ class Job:
 
     def __post_init__(self) -> None:
         self.started_day = self.day()
+
+    def search_directories(self) -> list[bytes]:
+        """Where headers are looked for besides what the command line says."""
+        variables = (self.call.variables.get(name, b"") for name in keying.SEARCH_VARIABLES)
+        named = (directory for value in variables for directory in value.split(b":"))
+        chain = self.toolchain.chain
+        return [*chain.quote, *chain.bracket, *(d for d in named if d[:1] == b"/")]
+
+    def moved(self) -> tuple[bytes, ...]:
+        """The names of those directories that base_dir changes: they are in dependency files."""
+        return () if self.base_dir is None else self.base_dir.moved(self.search_directories())
 
     def day(self) -> bytes | None:
         """Today in the client's time zone, as __DATE__ will say it; None when it cannot be known

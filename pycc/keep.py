@@ -141,9 +141,12 @@ def _manifest_entry(
     places = _absent(job, resident, found, assembler_files or ())
     if isinstance(places, str):
         return places
-    groups, present = places
-    key = text.key if text is not None else result_key_of(job.manifest_key, found.files, day)
-    return ManifestEntry(key, found.files, groups, present, 0, day)
+    files, (groups, present) = found.files, places
+    if job.base_dir is not None:
+        search = job.search_directories()
+        files, groups, present = job.base_dir.witnesses(files, groups, present, search)
+    key = text.key if text is not None else result_key_of(job.manifest_key, files, day)
+    return ManifestEntry(key, files, groups, present, 0, day)
 
 
 def _absent(
@@ -179,6 +182,7 @@ def _absent(
             environment=call.variables,
             language=invocation.language,
             sysroot=_sysroot(include.special),
+            clang=invocation.family is Family.CLANG,
         )
         places = absent(
             found.directives,

@@ -8,8 +8,10 @@ included files hold is not here: the manifest's entries witness it (cache/manife
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Sequence
+from typing import Protocol
 
+from .basedir import Place, apparent_directory
 from .cache.fingerprint import Fingerprint
 from .call import Call
 from .compiler import KEY_VARIABLES, Toolchain
@@ -27,8 +29,15 @@ SEARCH_VARIABLES = (
     b"INCLUDE",
 )
 
-ContentOf = Callable[[bytes], bytes | None]
-"""The digest of the file at an absolute path, None when there is none."""
+ACTION_WORDS = ((b"-c",), (b"-S",))
+"""What they mean is Invocation.action."""
+
+
+class Files(Protocol):
+    """What keys ask of the file system (job.Witnesses)."""
+
+    def content(self, path: bytes) -> bytes | None: ...
+    def signature(self, path: bytes) -> Place: ...
 
 
 class KeyProblem(Exception):
@@ -46,11 +55,11 @@ def mapped_cwd(invocation: Invocation, cwd: bytes) -> bytes:
 
 
 def common(
-    call: Call, invocation: Invocation, toolchain: Toolchain, content_of: ContentOf
+    call: Call, invocation: Invocation, toolchain: Toolchain, files: Files
 ) -> Fingerprint:
     """The fields of every key of this call. Raises KeyProblem."""
     config = call.config
-    key = Fingerprint(trace=config.debug)
+    key = Fingerprint(trace=call.debug is not None)
     key.add(b"namespace", os.fsencode(config.namespace))
     key.add(b"language", invocation.language)
     key.add(b"action", invocation.action.value.encode())
@@ -62,23 +71,26 @@ def common(
         names += LOCALE_VARIABLES
     key.add_pairs(b"environment", ((n, variables[n]) for n in names if n in variables))
     for arg in invocation.key_args:
-        # What -c and -S mean is the action above.
-        if arg.scope is Scope.BOTH and arg.words not in ((b"-c",), (b"-S",)):
+        if arg.scope is Scope.BOTH and arg.words not in ACTION_WORDS:
             key.add(b"arg", *arg.words)
     key.add(b"outputs", *(output.kind.value.encode() for output in invocation.outputs))
     if invocation.cwd_sensitive and config.hash_dir:
-        key.add(b"cwd", mapped_cwd(invocation, call.cwd))
+        # Compilers write $PWD where it is the same directory, and the physical name on demand.
+        cwd = apparent_directory(call.cwd, call.variables.get(b"PWD"), files.signature)
+        key.add(b"cwd", mapped_cwd(invocation, cwd))
+        if invocation.profile.absolute_path:
+            key.add(b"physical cwd", call.cwd)
     if invocation.object_name_sensitive and invocation.output is not None:
         key.add(b"output", invocation.output, *(o.path for o in invocation.outputs))
     if not forces_colour(invocation):
         key.add(b"colour", str(invocation.color).encode())
     for file in invocation.input_files:
-        content = content_of(os.path.join(call.cwd, file.path))
+        content = files.content(os.path.join(call.cwd, file.path))
         if content is None and not file.optional:
             raise KeyProblem(os.fsdecode(file.path))
         key.add(b"input " + file.role, file.path, content or b"absent")
     for name in filter(None, config.extra_files_to_hash.split(":")):
-        content = content_of(config.absolute(name))
+        content = files.content(config.absolute(name))
         if content is None:
             raise KeyProblem(name)
         key.add(b"extra file", content)
@@ -86,15 +98,21 @@ def common(
 
 
 def direct(
-    base: Fingerprint, call: Call, invocation: Invocation, source_digest: bytes
+    base: Fingerprint,
+    call: Call,
+    invocation: Invocation,
+    source_digest: bytes,
+    moved: Sequence[bytes] = (),
 ) -> Fingerprint:
-    """The manifest's key."""
+    """The manifest's key. ``moved``: see Job.moved."""
     key = base.copy()
     variables = call.variables
     for arg in invocation.key_args:
         if arg.scope is not Scope.BOTH:
             key.add(b"cpp arg", *arg.words)
     key.add_pairs(b"search", ((n, variables[n]) for n in SEARCH_VARIABLES if n in variables))
+    if moved:
+        key.add(b"search below base_dir", *moved)
     if b"SOURCE_DATE_EPOCH" in variables:
         key.add(b"SOURCE_DATE_EPOCH", variables[b"SOURCE_DATE_EPOCH"])
     wanted = invocation.dependencies
@@ -106,8 +124,14 @@ def direct(
 
 def depfile_shape(wanted: DependencyRequest) -> bytes:
     """What of a dependency request decides its text, but for the targets themselves."""
-    named = bool(wanted.targets)
-    return b"%d%d%d%d" % (wanted.system, wanted.phony, wanted.generated, named)
+    named = {quoted for _, quoted in wanted.targets}
+    return b"%d%d%d%d%d" % (
+        wanted.system,
+        wanted.phony,
+        wanted.generated,
+        False in named,
+        True in named,
+    )
 
 
 def free_text_allowed(invocation: Invocation) -> bool:

@@ -84,7 +84,7 @@ _PATH, _PROBE, _HARD, _CLANG = "path", "probe", "hard", "clang"
 OPTIONS: dict[bytes, Option] = dict(
     [
         # The preprocessor's own.
-        *_rows(_EITHER, _CPP, "-D -U -A"),
+        *_rows(_EITHER, _CPP, "-D -U"),
         *_rows(_EITHER, _CPP, "-I -iquote -isystem -idirafter -include -imacros", _PATH),
         *_rows(_EITHER, _CPP, "-include-pch -include-pth -cxx-isystem", _PATH, _CLANG),
         *_rows(_EITHER, _CPP, "-F -iframework -iprefix -iwithprefix", _PATH, _PROBE),
@@ -93,9 +93,12 @@ OPTIONS: dict[bytes, Option] = dict(
         *_rows(_EITHER, _CPP, "-iframeworkwithsysroot -stdlib++-isystem", _PROBE, _CLANG),
         *_rows(_EITHER, _CPP, "-c-isystem -objc-isystem -objcxx-isystem", _PROBE, _CLANG),
         *_rows(_EITHER, _CPP, "-imultiarch", _PROBE),
-        *_rows(_NONE, _CPP, "-nostdinc -nostdinc++ -nostdlibinc -nobuiltininc -remap", _PROBE),
+        *_rows(_NONE, _CPP, "-nostdinc -nostdinc++ -nostdlibinc -nobuiltininc", _PROBE),
         *_rows(_JOINED, _CPP, "-stdlib=", _PROBE),
-        *_rows(_NONE, _CPP, "-trigraphs -fworking-directory -fno-working-directory"),
+        # gcc writes these into the debug information (DW_AT_producer).
+        *_rows(_EITHER, _BOTH, "-A"),
+        *_rows(_NONE, _BOTH, "-remap", _PROBE),
+        *_rows(_NONE, _BOTH, "-trigraphs -fworking-directory -fno-working-directory"),
         *_rows(_NONE, _CODE, "-P"),
         *_rows(_SEPARATE, _CPP, "-Xpreprocessor"),
         *_rows(_JOINED, _CPP, "-Wp,"),

@@ -16,14 +16,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from . import keying
-from .cache.digest import digest_of
 from .cache.lookup import absolute
-from .call import RECURSION_GUARD
+from .call import RECURSION_GUARD, which
 from .depfile import DepfileError, parse
 from .execution import temporary_name
 from .frame import CAPTURE_ERR, OUT_FILE, UNCACHED_FD, Op, Run
 from .invocation import Family
 from .job import Job
+from .locate import DEFAULT_PATH
 from .native import signatures
 from .outcome import Outcome
 from .talk import Talk
@@ -64,7 +64,11 @@ def preprocess(job: Job, talk: Talk, resident: Resident) -> Preprocessed | Seque
     reports_files = job.toolchain.family is not Family.OTHER
     text_path = temporary_name(job, resident, b"i")
     depfile_path = temporary_name(job, resident, b"d")
-    prefix = os.fsencode(call.config.prefix_command_cpp).split()
+    search_path = call.variables.get(b"PATH", DEFAULT_PATH)
+    prefix = [
+        which(word, search_path, call.cwd) or word
+        for word in os.fsencode(call.config.prefix_command_cpp).split()
+    ]
     words = (
         *prefix,
         call.compiler,
@@ -120,23 +124,29 @@ def _text_key(
     key = job.base.copy()
     if not call.config.hash_dir:
         text = _WORKING_DIRECTORY.sub(b"", text)
-    key.add(b"text", digest_of(text))
+    if job.base_dir is not None:
+        text = job.base_dir.markers(text)
+    key.add(b"text", text)
     key.add(b"said", said)
     wanted = invocation.dependencies
     if wanted is not None:
-        key.add(b"depfile", keying.depfile_shape(wanted))
+        key.add(b"depfile", keying.depfile_shape(wanted), *job.moved())
     free = keying.free_text_allowed(invocation) and not said and not _COLUMNS.search(text)
     if wanted is not None or not free:
         # A dependency file lists the files that were read, so they decide it.
         for name, content in _files(call.cwd, resident, depfile):
-            key.add(b"file", name, b"" if free else content)
+            shown = name if job.base_dir is None else job.base_dir.relative(name)
+            key.add(b"file", shown, b"" if free else content)
     if not free:
         for arg in invocation.key_args:
-            key.add(b"cpp arg", *arg.words)
+            if arg.words not in keying.ACTION_WORDS:
+                key.add(b"cpp arg", *arg.words)
         for name in keying.SEARCH_VARIABLES:
             if name in call.variables:
                 key.add(b"search", name, call.variables[name])
         key.add(b"source", invocation.source, job.source_digest)
+    if call.debug is not None:
+        call.debug.add("p", key, job.base)
     return key.key()
 
 

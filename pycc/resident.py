@@ -129,7 +129,7 @@ class Resident:
         self._environment_number = 0
         self._directives: dict[bytes, Directives] = {}
         self._caches_lock = threading.Lock()
-        self._caches: dict[tuple[str, int | None, bool], CacheDirectory] = {}
+        self._caches: dict[tuple[str, int | None], CacheDirectory] = {}
         self._hot: dict[tuple[object, ...], HotCall] = {}
         self._records = Records()
         self._leaving = False
@@ -241,22 +241,20 @@ class Resident:
     def cache(self, config: Config) -> CacheDirectory:
         """The cache directory of this configuration, opened anew when it was replaced."""
         directory = os.fsdecode(config.absolute(config.cache_dir))
-        read_only = config.read_only or config.read_only_direct
-        key = (directory, config.umask, read_only)
+        key = (directory, config.umask)
         with self._caches_lock:
             return self._open_cache(config, directory, key)
 
     def _open_cache(
-        self, config: Config, directory: str, key: tuple[str, int | None, bool]
+        self, config: Config, directory: str, key: tuple[str, int | None]
     ) -> CacheDirectory:
-        read_only = key[2]
         cache = self._caches.get(key)
         if cache is not None and cache.replaced():
             self._forget_cache(cache)
             cache = None
         if cache is None:
-            storage = open_local(directory, umask=config.umask, read_only=read_only)
-            statistics = Statistics(directory, umask=config.umask, read_only=read_only)
+            storage = open_local(directory, umask=config.umask)
+            statistics = Statistics(directory, umask=config.umask)
             root = os.path.join(directory, "pycc")
             cache = self._caches[key] = CacheDirectory(root, storage, statistics)
         cache.storage.set_limits(config.max_size, config.max_files)

@@ -57,17 +57,20 @@ class Handler(Protocol):
 
 
 class _Incoming:
-    __slots__ = ("connection", "data", "deadline")
+    __slots__ = ("connection", "data", "deadline", "pid")
 
-    def __init__(self, connection: socket.socket, deadline: float) -> None:
+    def __init__(self, connection: socket.socket, pid: int, deadline: float) -> None:
         self.connection = connection
+        self.pid = pid
         self.data = bytearray()
         self.deadline = deadline
 
 
-def _peer_uid(connection: socket.socket) -> int:
+def _peer(connection: socket.socket) -> tuple[int, int]:
+    """(process id, user id) of the client."""
     credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-    return int(struct.unpack("3i", credentials)[1])
+    pid, uid, _ = struct.unpack("3i", credentials)
+    return pid, uid
 
 
 class Server:
@@ -143,10 +146,11 @@ class Server:
                 return
             self._last_use = time.monotonic()
             connection.setblocking(False)
-            if _peer_uid(connection) != os.getuid():
+            pid, uid = _peer(connection)
+            if uid != os.getuid():
                 connection.close()
                 continue
-            incoming = _Incoming(connection, self._last_use + REQUEST_SECONDS)
+            incoming = _Incoming(connection, pid, self._last_use + REQUEST_SECONDS)
             if not self._read(incoming):
                 self._incoming[connection.fileno()] = incoming
                 self._selector.register(connection, selectors.EVENT_READ, incoming)
@@ -180,7 +184,7 @@ class Server:
             length = frame_length(frame)
             if len(frame) < length:
                 return False
-            request = read_request(bytes(frame))
+            request = read_request(bytes(frame), incoming.pid)
         except FrameError as problem:
             self._handler.failed(None, problem)
             connection.close()

@@ -78,6 +78,7 @@ class Reader:
     key: list[KeyArg] = field(default_factory=list)
     paths: list[PathArg] = field(default_factory=list)
     inputs: list[Input] = field(default_factory=list)
+    standard_input: bool = False
     language: bytes | None = None
     actions: set[bytes] = field(default_factory=set)
     output: bytes | None = None
@@ -134,7 +135,9 @@ class Reader:
         if word.text[:1] == b"@":
             raise UncacheableError(Outcome.BAD_COMPILER_ARGUMENTS, word.text)
         self.cpp += word.words
-        if word.text != b"-":
+        if word.text == b"-":
+            self.standard_input = True
+        else:
             self.inputs.append(Input(len(self.args) - 1, word.text, self.language))
 
     def _take_option(self, word: Word, place: int) -> None:
@@ -286,6 +289,11 @@ class Reader:
         self.files.append(InputFile(b"module", path if equals else name))
         return None
 
+    def _section_list(self, word: Word) -> Scope | None:
+        if _value(word).startswith(b"list="):
+            self.files.append(InputFile(b"section-list", _value(word)[5:]))
+        return None
+
     def _modules(self, word: Word) -> Scope | None:
         settings = self.settings
         if (
@@ -426,7 +434,7 @@ _HANDLERS: dict[bytes, _Handler] = {
     **dict.fromkeys(
         b"-fstack-usage -fcallgraph-info -fcallgraph-info= -fdump-ipa-clones -fpch-preprocess "
         b"-fno-pch-timestamp -emit-llvm -frecord-gcc-switches -frecord-command-line "
-        b"-fcoverage-mapping".split(),
+        b"-fcoverage-mapping -fverbose-asm".split(),
         Reader._flag,
     ),
     **dict.fromkeys(
@@ -440,6 +448,7 @@ _HANDLERS: dict[bytes, _Handler] = {
     ),
     **dict.fromkeys((b"-flto", b"-fno-lto"), Reader._lto),
     b"-fmodule-file=": Reader._module_file,
+    b"-fbasic-block-sections=": Reader._section_list,
     **dict.fromkeys(
         b"-fmodules -fmodule-output -fmodule-output= -fmodule-mapper= -fprebuilt-module-path= "
         b"-fdeps-".split(),

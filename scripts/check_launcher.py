@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -90,10 +91,7 @@ def main() -> int:
         try:
             failures = list(run_all(room, launcher, environment))
         finally:
-            subprocess.run(
-                [launcher, "--stop-server"],
-                env=environment, check=False, capture_output=True, timeout=TIME_LIMIT,
-            )  # fmt: skip
+            stop_server(room, launcher, environment)
         failures += [path.read_text(errors="replace") for path in sorted(room.glob("report*"))]
         for failure in failures:
             print(failure, file=sys.stderr)
@@ -119,6 +117,14 @@ def build(room: Path) -> Path:
     (work / "bad.c").write_text("int main(void) { return\n")
     (work / "slow.c").write_text("int x;\n")
     return launcher
+
+
+def stop_server(room: Path, launcher: Path, environment: dict[str, str]) -> None:
+    """Stop the server, and wait until it has written its last result."""
+    run([str(launcher), "--stop-server"], room / "work", environment)
+    deadline = time.monotonic() + 10
+    while list(room.glob("run/pycc/*.tmp")) and time.monotonic() < deadline:
+        time.sleep(0.05)
 
 
 def run_all(room: Path, launcher: Path, environment: dict[str, str]) -> Iterator[str]:

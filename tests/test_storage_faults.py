@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from pycc.cache import local_database, storage_local
+from pycc.cache.local_database import PAGE_SIZE
 from pycc.cache.storage import Failed, TimedOut, Totals
 from pycc.cache.storage_files import open_files
 from pycc.cache.storage_local import LocalStorage, open_local
@@ -99,6 +100,32 @@ def test_flipped_bytes_never_give_a_wrong_value(group: int, template: Path, tmp_
             assert_usable(storage)
             read_all(storage)
         shutil.rmtree(directory)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_exchanged_pages_never_give_another_key_s_value(seed: int, filled: Path) -> None:
+    rng = random.Random(seed)
+    path = database_of(filled)
+    data = path.read_bytes()
+    pages = [data[at : at + PAGE_SIZE] for at in range(0, len(data), PAGE_SIZE)]
+    for _ in range(rng.randrange(1, 6)):
+        one, other = rng.sample(range(2, len(pages)), 2)
+        pages[one], pages[other] = pages[other], pages[one]
+    path.write_bytes(b"".join(pages))
+    with closing(open_local(str(filled))) as storage:
+        read_all(storage)
+        assert_usable(storage)
+
+
+def test_rows_that_changed_places_are_misses(filled: Path) -> None:
+    change(filled, "UPDATE Cache SET rowid = -rowid")
+    change(filled, "UPDATE Cache SET key = (SELECT key FROM Cache c WHERE c.rowid = -40) || rowid")
+    keys = [key(number).hex() for number in SMALL]
+    for row, name in enumerate(reversed(keys), 1):
+        change(filled, "UPDATE Cache SET key = ? WHERE rowid = ?", name, -row)
+    with closing(open_local(str(filled))) as storage:
+        assert read_all(storage) == 0
+        assert storage.counts["corrupt"] >= len(SMALL) - 4
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -131,8 +131,11 @@ class Oracle:
         self.prior: dict[bytes, Artifact] = {}
         for directory in (self.temporary, self.links, os.path.join(place, b"home")):
             os.makedirs(directory)
+        # A server of our own, whose directory must be there already: a launcher that finds none
+        # looks for one in /tmp, and would meet the user's server, or give him a planted bug.
         runtime = os.path.join(place, b"run")
         os.makedirs(runtime, mode=0o700)
+        os.mkdir(os.path.join(runtime, b"pycc"), mode=0o700)
         for directory in FIXED_DIRECTORIES:
             os.makedirs(os.path.join(self.root, directory))
         for name in (tools.c, tools.cxx, b"ccache"):

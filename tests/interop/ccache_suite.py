@@ -326,22 +326,25 @@ class Runner:
     def run(self, job: Job, timeout: float) -> Outcome:
         """Run one suite; one that takes over `timeout` seconds is killed and counts as broken."""
         place = self.root / "jobs" / f"{job.subject}-{job.order}-{job.suite}"
-        build, home, runtime = place / "build", place / "home", place / "run"
+        build, home = place / "build", place / "home"
+        # Short, because a socket's whole name has 107 bytes at most.
+        runtime = self.root / "r" / f"{len(job.suite)}{job.subject[0]}{job.order[0]}{job.suite[:9]}"
         records = place / "records"
         logs = self.logs if job.subject == "launcher" else None
         for directory in (place, build, home, runtime):
             directory.mkdir(parents=True)
+        # Made beforehand, or a launcher might meet the user's server in /tmp, or he ours.
+        (runtime / "pycc").mkdir(mode=0o700)
         runtime.chmod(0o700)
         records.touch()
         drop = os.geteuid() == 0 and job.suite in UNPRIVILEGED_SUITES
         if drop:
-            for owned in (build, home, runtime, records):
+            for owned in (build, home, runtime, runtime / "pycc", records):
                 os.chown(owned, UNPRIVILEGED_ID, UNPRIVILEGED_ID)
         launcher = self.root / "bin" / job.subject / "ccache"
         environment = {
             "PATH": f"{os.environ['PATH']}:{self.root / 'path' / job.subject}",
             "HOME": os.fspath(home),
-            # A socket of our own: the suite must neither meet nor stop the user's server.
             "XDG_RUNTIME_DIR": os.fspath(runtime),
             "CC": self.cc,
             "CCACHE": os.fspath(launcher),
