@@ -3,9 +3,10 @@
  *   spawn [-u FILE] [-w FILE] [-r FILE] COUNT PROGRAM ARG...
  *
  * Prints one line of nanoseconds a run.  Before each run, and outside what is timed, -u removes a
- * file and -w makes a file's content new: it writes a number over its last 20 bytes, sets the
- * mtime back and waits until the clock of a file system has gone on, so that the file is as old to
- * the compiler as any source is.  -r puts what the program prints into a file instead of nowhere.
+ * file and -w makes a file's content new: it writes a number before its last two bytes, which are
+ * `";`, sets the mtime back and waits until the clock of a file system has gone on, so that the
+ * file is as old to the compiler as any source is.  -r puts what the program prints into a file
+ * instead of nowhere.
  *
  * A loop in C because anything else would be slower and less even than what is measured. */
 #define _GNU_SOURCE
@@ -42,7 +43,7 @@ static void renew(const char *path)
     struct timespec tick = {.tv_nsec = 15000000};
     int fd = open(path, O_WRONLY);
 
-    if (fd < 0 || lseek(fd, -20, SEEK_END) < 0)
+    if (fd < 0 || lseek(fd, -22, SEEK_END) < 0)
         die(path);
     snprintf(number, sizeof number, "%020lld", now());
     if (write(fd, number, 20) != 20 || futimens(fd, old) != 0 || close(fd) != 0)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
 import shutil
-import socket
-import struct
 import subprocess
+import time
 from collections.abc import Mapping
 from pathlib import Path
+
+STOP_SECONDS = 5.0
 
 # Asked of the interpreter beside the launcher: where is pycc, and how was it installed?
 WHERE = """
@@ -68,29 +70,38 @@ class Subject:
                 stderr=subprocess.DEVNULL,
                 check=False,
             )
+        # A server says that it leaves before it has left.
+        deadline = time.monotonic() + STOP_SECONDS
+        while self.servers() and time.monotonic() < deadline:
+            time.sleep(0.01)
 
     def forget(self) -> None:
         """Empty the cache, with the server stopped."""
         self.stop()
         shutil.rmtree(self.place / "cache", ignore_errors=True)
 
+    def servers(self) -> list[int]:
+        """The processes whose command line names the subject's runtime directory.
+
+        The socket's peer credentials would not do: they are of the process that made the socket,
+        and a launcher makes it for the server that it starts.
+        """
+        mark = os.fsencode(self.runtime) + b"/"
+        found = []
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):
+                if mark in path.read_bytes():
+                    found.append(int(path.parent.name))
+        return found
+
     def server_memory(self) -> int | None:
-        """Peak resident memory of the subject's server in KiB; None without a server."""
-        for path in self.runtime.rglob("*"):
-            if not path.is_socket():
-                continue
-            with socket.socket(socket.AF_UNIX) as connection:
-                connection.settimeout(2)
-                try:
-                    connection.connect(os.fspath(path))
-                except OSError:
-                    continue
-                peer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-            pid = struct.unpack("3i", peer)[0]
-            for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-                if line.startswith("VmHWM:"):
-                    return int(line.split()[1])
-        return None
+        """Peak resident memory of the subject's servers in KiB; None without a server."""
+        peaks = []
+        for pid in self.servers():
+            with contextlib.suppress(OSError):
+                lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+                peaks += [int(line.split()[1]) for line in lines if line.startswith("VmHWM:")]
+        return sum(peaks) if peaks else None
 
 
 def subject(

@@ -63,6 +63,9 @@ class CacheDirectory:
     def _store(self, key: bytes, value: bytes, namespace: str) -> None:
         try:
             self.storage.set(key, value, namespace)
+            if self._identity is None:
+                # This made the directory; a call that finds it missing must know that it was.
+                self.replaced()
         finally:
             with self._lock:
                 self._pending_size -= len(value)

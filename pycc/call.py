@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from . import native
+from .cache.digest import SETTLED_NS, file_clock
 from .cache.statistics_text import log_entry
 from .config import Config, load, parse_overrides
 from .errors import ConfigError, Fatal
@@ -120,10 +121,16 @@ def configuration(
     environment = resident.environment(request.environment_block)
 
     def make() -> tuple[bytes, Config]:
+        now = file_clock()
         config = load(
             environment.variables, request.cwd, overrides=overrides, home=home_directory()
         )
-        records = (native.as_found(os.fsencode(p), contents=False) for p in config.consulted)
+        consulted = [os.fsencode(path) for path in config.consulted]
+        records = [native.as_found(path, contents=False) for path in consulted]
+        found = native.signatures(consulted)
+        if any(s.is_regular and s.changed > now - SETTLED_NS for s in found):
+            # It may be written once more in the same tick: read it again next time.
+            records.append(native.pack(native.ABSENT, b"/"))
         return b"".join(records), config
 
     key = (environment.number, request.cwd, tuple(overrides))

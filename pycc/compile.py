@@ -28,7 +28,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from . import collect, commands, keying
-from .arguments import parse
+from .arguments import parse, reread
 from .basedir import BaseDirectories
 from .cache import manifest
 from .cache.digest import file_clock
@@ -96,7 +96,7 @@ def _compile(call: Call, talk: Talk, resident: Resident) -> Sequence[Op]:
         return _uncacheable(call, Outcome.COMPILER_CHECK_FAILED, str(problem))
     invocation = read
     if toolchain.family is not read.family:
-        again = _parse(call, read.args, toolchain.family, base_dir)
+        again = reread(read, toolchain.family)
         if isinstance(again, Uncacheable):
             return _uncacheable(call, again.outcome, os.fsdecode(again.detail))
         invocation = again

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -21,7 +22,7 @@ from hashlib import blake2b
 from . import elf
 from .frame import CAPTURE_ERR, CAPTURE_OUT, Run
 from .invocation import Family
-from .native import ABSENT, SAME, Signature, pack, signature
+from .native import ABSENT, SAME, Signature, absence, pack, signature
 from .searchchain import SearchChain, parse_search_output
 from .talk import Talk
 
@@ -174,10 +175,10 @@ def probe(
                 programs.append(found)
         library_dirs = (os.path.join(cwd, d) for d in _search_dirs(dirs, b"libraries"))
         specs = {os.path.normpath(os.path.join(d, b"specs")) for d in library_dirs}
-        witnesses += (pack(ABSENT, p) for p in sorted(specs) if not signature(p).exists)
+        witnesses += (_absent_or_same(p) for p in sorted(specs) if not signature(p).exists)
     else:
         configs = _configuration_names(path)
-        witnesses += (pack(ABSENT, p) for p in configs if not signature(p).exists)
+        witnesses += (_absent_or_same(p) for p in configs if not signature(p).exists)
     checked = compiler_check(path)
     contents = [] if checked is not None else [path, *programs]
     if checked is None:
@@ -227,7 +228,11 @@ def _expansion(front: list[bytes], native: Sequence[bytes]) -> tuple[bytes, ...]
 
 def _absent_or_same(path: bytes) -> bytes:
     found = signature(path)
-    return pack(SAME, path, found) if found.exists else pack(ABSENT, path)
+    if found.exists:
+        return pack(SAME, path, found)
+    if os.path.lexists(path):  # a link to nothing: its target may appear elsewhere
+        return pack(ABSENT, path)
+    return absence(path, time.time_ns())
 
 
 def _tool(

@@ -28,7 +28,6 @@ from .frame import (
     REPLACE,
     REPLACE_ALWAYS,
     STDERR_TTY,
-    STDOUT_TTY,
     TEE_ERR,
     TEE_OUT,
     UNCACHED_FD,
@@ -85,7 +84,6 @@ def _request(argv: Sequence[bytes]) -> Request:
     name = os.path.basename(argv[0])
     flags = OWN_NAME if name.startswith((b"pycc", b"ccache")) else 0
     flags |= STDERR_TTY if _is_tty(2) else 0
-    flags |= STDOUT_TTY if _is_tty(1) else 0
     block = b"".join(b"%s=%s\0" % item for item in os.environb.items())
     return Request(
         tuple(argv),

@@ -16,7 +16,7 @@ HEADER = Struct("<III")
 
 REQUEST, REPORT, REPLY = 1, 2, 3
 
-STDERR_TTY, STDOUT_TTY, OWN_NAME = 1, 2, 4
+STDERR_TTY, OWN_NAME = 1, 4
 
 REPLACE, REPLACE_ALWAYS = 1, 2
 """How WRITE treats an existing file: as GNU as does (unlink it unless it is empty), or as clang

@@ -9,9 +9,10 @@ call.
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import dataclass
 
-from .native import ABSENT, SAME, SAME_LINK, pack, signature
+from .native import ABSENT, SAME, SAME_LINK, absence, pack, signature
 
 WRAPPERS = (b"pycc", b"ccache", b"distcc")
 DEFAULT_PATH = b"/usr/local/bin:/usr/bin:/bin"
@@ -73,7 +74,9 @@ def _witness(path: bytes) -> bytes:
     target = signature(path)
     link = signature(path, follow=False)
     if not target.exists:
-        return pack(ABSENT, path)
+        if link.exists:  # a link to nothing: its target may appear elsewhere
+            return pack(ABSENT, path)
+        return absence(path, time.time_ns())
     if link != target:
         return pack(SAME_LINK, path, link) + pack(SAME, path, target)
     return pack(SAME, path, target)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ctypes
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from struct import Struct
 from typing import NamedTuple
@@ -104,6 +104,36 @@ def as_found(path: bytes, *, contents: bool = True) -> bytes:
     if found.is_directory and not contents:
         return pack(SAME_PLACE, path, found)
     return pack(SAME, path, found)
+
+
+def unpack(records: Iterable[bytes]) -> list[bytes]:
+    """Single records, each once, in the order of their paths (neighbours share a directory)."""
+    found: dict[bytes, bytes] = {}
+    for packed in records:
+        at = 0
+        while at < len(packed):
+            size = int.from_bytes(packed[at : at + 2], "little")
+            record = packed[at : at + size]
+            found[record] = record[_RECORD.size :]
+            at += size
+    return sorted(found, key=lambda record: found[record].rpartition(b"/"))
+
+
+STABLE_NS = 600 * 1_000_000_000
+
+
+def absence(path: bytes, now: int) -> bytes:
+    """The cheapest witness that ``path`` does not exist: its topmost missing ancestor, or, where
+    the directory has not changed for ten minutes before ``now`` (ns), the directory's signature,
+    which serves for every other name that is missing there."""
+    parent = os.path.dirname(path) or b"/"
+    found = signature(parent)
+    while not found.exists and parent != b"/":
+        path, parent = parent, os.path.dirname(parent) or b"/"
+        found = signature(parent)
+    if found.is_directory and found.changed < now - STABLE_NS:
+        return pack(SAME, parent, found)
+    return pack(ABSENT, path)
 
 
 def _reference_check(buffer: bytes, first: int) -> int:

@@ -23,7 +23,9 @@ from . import native
 from .cache.digest import FileDigests
 from .cache.directory import CacheDirectory
 from .cache.lookup import Verifier
+from .cache.mounts import is_network
 from .cache.statistics import Statistics
+from .cache.storage_files import open_files
 from .cache.storage_local import open_local
 from .config import Config
 from .directives import Directives, scan
@@ -188,7 +190,7 @@ class Resident:
             self._hot.clear()
             self._records.clear()
         environment = self.environment(request.environment_block)
-        numbers = self._records.number(records)
+        numbers = self._records.number(native.unpack(records))
         call = HotCall(numbers, cache, keys, deliver, counts)
         self._hot[_hot_key(request, environment)] = call
 
@@ -253,10 +255,12 @@ class Resident:
             self._forget_cache(cache)
             cache = None
         if cache is None:
-            storage = open_local(directory, umask=config.umask)
+            opened = open_files if is_network(directory) else open_local
+            storage = opened(directory, umask=config.umask)
             statistics = Statistics(directory, umask=config.umask)
             root = os.path.join(directory, "pycc")
             cache = self._caches[key] = CacheDirectory(root, storage, statistics)
+        cache.storage.alive()
         cache.storage.set_limits(config.max_size, config.max_files)
         return cache
 

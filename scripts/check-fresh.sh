@@ -27,8 +27,8 @@ fi
 
 rm -rf "$root"
 cp -a --reflink=auto "$base" "$root"
-for file in /etc/resolv.conf /etc/hosts /etc/pip.conf /etc/ssl/certs/ca-certificates.crt; do
-    [ ! -e "$file" ] || { mkdir -p "$root${file%/*}" && cp -L "$file" "$root$file"; }
+for file in /etc/resolv.conf /etc/hosts; do
+    cp -L "$file" "$root$file"
 done
 # shellcheck disable=SC1091
 if [ "$suite" = "$(. /etc/os-release && echo "${VERSION_CODENAME-}")" ] &&
@@ -36,8 +36,15 @@ if [ "$suite" = "$(. /etc/os-release && echo "${VERSION_CODENAME-}")" ] &&
     rm -f "$root/etc/apt/sources.list"
     cp /etc/apt/sources.list.d/debian.sources "$root/etc/apt/sources.list.d/"
 fi
-export -p | sed -nE '/^export (PIP_|SSL_CERT|REQUESTS_CA|CURL_CA|[a-zA-Z]+_(proxy|PROXY)=)/p' |
-    grep -v PIP_FIND_LINKS >"$root/etc/check-environment" || true
+# Under a name of its own: installing Debian's certificates makes the usual bundle anew.
+bundle=${PIP_CERT:-${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}}
+{
+    export -p | sed -nE '/^export ([a-zA-Z]+_(proxy|PROXY)|PIP_(EXTRA_)?INDEX_URL|PIP_.*TIMEOUT)=/p'
+    if [ -e "$bundle" ]; then
+        cp -L "$bundle" "$root/etc/check-certificates.crt"
+        echo "export PIP_CERT=/etc/check-certificates.crt"
+    fi
+} >"$root/etc/check-environment"
 
 git clone --quiet --no-hardlinks "$checkout" "$root/root/pycc"
 chroot "$root" useradd --create-home --shell /bin/sh tester

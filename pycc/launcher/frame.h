@@ -35,7 +35,6 @@ enum frame_kind { KIND_REQUEST = 1, KIND_REPORT = 2, KIND_REPLY = 3 };
 
 enum request_flag {
     REQUEST_STDERR_TTY = 1,
-    REQUEST_STDOUT_TTY = 2,
     REQUEST_OWN_NAME = 4 /* called as pycc or ccache, not as a compiler */
 };
 

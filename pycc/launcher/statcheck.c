@@ -4,6 +4,7 @@
  * hundreds. pycc/native.py loads this file through ctypes and holds the reference in Python.
  * Nothing of libc is used, so one shared object serves every Linux of the architecture.
  */
+#define _GNU_SOURCE
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/stat.h>
@@ -67,11 +68,11 @@ static int64_t ns(int64_t seconds, int64_t nanoseconds)
     return seconds * 1000000000 + nanoseconds;
 }
 
-static int holds(const struct record *r)
+static int holds(const struct record *r, int directory, const char *name)
 {
     struct stat s;
     int flags = r->kind == SAME_LINK || r->kind == WRITABLE ? AT_SYMLINK_NOFOLLOW : 0;
-    long e = call4(SYS_newfstatat, AT_FDCWD, (long)r->path, (long)&s, flags);
+    long e = call4(SYS_newfstatat, directory, (long)name, (long)&s, flags);
     if (r->kind == ABSENT)
         return e < 0;
     if (r->kind == WRITABLE) /* an output: a regular file, or nothing yet */
@@ -84,20 +85,95 @@ static int holds(const struct record *r)
            s.st_mode == r->mode;
 }
 
-/* The index of the first record at or after `first` that does not hold, or -1 when all hold.
- * `length` is trusted to be the buffer's; a record that does not fit counts as not holding. */
-long pycc_check(const unsigned char *buffer, size_t length, long first)
+static const struct record *record_at(const unsigned char *buffer, size_t length, size_t at)
 {
-    size_t at = 0;
-    for (long index = 0; at + sizeof(struct record) < length; index++) {
-        const struct record *r = (const struct record *)(const void *)(buffer + at);
-        if (r->size < sizeof(struct record) || r->size > length - at)
-            return index;
-        if (index >= first && !holds(r))
-            return index;
+    const struct record *r = (const struct record *)(const void *)(buffer + at);
+    if (at + sizeof(struct record) >= length || r->size <= sizeof(struct record) ||
+        r->size > length - at || buffer[at + r->size - 1])
+        return 0;
+    return r;
+}
+
+/* How many bytes of the record's path are its directory; 0 when there is none to open. */
+static size_t directory_length(const struct record *r)
+{
+    const char *end = (const char *)r + r->size;
+    while (end > r->path && end[-1] != '/')
+        end--;
+    return end > r->path ? (size_t)(end - r->path) - 1 : 0;
+}
+
+static int same_bytes(const char *a, const char *b, size_t n)
+{
+    for (; n; n--)
+        if (a[n - 1] != b[n - 1])
+            return 0;
+    return 1;
+}
+
+/* Whether the next records from `at` on lie in the same directory: opening it costs as much as
+ * what ten look-ups save. */
+enum { WORTH_OPENING = 12 };
+
+static int neighbours_of(const unsigned char *buffer, size_t length, size_t at, const char *path,
+                         size_t n)
+{
+    for (int i = 0; i < WORTH_OPENING; i++) {
+        const struct record *r = record_at(buffer, length, at);
+        if (!r || directory_length(r) != n || !same_bytes(r->path, path, n))
+            return 0;
         at += r->size;
     }
-    return -1;
+    return 1;
+}
+
+/* The index of the first record at or after `first` that does not hold, or -1 when all hold.
+ * `length` is trusted to be the buffer's; a record that does not fit counts as not holding.
+ * Neighbours in one directory are looked up from that directory, which is walked to once: the
+ * walk is most of the price of a long path. */
+long pycc_check(const unsigned char *buffer, size_t length, long first)
+{
+    size_t at = 0, open_length = 0;
+    const char *open_path = 0;
+    long fd = -1, answer = -1;
+    for (long index = 0; at < length; index++) {
+        const struct record *r = record_at(buffer, length, at);
+        if (!r) {
+            answer = index;
+            break;
+        }
+        at += r->size;
+        if (index < first)
+            continue;
+        size_t n = directory_length(r);
+        if (n && !(fd >= 0 && n == open_length && same_bytes(r->path, open_path, n))) {
+            int neighbours = neighbours_of(buffer, length, at, r->path, n);
+            if (fd >= 0)
+                call4(SYS_close, fd, 0, 0, 0);
+            fd = -1;
+            if (neighbours) {
+                char name[4096];
+                if (n < sizeof name) {
+                    for (size_t i = 0; i < n; i++)
+                        name[i] = r->path[i];
+                    name[n] = 0;
+                    fd = call4(SYS_openat, AT_FDCWD, (long)name,
+                               O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+                    open_path = r->path;
+                    open_length = n;
+                }
+            }
+        }
+        int held = n && fd >= 0 ? holds(r, (int)fd, r->path + n + 1)
+                                : holds(r, AT_FDCWD, r->path);
+        if (!held) {
+            answer = index;
+            break;
+        }
+    }
+    if (fd >= 0)
+        call4(SYS_close, fd, 0, 0, 0);
+    return answer;
 }
 
 /* statfs(2)'s f_type of the file system that holds `path`, or a negative errno. */
