@@ -46,6 +46,11 @@ class CacheDirectory:
         before, self._identity = self._identity, now
         return before is not None and before != now
 
+    def _adopt(self) -> None:
+        """We may just have made the directory: its removal must be noticed from now on."""
+        if self._identity is None:
+            self.replaced()
+
     def get(self, key: bytes) -> bytes | None:
         """The value, from what waits to be written or from the store."""
         return self._pending.get(key) or self.storage.get(key)
@@ -100,6 +105,7 @@ class CacheDirectory:
         """Write counters and touches; on the writing thread or when there is none."""
         self.storage.flush()
         self.statistics.flush()
+        self._adopt()
 
     def tick(self) -> None:
         """Have counters and touches written soon."""

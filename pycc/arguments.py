@@ -289,6 +289,7 @@ def _assemble(
         prefix_maps=tuple(reader.maps),
         debug_compilation_dir=reader.debug_dir,
         coverage_compilation_dir=reader.coverage_dir,
+        debug_implied=reader.debug.implied,
     )
 
 

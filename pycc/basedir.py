@@ -42,13 +42,20 @@ class Place(Protocol):
     """What stat says of a path (native.Signature)."""
 
     @property
-    def exists(self) -> bool: ...
+    def exists(self) -> bool:
+        """Whether anything is there, links followed."""
+
     @property
-    def is_directory(self) -> bool: ...
+    def is_directory(self) -> bool:
+        """Whether it is a directory."""
+
     @property
-    def device(self) -> int: ...
+    def device(self) -> int:
+        """The file system's number; with ``inode`` it tells files apart."""
+
     @property
-    def inode(self) -> int: ...
+    def inode(self) -> int:
+        """The file's number."""
 
 
 Look = Callable[[bytes], Place]

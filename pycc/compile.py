@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import collect, commands, keying
 from .arguments import parse, reread
-from .basedir import BaseDirectories
+from .basedir import BaseDirectories, apparent_directory
 from .cache import manifest
 from .cache.digest import file_clock
 from .cache.fingerprint import Fingerprint
@@ -38,7 +38,7 @@ from .cache.storage import manifest_key, result_key
 from .call import Call, open_call
 from .compiler import KEY_VARIABLES, ProbeFailed, Toolchain, check_identity, probe, unknown
 from .delivery import Delivery, delivery_for
-from .execution import Execution, run_compiler
+from .execution import Execution, run_compiler, without_index_store
 from .frame import Op, Request
 from .invocation import Family, Invocation, ParseSettings, Uncacheable
 from .job import Job, Witnesses
@@ -117,10 +117,7 @@ def _compile(call: Call, talk: Talk, resident: Resident) -> Sequence[Op]:
     try:
         base = keying.common(call, invocation, toolchain, witnesses)
     except keying.KeyProblem as problem:
-        outcome = Outcome.ERROR_HASHING_EXTRA_FILE
-        if any(str(problem) == os.fsdecode(f.path) for f in invocation.input_files):
-            outcome = Outcome.NO_INPUT_FILE
-        return _uncacheable(call, outcome, str(problem))
+        return _uncacheable(call, problem.outcome, os.fsdecode(problem.path))
 
     job = Job(
         call=call,
@@ -196,11 +193,19 @@ def _read(
         args, _ = expand(call.words, read_file)
     except ResponseFileError as problem:
         return Uncacheable(Outcome.BAD_COMPILER_ARGUMENTS, os.fsencode(str(problem)))
-    return _parse(call, args, _likely_family(call), base_dir)
+    if "clang_index_store" in call.config.sloppiness:
+        args = without_index_store(args)
+    # Names that the compiler derives from its directory begin with $PWD where that is right.
+    cwd = apparent_directory(call.cwd, call.variables.get(b"PWD"), witnesses.signature)
+    return _parse(call, args, _likely_family(call), cwd, base_dir)
 
 
 def _parse(
-    call: Call, args: Sequence[bytes], family: Family, base_dir: BaseDirectories | None
+    call: Call,
+    args: Sequence[bytes],
+    family: Family,
+    cwd: bytes,
+    base_dir: BaseDirectories | None,
 ) -> Invocation | Uncacheable:
     config = call.config
     settings = ParseSettings(
@@ -214,7 +219,7 @@ def _parse(
         family=family,
         driver=call.driver,
         settings=settings,
-        cwd=call.cwd,
+        cwd=cwd,
         environment=call.variables,
     )
     if base_dir is None or isinstance(invocation, Uncacheable):

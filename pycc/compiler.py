@@ -57,6 +57,10 @@ PROBE_ENVIRONMENT = (
 """The search path is asked for without the user's variables; searchchain.py adds them."""
 
 
+HASHING_MS = 60_000
+"""clang's code lies in libraries of 100 MB and more."""
+
+
 @dataclass(frozen=True, slots=True)
 class Toolchain:
     """A compiler as one environment sees it, for one language and one set of special options."""
@@ -180,6 +184,7 @@ def probe(
         configs = _configuration_names(path)
         witnesses += (_absent_or_same(p) for p in configs if not signature(p).exists)
     checked = compiler_check(path)
+    talk.wait(HASHING_MS)
     contents = [] if checked is not None else [path, *programs]
     if checked is None:
         cache = _loader_cache(witnesses)

@@ -22,6 +22,18 @@ _NEUTRAL = re.compile(
 )
 
 
+_VERSION = re.compile(rb"version (?P<major>[0-9]{1,4})\.")
+_SPLIT_ALONE_IS_NOTHING = {Family.GCC: 11, Family.CLANG: 12}
+
+
+def split_dwarf_is_debug(family: Family, version: bytes) -> bool:
+    """Whether -gsplit-dwarf asks for debug information by itself; ``version`` is the line with
+    which the compiler names its release."""
+    match = _VERSION.search(version)
+    since = _SPLIT_ALONE_IS_NOTHING.get(family)
+    return match is None or since is None or int(match["major"]) < since
+
+
 @dataclass(slots=True)
 class DebugOptions:
     """The options read so far."""

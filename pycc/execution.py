@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 COLOUR_WORDS = (b"-fdiagnostics-color", b"-fcolor-diagnostics")
 NO_COLOUR_WORDS = (b"-fno-diagnostics-color", b"-fno-color-diagnostics")
 
+INDEX_STORE = b"-index-store-path"
+
 _numbers = itertools.count()
 
 
@@ -101,13 +103,17 @@ def run_compiler(
         added.append(COLOUR_WORDS[0] if gcc else COLOUR_WORDS[1])
     if invocation.family is Family.OTHER and not invocation.output_given:
         words = _spelled_out(invocation)
+    if INDEX_STORE in call.words and invocation.family is not Family.OTHER:
+        words = without_index_store(words)
     own_depfile = b""
     if ask_headers and invocation.dependencies is None and not invocation.preprocessed:
         own_depfile = temporary_name(job, resident, b"d")
         added += (b"-MD", b"-MF", own_depfile)
         temporary.append(own_depfile)
     assembler_depfile = b""
-    if gcc and invocation.action is Action.COMPILE and not invocation.generates_pch:
+    asks_assembler = gcc and invocation.action is Action.COMPILE
+    # With -flto gcc keeps the assembler's options in the object, for the link.
+    if asks_assembler and not (invocation.lto or invocation.generates_pch):
         assembler_depfile = temporary_name(job, resident, b"as")
         added.append(b"-Wa,--MD," + assembler_depfile)
         temporary.append(assembler_depfile)
@@ -142,6 +148,15 @@ def run_compiler(
         call.count(Outcome.COMPILE_FAILED)
         return execution.ops
     return execution
+
+
+def without_index_store(words: Sequence[bytes]) -> tuple[bytes, ...]:
+    """ccache's clang_index_store sloppiness: the index is neither made nor cached."""
+    kept = []
+    for before, word in zip((b"", *words), words, strict=False):
+        if INDEX_STORE not in (before, word):
+            kept.append(word)
+    return tuple(kept)
 
 
 def _spelled_out(invocation: Invocation) -> Sequence[bytes]:

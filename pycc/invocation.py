@@ -212,6 +212,7 @@ class Invocation:
     prefix_maps: tuple[PrefixMap, ...]
     debug_compilation_dir: bytes | None
     coverage_compilation_dir: bytes | None
+    debug_implied: bool  # the debug information is asked for by -gsplit-dwarf alone
 
     @property
     def preprocessed(self) -> bool:

@@ -11,12 +11,14 @@ import os
 from collections.abc import Sequence
 from typing import Protocol
 
+from . import embedded
 from .basedir import Place, apparent_directory
 from .cache.fingerprint import Fingerprint
 from .call import Call
 from .compiler import KEY_VARIABLES, Toolchain
 from .invocation import DependencyRequest, Invocation
 from .options import Scope
+from .outcome import Outcome
 
 LOCALE_VARIABLES = (b"LANG", b"LANGUAGE", b"LC_ALL", b"LC_CTYPE", b"LC_MESSAGES")
 DIAGNOSTIC_VARIABLES = (b"GCC_COLORS", b"GCC_EXTRA_DIAGNOSTIC_OUTPUT", b"GCC_DIAGNOSTICS_LOG")
@@ -29,29 +31,33 @@ SEARCH_VARIABLES = (
     b"INCLUDE",
 )
 
-ACTION_WORDS = ((b"-c",), (b"-S",))
+ACTION_WORDS = frozenset({b"-c", b"-S", b"-fsyntax-only"})
 """What they mean is Invocation.action."""
+
+
+def only_acts(words: Sequence[bytes]) -> bool:
+    """Whether the words say no more than Invocation.action does."""
+    return ACTION_WORDS.issuperset(words)
+
 
 
 class Files(Protocol):
     """What keys ask of the file system (job.Witnesses)."""
 
-    def content(self, path: bytes) -> bytes | None: ...
-    def signature(self, path: bytes) -> Place: ...
+    def content(self, path: bytes) -> bytes | None:
+        """The digest of the file at an absolute path, None when there is none."""
+
+    def signature(self, path: bytes) -> Place:
+        """What is at an absolute path."""
 
 
 class KeyProblem(Exception):
-    """A file whose content belongs to the key cannot be read; the text names it."""
+    """A file whose content belongs to the key cannot be read; ``outcome`` counts that."""
 
-
-def mapped_cwd(invocation: Invocation, cwd: bytes) -> bytes:
-    """The working directory as debug information shows it, prefix maps applied."""
-    if invocation.debug_compilation_dir is not None:
-        return invocation.debug_compilation_dir
-    for prefix_map in reversed(invocation.prefix_maps):
-        if prefix_map.kind in (b"file", b"debug") and cwd.startswith(prefix_map.old):
-            return prefix_map.new + cwd[len(prefix_map.old) :]
-    return cwd
+    def __init__(self, path: bytes, outcome: Outcome) -> None:
+        super().__init__(path, outcome)
+        self.path = path
+        self.outcome = outcome
 
 
 def common(
@@ -71,30 +77,50 @@ def common(
         names += LOCALE_VARIABLES
     key.add_pairs(b"environment", ((n, variables[n]) for n in names if n in variables))
     for arg in invocation.key_args:
-        if arg.scope is Scope.BOTH and arg.words not in ACTION_WORDS:
+        if arg.scope is not Scope.BOTH or only_acts(arg.words):
+            continue
+        if not embedded.is_prefix_option(arg.words):
             key.add(b"arg", *arg.words)
+    for words in embedded.words(invocation):
+        key.add(b"prefix", *words)
     key.add(b"outputs", *(output.kind.value.encode() for output in invocation.outputs))
-    if invocation.cwd_sensitive and config.hash_dir:
-        # Compilers write $PWD where it is the same directory, and the physical name on demand.
-        cwd = apparent_directory(call.cwd, call.variables.get(b"PWD"), files.signature)
-        key.add(b"cwd", mapped_cwd(invocation, cwd))
-        if invocation.profile.absolute_path:
-            key.add(b"physical cwd", call.cwd)
-    if invocation.object_name_sensitive and invocation.output is not None:
-        key.add(b"output", invocation.output, *(o.path for o in invocation.outputs))
+    if invocation.cwd_sensitive or invocation.object_name_sensitive:
+        for fields in embedded.embedded(
+            invocation,
+            # Compilers write $PWD where it is the same directory, and the physical name on demand.
+            apparent_directory(call.cwd, variables.get(b"PWD"), files.signature),
+            call.cwd,
+            toolchain.version,
+            hash_dir=config.hash_dir,
+            gcno_cwd="gcno_cwd" in config.sloppiness,
+        ):
+            key.add(*fields)
     if not forces_colour(invocation):
         key.add(b"colour", str(invocation.color).encode())
+    _add_files(key, call, invocation, files)
+    return key
+
+
+def _add_files(key: Fingerprint, call: Call, invocation: Invocation, files: Files) -> None:
+    profiles = found = 0
     for file in invocation.input_files:
         content = files.content(os.path.join(call.cwd, file.path))
         if content is None and not file.optional:
-            raise KeyProblem(os.fsdecode(file.path))
+            missing = file.role == b"thinlto-index"
+            raise KeyProblem(
+                file.path, Outcome.NO_INPUT_FILE if missing else Outcome.BAD_INPUT_FILE
+            )
+        if file.role == b"profile":
+            profiles += 1
+            found += content is not None
         key.add(b"input " + file.role, file.path, content or b"absent")
-    for name in filter(None, config.extra_files_to_hash.split(":")):
-        content = files.content(config.absolute(name))
+    if profiles and not found:
+        raise KeyProblem(b"profile data", Outcome.NO_INPUT_FILE)
+    for name in filter(None, call.config.extra_files_to_hash.split(":")):
+        content = files.content(call.config.absolute(name))
         if content is None:
-            raise KeyProblem(name)
+            raise KeyProblem(os.fsencode(name), Outcome.ERROR_HASHING_EXTRA_FILE)
         key.add(b"extra file", content)
-    return key
 
 
 def direct(
@@ -113,24 +139,31 @@ def direct(
     key.add_pairs(b"search", ((n, variables[n]) for n in SEARCH_VARIABLES if n in variables))
     if moved:
         key.add(b"search below base_dir", *moved)
-    if b"SOURCE_DATE_EPOCH" in variables:
-        key.add(b"SOURCE_DATE_EPOCH", variables[b"SOURCE_DATE_EPOCH"])
+    if "time_macros" in call.config.sloppiness:
+        # An entry that was made like this holds although the time has gone on.
+        key.add(b"time_macros")
+    epoch = variables.get(b"SOURCE_DATE_EPOCH", b"")
+    if epoch and not epoch.isdigit():
+        # clang 16 and later refuse it; what a good one decides is the day of a manifest entry.
+        key.add(b"SOURCE_DATE_EPOCH", epoch)
     wanted = invocation.dependencies
     if wanted is not None:
-        key.add(b"depfile", depfile_shape(wanted))
+        key.add(b"depfile", depfile_shape(invocation, wanted))
     key.add(b"source", invocation.source, source_digest)
     return key
 
 
-def depfile_shape(wanted: DependencyRequest) -> bytes:
+def depfile_shape(invocation: Invocation, wanted: DependencyRequest) -> bytes:
     """What of a dependency request decides its text, but for the targets themselves."""
     named = {quoted for _, quoted in wanted.targets}
-    return b"%d%d%d%d%d" % (
+    to_preprocessor = any(word.startswith(b"-Wp,-M") for word in invocation.args)
+    return b"%d%d%d%d%d%d" % (
         wanted.system,
         wanted.phony,
         wanted.generated,
         False in named,
         True in named,
+        to_preprocessor,
     )
 
 

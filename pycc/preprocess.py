@@ -130,7 +130,7 @@ def _text_key(
     key.add(b"said", said)
     wanted = invocation.dependencies
     if wanted is not None:
-        key.add(b"depfile", keying.depfile_shape(wanted), *job.moved())
+        key.add(b"depfile", keying.depfile_shape(invocation, wanted), *job.moved())
     free = keying.free_text_allowed(invocation) and not said and not _COLUMNS.search(text)
     if wanted is not None or not free:
         # A dependency file lists the files that were read, so they decide it.
@@ -139,7 +139,7 @@ def _text_key(
             key.add(b"file", shown, b"" if free else content)
     if not free:
         for arg in invocation.key_args:
-            if arg.words not in keying.ACTION_WORDS:
+            if not keying.only_acts(arg.words):
                 key.add(b"cpp arg", *arg.words)
         for name in keying.SEARCH_VARIABLES:
             if name in call.variables:

@@ -373,8 +373,14 @@ class Oracle:
         """Stop a resident server, if the wrapper has one, and remove the directory."""
         if os.path.exists(os.path.join(os.path.dirname(self.wrapper), b"pycc-server")):
             self.maintenance("--stop-server")
-        if not keep:
+        if keep:
+            return
+        # A server says that it leaves before it has, and may still write.
+        for _ in range(50):
             shutil.rmtree(self.place, ignore_errors=True)
+            if not os.path.exists(self.place):
+                break
+            time.sleep(0.1)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

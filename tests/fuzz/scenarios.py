@@ -358,11 +358,10 @@ def dependencies(rng: random.Random, state: State, tools: Toolchain) -> Iterator
 def columns(rng: random.Random, state: State, tools: Toolchain) -> Iterator[State]:
     """Comments and blanks shift columns and lines that may reach the object."""
     state = c_like(rng, state, tools)
-    state = flagged(
-        state, debug=rng.choice(((b"-g",), (b"-g",), (), (b"-fsanitize=undefined",), (b"-g1",)))
-    )
+    debug = rng.choice(((b"-g",), (b"-g",), (b"-g3",), (b"-fsanitize=undefined",)))
+    state = flagged(state, debug=debug, warn=(), mode=())
     # Only with the preprocessor first is another source text looked up by what it comes to.
-    if rng.random() < 0.5:
+    if rng.random() < 0.8:
         state = state.set(state.command.with_variable(b"CCACHE_PREPROCESS_FIRST", b"1"))
     path = rng.choice((state.command.source, b"src/local.h"))
     if path == b"src/local.h":
