@@ -49,7 +49,8 @@ fuzz-compile: install-dev
 	    --cc $(CC) --steps $(N) --seed $(SEED) --min-hits 30
 
 fuzz-planted: install-dev
-	$(VENV)/bin/python -m pytest tests/fuzz/test_planted_bugs.py
+	FUZZ_PLANTED_LAUNCHER=$(CURDIR)/$(DEMO)/env/bin/pycc \
+	    $(VENV)/bin/python -m pytest tests/fuzz/test_planted_bugs.py
 
 ccache-suite: install-dev
 	scripts/bootstrap demo $(DEMO)/env

@@ -27,6 +27,7 @@ class CacheDirectory:
     def __init__(self, root: str, storage: Storage, statistics: Statistics) -> None:
         self._root = root
         self._identity: tuple[int, int] | None = None
+        self._gone = False
         self.replaced()
         self.storage = storage
         self.statistics = statistics
@@ -37,19 +38,22 @@ class CacheDirectory:
         self._writer: threading.Thread | None = None
 
     def replaced(self) -> bool:
-        """Whether the directory was removed or replaced since it was last looked at (one stat)."""
+        """Whether the directory was removed or replaced since it was first seen (one stat).
+
+        Once it was, it stays so: whoever asks next opens another. The writing thread asks before
+        each job, so that nothing of the old contents comes back in a new directory."""
+        if self._gone:
+            return True
         try:
             found = os.stat(self._root)
             now: tuple[int, int] | None = (found.st_dev, found.st_ino)
         except OSError:
             now = None
-        before, self._identity = self._identity, now
-        return before is not None and before != now
-
-    def _adopt(self) -> None:
-        """We may just have made the directory: its removal must be noticed from now on."""
         if self._identity is None:
-            self.replaced()
+            self._identity = now
+        elif self._identity != now:
+            self._gone = True
+        return self._gone
 
     def get(self, key: bytes) -> bytes | None:
         """The value, from what waits to be written or from the store."""
@@ -67,10 +71,9 @@ class CacheDirectory:
 
     def _store(self, key: bytes, value: bytes, namespace: str) -> None:
         try:
-            self.storage.set(key, value, namespace)
-            if self._identity is None:
-                # This made the directory; a call that finds it missing must know that it was.
-                self.replaced()
+            if not self.replaced():
+                self.storage.set(key, value, namespace)
+                self.replaced()  # this may have made it: see its removal from now on
         finally:
             with self._lock:
                 self._pending_size -= len(value)
@@ -103,9 +106,10 @@ class CacheDirectory:
 
     def flush(self) -> None:
         """Write counters and touches; on the writing thread or when there is none."""
-        self.storage.flush()
-        self.statistics.flush()
-        self._adopt()
+        if not self.replaced():
+            self.storage.flush()
+            self.statistics.flush()
+            self.replaced()
 
     def tick(self) -> None:
         """Have counters and touches written soon."""

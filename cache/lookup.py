@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Protocol
 
-from .digest import FileDigests, file_clock
+from .digest import DIGEST_SIZE, FileDigests, file_clock
 from .fingerprint import KEY_SIZE
-from .manifest import ManifestEntry
+from .manifest import TIMES, ManifestEntry
 
 LISTINGS_LIMIT = 2_000
 LARGEST_LISTING = 5_000
@@ -33,6 +33,8 @@ class Stat(Protocol):
     def device(self) -> int: ...
     @property
     def size(self) -> int: ...
+    @property
+    def mtime(self) -> int: ...
     @property
     def changed(self) -> int: ...
     @property
@@ -67,6 +69,11 @@ def absolute(cwd: bytes, path: bytes) -> bytes:
     return path if path[:1] == b"/" else cwd + b"/" + path
 
 
+def stamped(digest: bytes, mtime: int) -> bytes:
+    """The digest of a file's content together with its modification time (ns)."""
+    return blake2b(b"%d\0%s" % (mtime, digest), digest_size=DIGEST_SIZE).digest()
+
+
 class Verifier:
     """Asks the witnesses of manifest entries; remembers directory listings by signature."""
 
@@ -90,6 +97,8 @@ class Verifier:
             digest = known(path, signature)
             if digest is None:
                 digest = self._digests.digest(path, signature)
+            if entry.flags & TIMES and digest is not None:
+                digest = stamped(digest, signature.mtime)
             if digest != expected:
                 return Verdict(path)
             if pinned(path, signature, now):

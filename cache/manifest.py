@@ -21,8 +21,7 @@ from dataclasses import dataclass
 from struct import Struct
 from struct import error as struct_error
 
-import zstandard
-
+from .compression import CompressionError, compress, decompress
 from .digest import DIGEST_SIZE
 from .fingerprint import KEY_SIZE
 
@@ -37,6 +36,10 @@ _MAGIC, _VERSION = b"PM", 1
 
 NEEDS_TEXT = 1
 """No result, only a marker: for this source the preprocessor has to run first."""
+
+
+TIMES = 2
+"""The digests of the files include their modification times (lookup.stamped)."""
 
 
 class ManifestError(Exception):
@@ -89,7 +92,7 @@ def pack(entries: Sequence[ManifestEntry]) -> bytes:
         body += (number(path) for path in entry.present)
     paths = b"".join(path + b"\0" for path in ids)
     raw = _TABLE.pack(len(ids), len(paths)) + paths + b"".join(body)
-    return _HEAD.pack(_MAGIC, _VERSION, 0, len(raw)) + zstandard.ZstdCompressor(1).compress(raw)
+    return _HEAD.pack(_MAGIC, _VERSION, 0, len(raw)) + compress(raw, 1)
 
 
 class _Reader:
@@ -115,16 +118,17 @@ def unpack(value: bytes) -> tuple[ManifestEntry, ...]:
         magic, version, _, size = _HEAD.unpack_from(value)
         if magic != _MAGIC or version != _VERSION or size > LIMIT:
             raise ManifestError("not a manifest of this version")
-        raw = zstandard.ZstdDecompressor().decompress(value[_HEAD.size :], max_output_size=size)
-        if len(raw) != size:
-            raise ManifestError("a manifest that is cut")
-        reader = _Reader(raw)
+        reader = _Reader(decompress(value[_HEAD.size :], size))
         count, length = _TABLE.unpack(reader.take(_TABLE.size))
         paths = reader.take(length).split(b"\0")
         if len(paths) != count + 1:
             raise ManifestError("a path table that does not add up")
-        return tuple(_entry(reader, paths) for _ in range(int.from_bytes(reader.take(2), "little")))
-    except (struct_error, zstandard.ZstdError, IndexError) as problem:
+        number = int.from_bytes(reader.take(2), "little")
+        entries = tuple(_entry(reader, paths) for _ in range(number))
+        if reader.at != len(reader.raw):
+            raise ManifestError("more than a manifest")
+        return entries
+    except (struct_error, CompressionError, IndexError) as problem:
         raise ManifestError(str(problem)) from problem
 
 

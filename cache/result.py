@@ -16,7 +16,7 @@ from enum import IntEnum
 from struct import Struct
 from struct import error as struct_error
 
-import zstandard
+from .compression import CompressionError, compress, decompress
 
 LIMIT = 512 << 20  # bytes
 LEVEL = 1
@@ -25,9 +25,6 @@ _HEAD = Struct("<2sBBI")
 _ENTRY = Struct("<BHI")
 _MAGIC, _VERSION = b"PR", 1
 STORED_RAW = 1
-
-_compressor: dict[int, zstandard.ZstdCompressor] = {}
-_decompressor = zstandard.ZstdDecompressor()
 
 
 class Kind(IntEnum):
@@ -50,7 +47,7 @@ class Kind(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One output. ``index`` is its place among the command's outputs of the same kind."""
+    """One output. ``name`` tells dependency files for different targets (delivery.py)."""
 
     kind: Kind
     data: bytes
@@ -61,7 +58,7 @@ class ResultError(Exception):
     """These bytes are no result of this version."""
 
 
-def pack(entries: Sequence[Entry], level: int = LEVEL, compress: bool = True) -> bytes:
+def pack(entries: Sequence[Entry], level: int = LEVEL, compressed: bool = True) -> bytes:
     """Entries as one value. ``level`` is zstd's."""
     parts: list[bytes] = []
     for entry in entries:
@@ -71,13 +68,9 @@ def pack(entries: Sequence[Entry], level: int = LEVEL, compress: bool = True) ->
             entry.data,
         )
     raw = b"".join(parts)
-    if not compress:
+    if not compressed:
         return _HEAD.pack(_MAGIC, _VERSION, STORED_RAW, len(raw)) + raw
-    compressor = _compressor.get(level)
-    if compressor is None:
-        # A compressor is not safe for two threads at once; workers store, the loop never does.
-        compressor = zstandard.ZstdCompressor(level=level)
-    return _HEAD.pack(_MAGIC, _VERSION, 0, len(raw)) + compressor.compress(raw)
+    return _HEAD.pack(_MAGIC, _VERSION, 0, len(raw)) + compress(raw, level)
 
 
 def unpack(value: bytes) -> list[Entry]:
@@ -89,7 +82,7 @@ def unpack(value: bytes) -> list[Entry]:
         if flags & STORED_RAW:
             raw = value[_HEAD.size :]
         else:
-            raw = _decompressor.decompress(value[_HEAD.size :], max_output_size=size)
+            raw = decompress(value[_HEAD.size :], size)
         if len(raw) != size:
             raise ResultError("a result that is cut")
         entries = []
@@ -103,5 +96,5 @@ def unpack(value: bytes) -> list[Entry]:
             entries.append(Entry(Kind(kind), raw[at + name_n : end], raw[at : at + name_n]))
             at = end
         return entries
-    except (struct_error, zstandard.ZstdError, ValueError) as problem:
+    except (struct_error, CompressionError, ValueError) as problem:
         raise ResultError(str(problem)) from problem

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from .basedir import BaseDirectories
 from .cache.digest import DIGEST_SIZE
-from .cache.lookup import absolute
+from .cache.lookup import absolute, stamped
 from .cache.result import LIMIT, Entry, Kind
 from .call import Call
 from .delivery import KINDS, NULL, target_name
@@ -24,6 +24,7 @@ from .invocation import DependencyRequest, Family, Invocation
 from .invocation import Kind as OutputKind
 from .native import signature, signatures
 from .outcome import Outcome
+from .precompiled import records_times
 from .stability import disturbed
 
 if TYPE_CHECKING:
@@ -137,11 +138,13 @@ def dependencies(
     more: Sequence[bytes],
     start: int,
     before: dict[bytes, tuple[int, int]],
+    opaque: Sequence[bytes] = (),
 ) -> Dependencies | Refused:
     """Digest and read everything that the dependency file names, if it stood still.
 
-    ``more`` are further files that were read (the assembler's). ``start`` in ns by the file
-    clock, ``before`` from stability.identities.
+    ``more`` are further files that were read (the assembler's), ``opaque`` those of them that are
+    no text (precompiled headers). ``start`` in ns by the file clock, ``before`` from
+    stability.identities.
     """
     names: dict[bytes, None] = {}
     if depfile is not None:
@@ -149,7 +152,8 @@ def dependencies(
             names = dict.fromkeys(parse(depfile).prerequisites)
         except DepfileError as problem:
             return Refused(Outcome.INTERNAL_ERROR, f"dependency file: {problem}")
-    names.update(dict.fromkeys(more))
+    names.update(dict.fromkeys((*more, *opaque)))
+    times = records_times(invocation)
     names.pop(invocation.source, None)
     ignored = _ignored_headers(call)
     paths = [absolute(call.cwd, name) for name in names]
@@ -177,12 +181,13 @@ def dependencies(
             return Refused(Outcome.MODIFIED_INPUT_FILE, os.fsdecode(path))
         if name == invocation.source and digest != source_digest:
             return Refused(Outcome.MODIFIED_INPUT_FILE, os.fsdecode(path))
-        asked = resident.directives(path, digest)
+        asked = Directives() if name in opaque else resident.directives(path, digest)
         if asked is None:
             return Refused(Outcome.MODIFIED_INPUT_FILE, os.fsdecode(path))
-        directives[name] = asked
+        if name not in opaque:
+            directives[name] = asked
         if name != invocation.source:
-            files.append((name, digest))
+            files.append((name, stamped(digest, found.mtime) if times else digest))
     if not {"include_file_mtime", "include_file_ctime"} <= sloppy:
         moved = disturbed(
             [source, *paths], start, before, lambda p, follow: signatures(p, follow=follow)

@@ -27,7 +27,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from . import collect, commands, keying
+from . import collect, commands, keying, precompiled
 from .arguments import parse, reread
 from .basedir import BaseDirectories, apparent_directory
 from .cache import manifest
@@ -311,7 +311,7 @@ def _check_files(
     uses_pch = invocation.uses_pch or any(witnesses.exists(path) for path in candidates)
     if invocation.generates_pch and "pch_defines" not in sloppy:
         return Outcome.COULD_NOT_USE_PRECOMPILED_HEADER, "making a precompiled header"
-    if uses_pch and not {"pch_defines", "time_macros"} <= sloppy:
+    if uses_pch and "time_macros" not in sloppy:
         return Outcome.COULD_NOT_USE_PRECOMPILED_HEADER, "using a precompiled header"
     if invocation.output is not None:
         for output in (invocation.output, *(o.path for o in invocation.outputs)):
@@ -397,6 +397,10 @@ def _missed(job: Job) -> list[Outcome]:
 
 def _miss(job: Job, talk: Talk, resident: Resident) -> Sequence[Op]:
     call, invocation = job.call, job.invocation
+    job.precompiled = precompiled.find(job, resident)
+    trouble = precompiled.trouble(job)
+    if trouble is not None:
+        return _uncacheable(call, *trouble)
     _start_anew(job)
     before = identities(_directories_known_before(job, resident), resident.look)
     text: Preprocessed | None = None
@@ -442,8 +446,10 @@ def _start_anew(job: Job) -> None:
 
     A file that was made in the tick in which its compile starts could be changed once more
     without a trace; sources fresh from a generator would never be stored."""
-    source = absolute(job.call.cwd, job.invocation.source)
-    changed = job.witnesses.signature(source).changed
+    named = (job.invocation.source, *job.precompiled)
+    changed = max(
+        job.witnesses.signature(absolute(job.call.cwd, path)).changed for path in named
+    )
     for _ in range(TICKS):
         job.start = file_clock()
         if job.start > changed:
@@ -476,7 +482,7 @@ def _classic_order(job: Job, resident: Resident) -> bool:
     asked = resident.directives(source, job.source_digest)
     if asked is not None and (asked.time or asked.timestamp):
         return "time_macros" not in config.sloppiness
-    return bool(job.entries) and keying.free_text_allowed(invocation)
+    return bool(job.entries) and not job.precompiled and keying.free_text_allowed(invocation)
 
 
 def _look_up_text(

@@ -55,6 +55,17 @@ class Witnesses:
         found = self.signature(path)
         return self._digests.digest(path, found) if found.is_regular else None
 
+    def names(self, path: bytes) -> tuple[bytes, ...]:
+        """The names in a directory."""
+        found = native.signature(path)
+        self.records.append(native.pack(native.SAME, path, found))
+        if not self._digests.settled(path, found, file_clock()):
+            self.settled = False
+        try:
+            return tuple(sorted(os.listdir(path)))
+        except OSError:
+            return ()
+
     def read(self, path: bytes, limit: int) -> bytes | None:
         """The content of a regular file of at most ``limit`` bytes."""
         if not self.signature(path).is_regular:
@@ -92,6 +103,8 @@ class Job:
     manifest_key: bytes = b""
     entries: tuple[ManifestEntry, ...] = ()
     extra_misses: int = 0
+    precompiled: tuple[bytes, ...] = ()
+    """Precompiled headers that this compile may read, if it comes to one."""
     needs_text: bool = False
     """An earlier compile found that direct mode cannot serve this source."""
     started_day: bytes | None = field(init=False, default=None)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from . import collect, native
+from . import collect, precompiled
 from .cache import manifest
 from .cache.fingerprint import KEY_SIZE
 from .cache.lookup import absolute, result_key_of
@@ -16,12 +16,10 @@ from .cache.storage import manifest_key, result_key
 from .collect import Dependencies, Refused
 from .directives import Directives
 from .execution import Execution
-from .includes import absent
-from .invocation import Family
 from .job import Job
 from .outcome import Outcome
 from .preprocess import Preprocessed
-from .searchchain import user_chain
+from .searched import looker, searched
 
 if TYPE_CHECKING:
     from .resident import Resident
@@ -47,13 +45,12 @@ def keep(
         assembler_files or (),
         job.start,
         before,
+        precompiled.files(
+            call.cwd, job.precompiled, external_checksum=call.config.pch_external_checksum
+        ),
     )
     if isinstance(found, Refused):
-        call.log(f"Not stored: {found.detail} ({found.outcome.value})")
-        if entries is not None:
-            call.tally.clear()
-            call.extra.clear()
-            call.count(found.outcome)
+        _refuse(job, found, entries)
         return
     asked = Directives()
     for directives in found.directives.values():
@@ -65,6 +62,9 @@ def keep(
             call.count(Outcome.UNSUPPORTED_CODE_DIRECTIVE)
         return
     entry = _manifest_entry(job, resident, found, asked, assembler_files, text)
+    if isinstance(entry, Refused):
+        _refuse(job, entry, entries)
+        return
     if isinstance(entry, str):
         call.log(f"No manifest entry: {entry}")
         if text is None:
@@ -85,6 +85,14 @@ def keep(
         call.extra[Outcome.LOCAL_STORAGE_WRITE.value] = (
             call.extra.get(Outcome.LOCAL_STORAGE_WRITE.value, 0) + 1
         )
+
+
+def _refuse(job: Job, refused: Refused, entries: Sequence[Entry] | None) -> None:
+    job.call.log(f"Not stored: {refused.detail} ({refused.outcome.value})")
+    if entries is not None:
+        job.call.tally.clear()
+        job.call.extra.clear()
+        job.call.count(refused.outcome)
 
 
 def _mark(job: Job) -> None:
@@ -120,15 +128,15 @@ def _manifest_entry(
     asked: Directives,
     assembler_files: tuple[bytes, ...] | None,
     text: Preprocessed | None,
-) -> ManifestEntry | str:
-    """The entry, or why direct mode cannot serve this source."""
+) -> ManifestEntry | Refused | str:
+    """The entry, why direct mode cannot serve this source, or why nothing can be stored."""
     call, invocation = job.call, job.invocation
     if not job.manifest_key:
         return "direct mode is off"
     sloppy_time = "time_macros" in call.config.sloppiness
     if (asked.time or asked.timestamp) and not sloppy_time:
         return "the time is asked for"
-    if asked.embed or asked.modules or asked.dependency_pragma:
+    if asked.embed or asked.modules or asked.dependency_pragma or asked.pch_pragma:
         return "files are read in a way that is not followed"
     if (asked.incbin or asked.asm_include) and assembler_files is None:
         return "the assembler may read files that it was not asked about"
@@ -139,61 +147,34 @@ def _manifest_entry(
             return "the date turned or cannot be known"
         day = now
     places = _absent(job, resident, found, assembler_files or ())
-    if isinstance(places, str):
+    if isinstance(places, str | Refused):
         return places
     files, (groups, present) = found.files, places
     if job.base_dir is not None:
         search = job.search_directories()
         files, groups, present = job.base_dir.witnesses(files, groups, present, search)
     key = text.key if text is not None else result_key_of(job.manifest_key, files, day)
-    return ManifestEntry(key, files, groups, present, 0, day)
+    flags = manifest.TIMES if precompiled.records_times(invocation) else 0
+    return ManifestEntry(key, files, groups, present, flags, day)
 
 
 def _absent(
     job: Job, resident: Resident, found: Dependencies, assembler_files: Sequence[bytes]
-) -> tuple[tuple[tuple[bytes, tuple[bytes, ...]], ...], tuple[bytes, ...]] | str:
-    call, invocation = job.call, job.invocation
-    cwd = call.cwd
-    signatures: dict[bytes, native.Signature] = {}
-
-    def look(path: bytes) -> native.Signature:
-        path = absolute(cwd, path)
-        known = signatures.get(path)
-        if known is None:
-            known = signatures[path] = native.signature(path)
-        return known
-
-    def identity(path: bytes) -> tuple[int, int] | None:
-        s = look(path)
-        return (s.device, s.inode) if s.is_directory else None
-
-    include = invocation.include
+) -> tuple[tuple[tuple[bytes, tuple[bytes, ...]], ...], tuple[bytes, ...]] | Refused | str:
+    invocation, cwd = job.invocation, job.call.cwd
+    look = looker(cwd)
     if invocation.preprocessed:
         groups: tuple[tuple[bytes, tuple[bytes, ...]], ...] = ()
         present: tuple[bytes, ...] = ()
     else:
-        chain = user_chain(
-            job.toolchain.chain,
-            identity=identity,
-            quote=include.quote,
-            angle=include.angle,
-            system=(*include.system, *include.cxx_system),
-            after=include.after,
-            environment=call.variables,
-            language=invocation.language,
-            sysroot=_sysroot(include.special),
-            clang=invocation.family is Family.CLANG,
-        )
-        places = absent(
-            found.directives,
-            invocation.source,
-            chain,
-            exists=lambda p: (s := look(p)).exists and not s.is_directory,
-            is_directory=lambda p: look(p).is_directory,
-            is_link=lambda p: os.path.islink(absolute(cwd, p)),
-            forced=[name for _, name in include.forced],
-            clang=invocation.family is Family.CLANG,
-        )
+        places = searched(job, found.directives, look)
+        unforeseen = set(places.precompiled).difference(job.precompiled)
+        if unforeseen and precompiled.may_read(invocation):
+            detail = f"{os.fsdecode(min(unforeseen))} may have been read"
+            return Refused(Outcome.COULD_NOT_USE_PRECOMPILED_HEADER, detail)
+        known = precompiled.named(invocation)
+        if any(look(p).is_directory for p in job.precompiled if p not in known):
+            return "a directory of precompiled headers"
         if not places.complete:
             return "__has_include of a computed name"
         for path in places.present_untaken:
@@ -223,12 +204,3 @@ def _assembler_candidates(
                 for other in directories:
                     candidates[other.rstrip(b"/") + b"/" + name] = None
     return [path for path in candidates if path not in files]
-
-
-def _sysroot(special: Sequence[bytes]) -> bytes:
-    for before, word in zip((b"", *special), special, strict=False):
-        if word.startswith(b"--sysroot="):
-            return word[len(b"--sysroot=") :]
-        if before == b"--sysroot":
-            return word
-    return b""

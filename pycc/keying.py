@@ -11,12 +11,13 @@ import os
 from collections.abc import Sequence
 from typing import Protocol
 
-from . import embedded
-from .basedir import Place, apparent_directory
+from . import embedded, precompiled
+from .basedir import apparent_directory
 from .cache.fingerprint import Fingerprint
 from .call import Call
 from .compiler import KEY_VARIABLES, Toolchain
 from .invocation import DependencyRequest, Invocation
+from .native import Signature
 from .options import Scope
 from .outcome import Outcome
 
@@ -47,8 +48,14 @@ class Files(Protocol):
     def content(self, path: bytes) -> bytes | None:
         """The digest of the file at an absolute path, None when there is none."""
 
-    def signature(self, path: bytes) -> Place:
+    def signature(self, path: bytes) -> Signature:
         """What is at an absolute path."""
+
+    def exists(self, path: bytes) -> bool:
+        """Whether anything is at an absolute path."""
+
+    def names(self, path: bytes) -> tuple[bytes, ...]:
+        """The names in the directory at an absolute path."""
 
 
 class KeyProblem(Exception):
@@ -95,6 +102,12 @@ def common(
             gcno_cwd="gcno_cwd" in config.sloppiness,
         ):
             key.add(*fields)
+    if precompiled.records_times(invocation):
+        mtime = files.signature(os.path.join(call.cwd, invocation.source)).mtime
+        key.add(b"time of source", b"%d" % mtime)
+    key.add(b"precompiled", *precompiled.key_fields(invocation, call.cwd, files))
+    if config.pch_external_checksum:
+        key.add(b"pch_external_checksum")
     if not forces_colour(invocation):
         key.add(b"colour", str(invocation.color).encode())
     _add_files(key, call, invocation, files)
@@ -181,6 +194,7 @@ def free_text_allowed(invocation: Invocation) -> bool:
         or invocation.warnings
         or invocation.coverage
         or invocation.profile.use
+        or invocation.generates_pch
     )
 
 

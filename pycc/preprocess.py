@@ -15,8 +15,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from . import keying
-from .cache.lookup import absolute
+from . import keying, precompiled
+from .cache.lookup import absolute, stamped
 from .call import RECURSION_GUARD, which
 from .depfile import DepfileError, parse
 from .execution import temporary_name
@@ -24,7 +24,7 @@ from .frame import CAPTURE_ERR, OUT_FILE, UNCACHED_FD, Op, Run
 from .invocation import Family
 from .job import Job
 from .locate import DEFAULT_PATH
-from .native import signatures
+from .native import signature, signatures
 from .outcome import Outcome
 from .talk import Talk
 
@@ -73,6 +73,7 @@ def preprocess(job: Job, talk: Talk, resident: Resident) -> Preprocessed | Seque
         *prefix,
         call.compiler,
         *invocation.preprocess_args(),
+        *((precompiled.PREPROCESS,) if _may_be_precompiled(job, resident) else ()),
         *((b"-MD", b"-MF", depfile_path, b"-MT", b"x") if reports_files else ()),
         *((b"-C",) if call.config.keep_comments_cpp else ()),
     )
@@ -98,6 +99,14 @@ def preprocess(job: Job, talk: Talk, resident: Resident) -> Preprocessed | Seque
                 os.unlink(path)
     key = _text_key(job, resident, text, report.err, depfile)
     return Preprocessed(key, depfile, text)
+
+
+def _may_be_precompiled(job: Job, resident: Resident) -> bool:
+    if job.invocation.family is not Family.GCC:
+        return False
+    source = absolute(job.call.cwd, job.invocation.source)
+    asked = resident.directives(source, job.source_digest)
+    return bool(job.precompiled) or asked is None or asked.computed_include
 
 
 def _already(job: Job, resident: Resident) -> Preprocessed | Sequence[Op]:
@@ -131,10 +140,14 @@ def _text_key(
     wanted = invocation.dependencies
     if wanted is not None:
         key.add(b"depfile", keying.depfile_shape(invocation, wanted), *job.moved())
-    free = keying.free_text_allowed(invocation) and not said and not _COLUMNS.search(text)
+    read = tuple(dict.fromkeys((*job.precompiled, *precompiled.in_text(text))))
+    free = keying.free_text_allowed(invocation) and not (
+        said or read or _COLUMNS.search(text)
+    )
     if wanted is not None or not free:
         # A dependency file lists the files that were read, so they decide it.
-        for name, content in _files(call.cwd, resident, depfile):
+        times = precompiled.records_times(invocation)
+        for name, content in _files(call.cwd, resident, depfile, times=times):
             shown = name if job.base_dir is None else job.base_dir.relative(name)
             key.add(b"file", shown, b"" if free else content)
     if not free:
@@ -145,16 +158,26 @@ def _text_key(
             if name in call.variables:
                 key.add(b"search", name, call.variables[name])
         key.add(b"source", invocation.source, job.source_digest)
+    for name in precompiled.files(
+        call.cwd, read, external_checksum=call.config.pch_external_checksum
+    ):
+        digest = resident.digests.digest(path := absolute(call.cwd, name), signature(path))
+        key.add(b"precompiled", name, digest or b"missing")
     if call.debug is not None:
         call.debug.add("p", key, job.base)
     return key.key()
 
 
-def _files(cwd: bytes, resident: Resident, depfile: bytes) -> list[tuple[bytes, bytes]]:
+def _files(
+    cwd: bytes, resident: Resident, depfile: bytes, *, times: bool
+) -> list[tuple[bytes, bytes]]:
     try:
         names = parse(depfile).prerequisites
     except DepfileError:
         return [(b"unreadable", depfile)]
     paths = [absolute(cwd, name) for name in names]
-    found = zip(names, paths, signatures(paths), strict=True)
-    return [(n, resident.digests.digest(p, s) or b"missing") for n, p, s in found]
+    contents = []
+    for name, path, found in zip(names, paths, signatures(paths), strict=True):
+        digest = resident.digests.digest(path, found) or b"missing"
+        contents.append((name, stamped(digest, found.mtime) if times else digest))
+    return contents

@@ -90,6 +90,8 @@ step user-is-told-about-demo refused demo
 step root-demo run root "make demo"
 step user-is-told-about-test refused test
 step root-test run root "make test"
+# Tests that run as root can break the system under everybody else.
+step root-test-left-tmp-alone test -k "$root/tmp"
 step user-demo run tester "make demo"
 step user-test run tester "make test"
 # Everything was fetched by then: a second run works without a network.

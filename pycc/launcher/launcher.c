@@ -436,16 +436,16 @@ static uint64_t mix(uint64_t h, const void *data, size_t n)
     return h;
 }
 
-static int usable_dir(const char *path, uint32_t uid, int create)
+static int usable_dir(const char *path, uint32_t uid)
 {
     struct stat s;
-    if (create)
-        SYS(mkdirat, AT_FDCWD, path, 0700);
-    return !SYS(newfstatat, AT_FDCWD, path, &s, AT_SYMLINK_NOFOLLOW) && S_ISDIR(s.st_mode) &&
-           s.st_uid == uid && !(s.st_mode & 077);
+    long e = SYS(newfstatat, AT_FDCWD, path, &s, AT_SYMLINK_NOFOLLOW);
+    if (e == -ENOENT && !SYS(mkdirat, AT_FDCWD, path, 0700))
+        e = SYS(newfstatat, AT_FDCWD, path, &s, AT_SYMLINK_NOFOLLOW);
+    return !e && S_ISDIR(s.st_mode) && s.st_uid == uid && !(s.st_mode & 077);
 }
 
-static int place_of(uint32_t uid, int create)
+static int place_of(uint32_t uid)
 {
     const char *run = env_get("XDG_RUNTIME_DIR");
     for (int attempt = 0; attempt < 2; attempt++) {
@@ -459,7 +459,7 @@ static int place_of(uint32_t uid, int create)
             put(&t, "/tmp/pycc-");
             put_number(&t, uid, 10, 0);
         }
-        if (usable_dir(self.server_dir, uid, create)) {
+        if (usable_dir(self.server_dir, uid)) {
             self.dir_len = (size_t)(t.at - self.server_dir);
             return 1;
         }
@@ -495,7 +495,7 @@ static int name_socket(void)
             return 0;
         h = mix(h, link, (size_t)n);
     }
-    if (!place_of(ids[0], 0) && !place_of(ids[0], 1))
+    if (!place_of(ids[0]))
         return -1;
     struct text t = {self.socket, self.socket + sizeof self.socket};
     put(&t, self.server_dir);
@@ -1054,7 +1054,8 @@ static _Noreturn void without_server(const char *reason)
 {
     if (!final_ran)
         plain(reason);
-    note(reason);
+    if (reason)
+        note(reason);
     end_as((uint32_t)last.status);
 }
 
