@@ -12,7 +12,10 @@ import os
 import queue
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
+from . import shared_files
+from .aside import Aside
 from .statistics import Statistics
 from .storage import Storage
 
@@ -24,8 +27,12 @@ class CacheDirectory:
 
     ``root`` is the directory in which everything of ours lies."""
 
-    def __init__(self, root: str, storage: Storage, statistics: Statistics) -> None:
+    def __init__(
+        self, root: str, storage: Storage, statistics: Statistics, umask: int | None = None
+    ) -> None:
+        self.aside = Aside(root, umask)
         self._root = root
+        self._umask = umask
         self._identity: tuple[int, int] | None = None
         self._gone = False
         self.replaced()
@@ -55,12 +62,21 @@ class CacheDirectory:
             self._gone = True
         return self._gone
 
+    def _establish(self) -> None:
+        """Have the directory before anything waits for it: what is meant for one that is removed
+        in the meantime must not end up in its successor."""
+        if self._identity is None and not self._gone:
+            with suppress(OSError):
+                shared_files.make_directories(self._root, self._umask)
+            self.replaced()
+
     def get(self, key: bytes) -> bytes | None:
         """The value, from what waits to be written or from the store."""
         return self._pending.get(key) or self.storage.get(key)
 
     def put(self, key: bytes, value: bytes, namespace: str = "") -> bool:
         """Have ``value`` stored; False when too much is waiting already."""
+        self._establish()
         with self._lock:
             if self._pending_size + len(value) > PENDING_LIMIT:
                 return False
@@ -80,6 +96,11 @@ class CacheDirectory:
                 if self._pending.get(key) is value:
                     del self._pending[key]
 
+    def link_file(self, key: bytes, source: bytes, namespace: str = "") -> bool:
+        """Have the file ``source`` in the store by a second name, at once; False if it is not."""
+        self._establish()
+        return not self.replaced() and self.storage.link_file(key, source, namespace)
+
     def delete(self, key: bytes) -> None:
         """Have an entry removed."""
         self._pending.pop(key, None)
@@ -90,6 +111,7 @@ class CacheDirectory:
 
     def count(self, counts: Mapping[str, int]) -> None:
         """Add to the counters; written with the next tick."""
+        self._establish()
         self.statistics.add(counts)
 
     def later(self, job: Callable[[], None]) -> None:
@@ -101,8 +123,13 @@ class CacheDirectory:
         self._jobs.put(job)
 
     def _write(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            job()
+        try:
+            while (job := self._jobs.get()) is not None:
+                job()
+        finally:
+            # After a job that raised, which the thread's hook reports, another thread goes on.
+            with self._lock:
+                self._writer = None
 
     def flush(self) -> None:
         """Write counters and touches; on the writing thread or when there is none."""
@@ -130,7 +157,8 @@ class CacheDirectory:
     def close(self) -> None:
         """Write everything and stop the thread."""
         self.drain()
+        writer = self._writer
         self._jobs.put(None)
-        if self._writer is not None:
-            self._writer.join(10.0)
+        if writer is not None:
+            writer.join(10.0)
         self.storage.close()

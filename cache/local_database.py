@@ -22,9 +22,7 @@ Settings, each for a reason:
 """
 
 import contextlib
-import errno
 import os
-import re
 import secrets
 import sqlite3
 import threading
@@ -38,19 +36,11 @@ from urllib.parse import quote
 import diskcache
 
 from . import shared_files
-from .storage import LOCK_WAIT, MAX_VALUE, MAX_WAIT, is_full
+from .storage import LOCK_WAIT, MAX_WAIT, is_full
+from .value_files import MIN_FILE_SIZE, BytesDisk
 
 DATABASE: Final = "cache.db"
-MIN_FILE_SIZE: Final = 1 << 16
 PAGE_SIZE: Final = 1 << 14
-
-# What an entry costs beside its bytes: key, index entries, access time; and, in a database that has
-# long been full, an eighth of its pages unused (measured: 1.18 times the bytes without these).
-ROW_OVERHEAD: Final = 512
-FILE_OVERHEAD: Final = 640
-_BLOCK: Final = 4096
-
-_VALUE_NAME: Final = re.compile(r"[0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f]{28}\.val", re.ASCII)
 
 _SETTINGS: Final = {
     "cull_limit": 0,
@@ -157,97 +147,6 @@ def classify(error: BaseException) -> Fault:
     if code == sqlite3.SQLITE_ERROR:
         return Fault.OTHER if "transaction" in str(error) else Fault.DAMAGED
     return _FAULTS.get(code & 0xFF, Fault.OTHER)
-
-
-def charge(size: int) -> int:
-    """Return the bytes that a frame of ``size`` bytes is charged for: about what it takes."""
-    if size < MIN_FILE_SIZE:
-        return size + size // 8 + ROW_OVERHEAD
-    return -(-size // _BLOCK) * _BLOCK + FILE_OVERHEAD
-
-
-class BytesDisk(diskcache.Disk):  # type: ignore[misc]  # the library publishes no types
-    """Keys are str, values are bytes, and whatever asks for pickle is refused (CVE-2025-69872)."""
-
-    umask: int | None = None
-
-    def put(self, key: str) -> tuple[str, bool]:
-        """Return the key as stored; raises ValueError for anything but str."""
-        if type(key) is not str:
-            msg = f"key of type {type(key).__name__}"
-            raise ValueError(msg)
-        return key, True
-
-    def get(self, key: str, raw: bool) -> str:
-        """Return the key as it was put; raises ValueError for one that was pickled."""
-        if not raw:
-            msg = "pickled key"
-            raise ValueError(msg)
-        return key
-
-    def store(
-        self,
-        value: bytes,
-        read: bool,
-        key: object = None,  # noqa: ARG002
-    ) -> tuple[int, int, str | None, bytes | None]:
-        """Return (charged size, mode, file name, value); raises OSError and ValueError."""
-        if type(value) is not bytes or read:
-            msg = f"value of type {type(value).__name__}"
-            raise ValueError(msg)
-        if len(value) < MIN_FILE_SIZE:
-            return charge(len(value)), diskcache.core.MODE_RAW, None, value
-        filename, path = self.filename()
-        try:
-            shared_files.write_new(path, value, self.umask)
-        except FileNotFoundError:
-            shared_files.make_directories(os.path.dirname(path), self.umask)
-            shared_files.write_new(path, value, self.umask)
-        return charge(len(value)), diskcache.core.MODE_BINARY, filename, None
-
-    def fetch(self, mode: int, filename: str | None, value: bytes | None, read: bool) -> bytes:
-        """Return the stored bytes; raises OSError, and ValueError for any mode but ours."""
-        if mode == diskcache.core.MODE_BINARY and filename is not None and not read:
-            return self.read(filename)
-        if mode == diskcache.core.MODE_RAW and type(value) is bytes:
-            return value
-        msg = f"mode {mode}"
-        raise ValueError(msg)
-
-    def read(self, filename: str) -> bytes:
-        """Return the bytes of a value file; raises OSError, ValueError for a name not our own."""
-        descriptor = os.open(self._path(filename), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-        try:
-            size = os.fstat(descriptor).st_size
-            if size > MAX_VALUE + 64:
-                raise OSError(errno.EFBIG, "value file too large")
-            parts = []
-            while part := os.read(descriptor, min(size + 1, 1 << 24)):
-                parts.append(part)
-                size -= len(part)
-                if size < 0:
-                    break
-        finally:
-            os.close(descriptor)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
-
-    def filename(self, key: object = None, value: object = None) -> tuple[str, str]:  # noqa: ARG002
-        """Return a fresh name of a value file, relative and absolute."""
-        name = secrets.token_hex(16)
-        relative = f"{name[:2]}/{name[2:4]}/{name[4:]}.val"
-        return relative, f"{self._directory}/{relative}"
-
-    def remove(self, file_path: str) -> None:
-        """Remove a value file, if it is there and of our naming."""
-        with contextlib.suppress(OSError, ValueError):
-            os.unlink(self._path(file_path))
-
-    def _path(self, filename: str) -> str:
-        # In a shared cache a row is whatever some member of the group wrote into it.
-        if not _VALUE_NAME.fullmatch(filename):
-            msg = "strange value file name"
-            raise ValueError(msg)
-        return f"{self._directory}/{filename}"
 
 
 class _Slot:
@@ -395,10 +294,29 @@ class Database(diskcache.Cache):  # type: ignore[misc]  # the library publishes 
         frame: bytes = self._disk.read(os.fsdecode(filename))
         return frame
 
+    def value_file(self, key: str) -> bytes | None:
+        """Return the path of the entry's value file, if it has one and it is named like ours."""
+        row = self.select(key)
+        if row is None or type(row[1]) is not bytes:
+            return None
+        return os.fsencode(self._disk.path_of(os.fsdecode(row[1])))
+
     def put(self, key: str, frame: bytes, tag: bytes | None, now: float) -> None:
         """Store ``frame``, replacing what was there."""
         size, mode, filename, value = self._disk.store(frame, False)
-        columns = (None, tag, size, mode, filename, value)
+        self._put(key, (None, tag, size, mode, filename, value), now)
+
+    def put_link(self, key: str, source: bytes, tag: bytes | None, now: float) -> bool:
+        """Store the file ``source`` by a second name; False if it cannot have one here."""
+        try:
+            size, mode, filename = self._disk.link(source)
+        except OSError:
+            return False
+        self._put(key, (None, tag, size, mode, filename, None), now)
+        return True
+
+    def _put(self, key: str, columns: tuple[object, ...], now: float) -> None:
+        filename = columns[4] if isinstance(columns[4], str) else None
         with self._transact(filename=filename) as (sql, remove):
             rows = sql(
                 "SELECT rowid, filename FROM Cache WHERE key = ? AND raw = 1", (key,)

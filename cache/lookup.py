@@ -110,11 +110,12 @@ class Verifier:
             directories, self._files.signatures(directories), entry.groups, strict=True
         ):
             fresh = not pinned(directory, signature, now)
-            appeared = self._appeared(directory, signature, names, fresh)
+            appeared, loose = self._appeared(directory, signature, names, fresh)
             if appeared:
                 return Verdict(absolute(directory, appeared))
             if not fresh:
                 records.append(self._files.same(directory, signature))
+                records += (self._files.absent(absolute(directory, name)) for name in loose)
             elif len(names) <= MANY_NAMES:
                 records += (self._files.absent(absolute(directory, name)) for name in names)
             else:
@@ -131,22 +132,27 @@ class Verifier:
 
     def _appeared(
         self, directory: bytes, signature: Stat, names: Sequence[bytes], fresh: bool
-    ) -> bytes:
-        """The first of ``names`` that exists in ``directory`` now, or nothing."""
+    ) -> tuple[bytes, Sequence[bytes]]:
+        """(the first of ``names`` that exists in ``directory`` now, or nothing; those of the
+        others that may appear without a change of ``directory``: below a directory that came
+        later, or as the target of a link)."""
         if not signature.exists:
-            return b""
+            return b"", ()
         if len(names) > MANY_NAMES or not fresh:
             listing = self._listing(directory, signature, fresh)
             if listing is not None:
                 # A name below a directory that is absent is absent; its first part decides.
                 if listing.isdisjoint(name.partition(b"/")[0] for name in names):
-                    return b""
+                    return b"", ()
                 names = [name for name in names if name.partition(b"/")[0] in listing]
         paths = [absolute(directory, name) for name in names]
+        loose: list[bytes] = []
         for name, found in zip(names, self._files.signatures(paths), strict=True):
-            if found.exists and not found.is_directory:
-                return name
-        return b""
+            if not found.exists:
+                loose.append(name)
+            elif not found.is_directory:
+                return name, ()
+        return b"", loose
 
     def _listing(self, directory: bytes, signature: Stat, fresh: bool) -> frozenset[bytes] | None:
         known = self._listings.get(directory)
@@ -174,7 +180,7 @@ def result_key_of(
     manifest_key: bytes, entry_files: Sequence[tuple[bytes, bytes]], day: bytes = b""
 ) -> bytes:
     """The key of the result that a compile with these dependencies (on that day) gave."""
-    state = blake2b(b"result\0%s%s" % (manifest_key, day), digest_size=KEY_SIZE)
+    state = blake2b(b"result\0%s%s\0" % (manifest_key, day), digest_size=KEY_SIZE)
     for path, digest in sorted(entry_files):
         state.update(b"%d\0%s%s" % (len(path), path, digest))
     return state.digest()

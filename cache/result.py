@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from hashlib import blake2b
 from struct import Struct
 from struct import error as struct_error
 
@@ -23,6 +24,8 @@ LEVEL = 1
 
 _HEAD = Struct("<2sBBI")
 _ENTRY = Struct("<BHI")
+_DIGEST = 20
+_LINKED = Struct(f"<Q{_DIGEST}s")
 _MAGIC, _VERSION = b"PR", 1
 STORED_RAW = 1
 
@@ -43,6 +46,7 @@ class Kind(IntEnum):
     IPA_CLONES = 10
     STDERR_COLOUR = 11
     OTHER = 12
+    LINKED = 13  # the object, as a file of its own: see linked()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +58,37 @@ class Entry:
     name: bytes = b""
 
 
+@dataclass(frozen=True, slots=True)
+class Linked:
+    """What an entry of kind LINKED says of the file that the store has under `key`: its length in
+    bytes and the digest of its content, because somebody else may write to it."""
+
+    key: bytes
+    size: int
+    digest: bytes
+
+
 class ResultError(Exception):
     """These bytes are no result of this version."""
+
+
+def linked(key: bytes, data: bytes) -> Entry:
+    """The entry for an object ``data`` that the store has as a file under ``key``."""
+    digest = blake2b(data, digest_size=_DIGEST).digest()
+    return Entry(Kind.LINKED, _LINKED.pack(len(data), digest) + key)
+
+
+def read_linked(entry: Entry) -> Linked:
+    """The inverse of linked. Raises ResultError."""
+    if len(entry.data) <= _LINKED.size:
+        raise ResultError("an entry that is cut")
+    size, digest = _LINKED.unpack_from(entry.data)
+    return Linked(entry.data[_LINKED.size :], size, digest)
+
+
+def holds(file: Linked, data: bytes) -> bool:
+    """Whether ``data`` is still what was stored."""
+    return len(data) == file.size and blake2b(data, digest_size=_DIGEST).digest() == file.digest
 
 
 def pack(entries: Sequence[Entry], level: int = LEVEL, compressed: bool = True) -> bytes:

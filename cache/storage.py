@@ -25,6 +25,7 @@ import xxhash
 
 MANIFEST: Final = b"M"
 RESULT: Final = b"R"
+FILE: Final = b"F"
 DIGEST_SIZE: Final = 32
 
 MAGIC: Final = b"pyc\x01"
@@ -95,6 +96,11 @@ def manifest_key(digest: bytes) -> bytes:
 def result_key(digest: bytes) -> bytes:
     """Return the key of the result named by ``digest`` (`DIGEST_SIZE` bytes)."""
     return RESULT + digest
+
+
+def file_key(digest: bytes) -> bytes:
+    """Return the key of the file that belongs to the result named by ``digest``."""
+    return FILE + digest
 
 
 def _seed(key: bytes) -> int:
@@ -169,6 +175,16 @@ class Storage(Protocol):
 
     def set(self, key: bytes, value: bytes, namespace: str = "") -> bool:
         """Store ``value``, replacing what was there; False if it was not stored."""
+
+    def link_file(self, key: bytes, source: bytes, namespace: str = "") -> bool:
+        """Store the file ``source`` as it is, by a second name; False if it was not stored.
+
+        Nothing proves its bytes: whoever has the first name can change them. `get` does not
+        answer for such an entry.
+        """
+
+    def file_of(self, key: bytes) -> bytes | None:
+        """Return where the file of such an entry lies, or None."""
 
     def delete(self, key: bytes) -> bool:
         """Remove the entry; True if there was one."""

@@ -212,6 +212,19 @@ class FileStorage:
         self._trim(path)
         return True
 
+    def link_file(
+        self,
+        key: bytes,  # noqa: ARG002
+        source: bytes,  # noqa: ARG002
+        namespace: str = "",  # noqa: ARG002
+    ) -> bool:
+        """Say no: a network's file systems are no place for files that may change in place."""
+        return False
+
+    def file_of(self, key: bytes) -> bytes | None:  # noqa: ARG002
+        """Return None: there are no such entries."""
+        return None
+
     def delete(self, key: bytes) -> bool:
         """Remove the entry; True if there was one."""
         return not self._read_only and self._unlink(self._path(key)) is not None

@@ -27,7 +27,7 @@ from collections.abc import Callable
 from typing import Final
 
 from . import generations
-from .local_database import Database, DatabaseErrors, Enough, charge
+from .local_database import Database, DatabaseErrors, Enough
 from .local_handle import LocalHandle
 from .storage import (
     HEADER_SIZE,
@@ -43,6 +43,7 @@ from .storage import (
     seal,
     unseal,
 )
+from .value_files import charge
 
 SUBDIRECTORY: Final = "pycc"
 VERSION: Final = "1"
@@ -204,6 +205,35 @@ class LocalStorage:
             return False
         tag = os.fsencode(namespace) if namespace else None
         frame = seal(key, value)
+        stored = self._write(lambda database: database.put(key.hex(), frame, tag, self.clock()))
+        if stored:
+            self._bad.discard(key)
+        return stored
+
+    def link_file(self, key: bytes, source: bytes, namespace: str = "") -> bool:
+        """Store the file ``source`` as it is, by a second name; False if it was not stored."""
+        tag = os.fsencode(namespace) if namespace else None
+        linked: list[bool] = []
+
+        def put(database: Database) -> None:
+            linked.append(database.put_link(key.hex(), source, tag, self.clock()))
+
+        return self._write(put) and linked[-1]
+
+    def file_of(self, key: bytes) -> bytes | None:
+        """Return where the file of such an entry lies, or None."""
+        database = self._handle.database
+        if database is None:
+            database = self._handle.for_reading()
+        if database is None:
+            return None
+        try:
+            return database.value_file(key.hex())
+        except DatabaseErrors as error:
+            self._handle.fault(database, error)
+            return None
+
+    def _write(self, put: Callable[[Database], None]) -> bool:
         # Once more if the first try shows that the database is damaged: then there is a new one.
         for _ in range(2):
             database = self._handle.for_writing()
@@ -211,13 +241,12 @@ class LocalStorage:
                 return False
             try:
                 database.begin_call()
-                database.put(key.hex(), frame, tag, self.clock())
+                put(database)
             except DatabaseErrors as error:
                 self._handle.fault(database, error)
                 if not self._handle.broken:
                     return False
             else:
-                self._bad.discard(key)
                 self._evict_to_limits(database, time.monotonic() + _BUDGET)
                 return True
         return False

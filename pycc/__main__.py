@@ -1,4 +1,5 @@
-"""The two ways in: ``pycc-server --serve SOCKET`` (resident) and ``--once ARGV…`` (in process)."""
+"""The two ways in: ``pycc-server --serve SOCKET [IDLE_SECONDS]`` (resident) and ``--once ARGV…``
+(in process)."""
 
 from __future__ import annotations
 
@@ -9,8 +10,8 @@ import sys
 def server() -> None:
     """Entry point of the ``pycc-server`` program, which the launcher runs."""
     arguments = sys.argv[1:]
-    if len(arguments) == 2 and arguments[0] == "--serve":
-        _serve(arguments[1])
+    if len(arguments) in (2, 3) and arguments[0] == "--serve":
+        _serve(arguments[1], *map(float, arguments[2:]))
     elif arguments and arguments[0] == "--once":
         from .execute import once
 
@@ -24,12 +25,12 @@ def server() -> None:
         sys.exit(2)
 
 
-def _serve(socket_path: str) -> None:
+def _serve(socket_path: str, idle: float | None = None) -> None:
     import gc
 
     from .lifecycle import Place, listener_from, program_path
     from .resident import Resident
-    from .server import Server
+    from .server import IDLE_SECONDS, Server
 
     place = Place(socket_path)
     place.settle(program_path())
@@ -37,7 +38,13 @@ def _serve(socket_path: str) -> None:
     gc.freeze()
     resident = Resident(place)
     try:
-        Server(listener_from(3), resident, unlink=place.unlink, still_ours=place.still_ours).serve()
+        Server(
+            listener_from(3),
+            resident,
+            unlink=place.unlink,
+            still_ours=place.still_ours,
+            idle=IDLE_SECONDS if idle is None else idle,
+        ).serve()
     finally:
         place.unlink()
         place.clear()

@@ -172,7 +172,8 @@ def open_call(request: Request, resident: Resident) -> Call | list[Op]:
         log = _log(request, config)[0]
         log(f"Could not find compiler {os.fsdecode(wanted)} in PATH")
         cache = resident.cache(config)
-        cache.count({Outcome.COULD_NOT_FIND_COMPILER.value: 1})
+        if config.stats:
+            cache.count({Outcome.COULD_NOT_FIND_COMPILER.value: 1})
         text = f'could not find compiler "{os.fsdecode(wanted)}" in PATH'
         return [*_say(log), *message(text, COULD_NOT_FIND)]
     log, debug = _log(request, config, words)

@@ -152,6 +152,8 @@ def dependencies(
             names = dict.fromkeys(parse(depfile).prerequisites)
         except DepfileError as problem:
             return Refused(Outcome.INTERNAL_ERROR, f"dependency file: {problem}")
+    elif not invocation.preprocessed:
+        return Refused(Outcome.INTERNAL_ERROR, "the compiler left no dependency file")
     names.update(dict.fromkeys((*more, *opaque)))
     times = records_times(invocation)
     names.pop(invocation.source, None)

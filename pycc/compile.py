@@ -2,7 +2,7 @@
 
     open_call      whose configuration, which compiler            call.py
     read           the command line, or why it cannot be cached   arguments.py
-    toolchain      what the compiler is                           compiler.py
+    toolchain      what the compiler is                           toolchains.py
     look_up        manifest key -> entry -> result key -> result  keying.py, cache/lookup.py
     preprocess     only when it pays; text -> result key          preprocess.py
     run            the compiler, as the launcher's child          execution.py
@@ -25,9 +25,9 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from . import collect, commands, keying, precompiled
+from . import collect, commands, hardlinks, keying, precompiled, toolchains
 from .arguments import parse, reread
 from .basedir import BaseDirectories, apparent_directory
 from .cache import manifest
@@ -36,10 +36,12 @@ from .cache.fingerprint import Fingerprint
 from .cache.lookup import absolute
 from .cache.storage import manifest_key, result_key
 from .call import Call, open_call
-from .compiler import KEY_VARIABLES, ProbeFailed, Toolchain, check_identity, probe, unknown
+from .compiler import ProbeFailed
 from .delivery import Delivery, delivery_for
 from .execution import Execution, run_compiler, without_index_store
 from .frame import Op, Request
+from .hardlinks import LinkedObjects
+from .hot import foresee, keep_hot
 from .invocation import Family, Invocation, ParseSettings, Uncacheable
 from .job import Job, Witnesses
 from .keep import keep
@@ -91,7 +93,7 @@ def _compile(call: Call, talk: Talk, resident: Resident) -> Sequence[Op]:
     if isinstance(read, Uncacheable):
         return _uncacheable(call, read.outcome, os.fsdecode(read.detail))
     try:
-        toolchain = _toolchain(call, talk, resident, read)
+        toolchain = toolchains.toolchain(call, talk, resident, read)
     except ProbeFailed as problem:
         return _uncacheable(call, Outcome.COMPILER_CHECK_FAILED, str(problem))
     invocation = read
@@ -127,6 +129,7 @@ def _compile(call: Call, talk: Talk, resident: Resident) -> Sequence[Op]:
             invocation,
             _wants_colour(call, invocation),
             call.cwd if call.config.absolute_paths_in_stderr else b"",
+            LinkedObjects(call.cache, call.cwd, hardlinks.wanted(call, invocation)),
         ),
         base=base,
         source_digest=source_digest,
@@ -236,69 +239,6 @@ def _likely_family(call: Call) -> Family:
     return Family.CLANG if b"clang" in name or b"clang" in call.driver else Family.GCC
 
 
-def _toolchain(
-    call: Call, talk: Talk, resident: Resident, invocation: Invocation
-) -> Toolchain:
-    config = call.config
-    variables = call.variables
-    language = invocation.language.replace(b"-cpp-output", b"").replace(b"-header", b"")
-    if language in (b"cpp-output", b"assembler"):
-        language = {b"cpp-output": b"c", b"assembler": b"assembler-with-cpp"}[language]
-    special = invocation.include.special
-    relative = any(not word.startswith((b"-", b"/")) for word in special)
-    names = (*KEY_VARIABLES, b"PATH")
-    key = (
-        call.compiler,
-        call.driver,
-        language,
-        special,
-        invocation.native,
-        tuple(variables.get(name) for name in names),
-        call.cwd if relative else b"",
-        invocation.split_dwarf,
-        call.environment.number if invocation.native else 0,
-        config.compiler_check if config.origin("compiler_check") != "default" else "",
-    )
-
-    def make() -> tuple[bytes, Toolchain]:
-        toolchain = _probe(
-            talk,
-            call.compiler,
-            language=language,
-            special=special,
-            native=invocation.native,
-            environment=variables,
-            cwd=call.cwd,
-            split_dwarf=invocation.split_dwarf,
-            digest=resident.digests.stream,
-            compiler_check=lambda path: _compiler_check(call, talk, path),
-            configured=config.compiler_type,
-        )
-        return toolchain.witnesses, toolchain
-
-    return resident.toolchains.get(key, make)[1]
-
-
-def _probe(talk: Talk, path: bytes, *, configured: str, **options: Any) -> Toolchain:
-    try:
-        if configured not in ("auto", "gcc", "clang"):
-            raise ProbeFailed(f"compiler_type is {configured}")
-        return probe(talk, path, **options)
-    except ProbeFailed:
-        # A script that the user calls a compiler: the preprocessor's text and its own content.
-        checked = options["compiler_check"](path)
-        return unknown(talk, path, options["native"], options["digest"], checked)
-
-
-def _compiler_check(call: Call, talk: Talk, path: bytes) -> bytes | None:
-    """The compiler's identity as compiler_check asks for it; None: its whole content, which is
-    our default and stronger than ccache's (the driver's mtime)."""
-    config = call.config
-    if config.origin("compiler_check") == "default":
-        return None
-    return check_identity(talk, path, call.named, config.compiler_check)
-
-
 # The files of the command line.
 
 
@@ -377,12 +317,7 @@ def _hit(
     call.extra.update(
         {Outcome.LOCAL_STORAGE_HIT.value: 1, Outcome.LOCAL_STORAGE_READ_HIT.value: 2}
     )
-    config = call.config
-    quiet = not (config.log_file or config.debug or config.stats_log) and config.stats
-    if records is not None and quiet and job.witnesses.settled and not config.reread_files:
-        counts = {**call.extra, Outcome.DIRECT_CACHE_HIT.value: 1}
-        all_records = (*job.witnesses.records, *records)
-        resident.remember(call.request, all_records, call.cache, keys, job.delivery, counts)
+    keep_hot(job, resident, keys, records)
 
 
 def _missed(job: Job) -> list[Outcome]:
@@ -415,6 +350,7 @@ def _miss(job: Job, talk: Talk, resident: Resident) -> Sequence[Op]:
                 return ops
     if call.config.read_only:
         return call.plain(*_missed(job), Outcome.PREPROCESSED_CACHE_MISS)
+    hardlinks.make_way(call, invocation)
     execution = run_compiler(job, talk, resident, ask_headers=text is None)
     if not isinstance(execution, Execution):
         return execution
@@ -436,7 +372,9 @@ def _miss(job: Job, talk: Talk, resident: Resident) -> Sequence[Op]:
         call.count(entries.outcome)
         execution.clean()
         return execution.ops
-    keep(job, resident, execution, entries, text, before)
+    entry = keep(job, resident, execution, entries, text, before)
+    if entry is not None:
+        foresee(job, resident, entry)
     execution.clean()
     return execution.ops
 
@@ -476,6 +414,9 @@ def _classic_order(job: Job, resident: Resident) -> bool:
     wanted = invocation.dependencies
     if wanted is not None and not wanted.system and not config.depend_mode:
         return True
+    if wanted is None and any(_is_dependency_word(word) for word in invocation.args):
+        # -MF without -MD, or into /dev/null: the user's word would win over ours.
+        return True
     if invocation.records_command_line and invocation.family is Family.CLANG:
         return True
     source = absolute(job.call.cwd, invocation.source)
@@ -483,6 +424,10 @@ def _classic_order(job: Job, resident: Resident) -> bool:
     if asked is not None and (asked.time or asked.timestamp):
         return "time_macros" not in config.sloppiness
     return bool(job.entries) and not job.precompiled and keying.free_text_allowed(invocation)
+
+
+def _is_dependency_word(word: bytes) -> bool:
+    return word.startswith(b"-M") or (word.startswith(b"-Wp,") and b",-M" in word)
 
 
 def _look_up_text(

@@ -13,6 +13,7 @@ because it runs with the client's environment, limits and namespaces.
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -56,6 +57,14 @@ PROBE_ENVIRONMENT = (
 )
 """The search path is asked for without the user's variables; searchchain.py adds them."""
 
+_PROGRAM_PATHS = (b"COMPILER_PATH", b"GCC_EXEC_PREFIX")
+_FIXED_PLACE = re.compile(
+    rb"/.*|-m.*|-no.*|--?(?:target|stdlib|rtlib|gcc-triple)=.*|-[^=]*=/.*|-(?![BFi])[^=]*|"
+    rb"(?:-B|-F|-iframework|-iprefix|-iwith[a-z]+|-isysroot|-imulti[a-z]+|-isystem-after)(?:/.*)?",
+    re.DOTALL,
+)
+"""Words of IncludeFlags.special that mean the same in every working directory."""
+
 
 HASHING_MS = 60_000
 """clang's code lies in libraries of 100 MB and more."""
@@ -77,6 +86,14 @@ class Toolchain:
 
 class ProbeFailed(Exception):
     """The compiler does not answer as gcc or clang would: its output is not cached."""
+
+
+def looks_below_directory(special: Sequence[bytes], variables: Mapping[bytes, bytes]) -> bool:
+    """Whether the compiler looks for its parts below the working directory, too."""
+    if not all(_FIXED_PLACE.fullmatch(word) for word in special):
+        return True
+    paths = [variables.get(name, b"/").split(b":") for name in (b"PATH", *_PROGRAM_PATHS)]
+    return any(part[:1] != b"/" for parts in paths for part in parts)
 
 
 def ask(
@@ -309,6 +326,11 @@ def unknown(
     )
 
 
+def is_command(setting: str) -> bool:
+    """Whether compiler_check names a command, whose answer nothing else witnesses."""
+    return setting not in ("content", "none", "mtime") and not setting.startswith("string:")
+
+
 def check_identity(talk: Talk, path: bytes, shown: bytes, setting: str) -> bytes | None:
     """The compiler's identity by ccache's compiler_check; None means its whole content.
 
@@ -326,7 +348,10 @@ def check_identity(talk: Talk, path: bytes, shown: bytes, setting: str) -> bytes
         return os.fsencode(setting)
     output = []
     for command in setting.split(";"):
-        words = [os.fsencode(w) for w in shlex.split(command)]
+        try:
+            words = [os.fsencode(w) for w in shlex.split(command)]
+        except ValueError as problem:
+            raise ProbeFailed(f"compiler_check: {problem}: {command}") from problem
         words = [w.replace(b"%compiler%", shown) for w in words]
         if not words:
             continue

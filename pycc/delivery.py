@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from .basedir import absolute_diagnostics
@@ -56,6 +56,8 @@ class Delivery:
     colour: bool
     base: bytes
     """With absolute_paths_in_stderr the working directory, else nothing."""
+    linked: Callable[[Entry, bytes, int], Op | None] | None = None
+    """Makes the output (path, flags) of an object that the store has as a file (hardlinks.py)."""
 
     def __call__(self, value: bytes) -> Sequence[Op] | None:
         """The operations for a result's value; None when it cannot serve this call."""
@@ -80,6 +82,11 @@ class Delivery:
                     if self.output == NULL:
                         continue
                     ops.append(Write(self.output, entry.data, self.output_flags))
+                case Kind.LINKED:
+                    made = self._linked(entry)
+                    if made is None:
+                        return None
+                    ops += made
                 case Kind.STDERR:
                     said.append(Out(2, self.diagnostics(entry.data, coloured=False)))
                 case Kind.STDERR_COLOUR:
@@ -99,6 +106,14 @@ class Delivery:
                     ops.append(Write(waiting.pop(0), entry.data, flags))
         return [*ops, *said, Exit(0)]
 
+    def _linked(self, entry: Entry) -> Sequence[Op] | None:
+        if self.output is None or self.linked is None:
+            return None
+        if self.output == NULL:
+            return ()
+        made = self.linked(entry, self.output, self.output_flags)
+        return None if made is None else (made,)
+
     def diagnostics(self, text: bytes, *, coloured: bool) -> bytes:
         """The compiler's messages as this call shows them; ``coloured``: by our wish."""
         if coloured and not self.colour:
@@ -115,8 +130,10 @@ class Delivery:
         wanted = self.dependencies
         if wanted is None:
             return None
-        if entry.name == target_name(wanted):
+        if entry.name.removeprefix(b"=") == target_name(wanted):
             return entry.data
+        if entry.name[:1] == b"=":  # collect.py: not understood, so for nobody else
+            return None
         targets = wanted.targets or ((wanted.default_target, True),)
         try:
             return render(parse(entry.data), targets, self.style)
@@ -124,7 +141,12 @@ class Delivery:
             return None
 
 
-def delivery_for(invocation: Invocation, colour: bool, base: bytes = b"") -> Delivery:
+def delivery_for(
+    invocation: Invocation,
+    colour: bool,
+    base: bytes = b"",
+    linked: Callable[[Entry, bytes, int], Op | None] | None = None,
+) -> Delivery:
     """How the outputs of this invocation are delivered; the fields say what the rest is."""
     clang = invocation.family is Family.CLANG
     if clang:
@@ -146,4 +168,5 @@ def delivery_for(invocation: Invocation, colour: bool, base: bytes = b"") -> Del
         Style.CLANG if clang else Style.GCC,
         colour,
         base,
+        linked,
     )

@@ -48,7 +48,7 @@ def dynamic(path: bytes) -> tuple[list[bytes], list[bytes]] | None:
             place = next(s + strings_at - a for a, s, n in loads if a <= strings_at < a + n)
             file.seek(place)
             strings = file.read(1 << 20)
-    except (OSError, error, StopIteration):
+    except (OSError, OverflowError, error, StopIteration):
         return None
 
     def text(at: int) -> bytes:

@@ -55,6 +55,7 @@ def once(argv: Sequence[bytes]) -> NoReturn:
     from .resident import Resident
     from .talk import Gone
 
+    _occupy_standard_streams()
     executor = Executor()
     request = _request(argv)
     resident = Resident(None)
@@ -76,6 +77,15 @@ def once(argv: Sequence[bytes]) -> NoReturn:
         print(f"pycc: could not find compiler {os.fsdecode(words[0])}", file=sys.stderr)
         sys.exit(1)
     os.execve(located.path, [located.path, *words[1:]], _environment(()))
+
+
+def _occupy_standard_streams() -> None:
+    """No file that we open may become the user's closed stdin, stdout or stderr. What stands in
+    for them is closed again where the compiler starts."""
+    fd = 0
+    while fd < 3:
+        fd = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    os.close(fd)
 
 
 def _request(argv: Sequence[bytes]) -> Request:
@@ -118,8 +128,10 @@ def _environment(edits: Iterable[bytes]) -> dict[bytes, bytes]:
 
 def end_as(status: int) -> NoReturn:
     """End as a child with this wait status ended: the same code, or the same signal."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:  # it was closed when we started
+            with contextlib.suppress(OSError):
+                stream.flush()
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -26,6 +26,7 @@ from .frame import (
     CAPTURE_ERR,
     CAPTURE_OUT,
     FINAL,
+    STRIP_ERR,
     TEE_ERR,
     TEE_OUT,
     UNCACHED_FD,
@@ -39,7 +40,7 @@ from .invocation import Action, Family, Invocation
 from .job import Job
 from .keying import forces_colour
 from .outcome import Outcome
-from .talk import Talk
+from .talk import Gone, Talk
 
 if TYPE_CHECKING:
     from .resident import Resident
@@ -66,9 +67,13 @@ class Execution:
 
     def clean(self) -> None:
         """Remove the temporary files."""
-        for path in self.temporary:
-            with suppress(OSError):
-                os.unlink(path)
+        _remove(self.temporary)
+
+
+def _remove(paths: Sequence[bytes]) -> None:
+    for path in paths:
+        with suppress(OSError):
+            os.unlink(path)
 
 
 def temporary_name(job: Job, resident: Resident, suffix: bytes) -> bytes:
@@ -115,8 +120,9 @@ def run_compiler(
     # With -flto gcc keeps the assembler's options in the object, for the link.
     if asks_assembler and not (invocation.lto or invocation.generates_pch):
         assembler_depfile = temporary_name(job, resident, b"as")
-        added.append(b"-Wa,--MD," + assembler_depfile)
-        temporary.append(assembler_depfile)
+        if b"," not in assembler_depfile:  # which would end the assembler's word
+            added.append(b"-Wa,--MD," + assembler_depfile)
+            temporary.append(assembler_depfile)
     delivery = job.delivery
     # A terminal shows messages as they come; a file gets them together at the end.
     as_it_is = (delivery.colour or not forced) and not delivery.base
@@ -124,8 +130,14 @@ def run_compiler(
     flags = CAPTURE_ERR | CAPTURE_OUT | TEE_OUT | FINAL | UNCACHED_FD
     if shown_live:
         flags |= TEE_ERR
+    elif forced and not delivery.colour:
+        flags |= STRIP_ERR
     argv = (*call.prefix, call.compiler, *added, *words)
-    report = talk.run(Run(argv, flags, (RECURSION_GUARD,)))
+    try:
+        report = talk.run(Run(argv, flags, (RECURSION_GUARD,)))
+    except Gone:
+        _remove(temporary)
+        raise
     said: list[Op] = []
     if report.err and not shown_live:
         said.append(Out(2, delivery.diagnostics(report.err, coloured=forced)))

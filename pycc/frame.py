@@ -23,6 +23,7 @@ REPLACE, REPLACE_ALWAYS = 1, 2
 does (rename over it); 0 truncates it in place, as cc1 does with -S and dependency files."""
 
 CAPTURE_ERR, TEE_ERR, CAPTURE_OUT, TEE_OUT, OUT_FILE, FINAL, UNCACHED_FD = 1, 2, 4, 8, 16, 32, 64
+STRIP_ERR = 128
 
 _REQUEST = Struct("<8I")
 _REPORT = Struct("<4IQ")
@@ -173,8 +174,10 @@ def read_request(frame: bytes, pid: int = 0) -> Request:
         raise FrameError("a request whose parts do not add up")
     cwd = frame[at : at + cwd_n]
     argv_block = frame[at + cwd_n : at + cwd_n + argv_n]
-    if not cwd.startswith(b"/"):
+    if not cwd.startswith(b"/") or b"\0" in cwd:
         raise FrameError("a directory that is not absolute")
+    if not argc:
+        raise FrameError("a command without a name")
     return Request(
         _strings(argv_block, argc, "argv"),
         argv_block,
@@ -267,15 +270,18 @@ def read_reply(frame: bytes) -> list[Op]:
     """The inverse of write_reply, for the in-process executor's tests. Raises FrameError."""
     ops: list[Op] = []
     at = HEADER.size
-    if len(frame) != frame_length(frame):
-        raise FrameError("a reply that is cut")
-    while at < len(frame):
-        code, length = _OP.unpack_from(frame, at)
-        body = frame[at + 8 : at + 8 + length]
-        if len(body) != length:
-            raise FrameError("an operation that is cut")
-        at += 8 + length + (-length % 4)
-        ops.append(_read_op(code, body))
+    try:
+        if len(frame) != frame_length(frame) or HEADER.unpack_from(frame)[2] != REPLY:
+            raise FrameError("a reply that is cut")
+        while at < len(frame):
+            code, length = _OP.unpack_from(frame, at)
+            body = frame[at + 8 : at + 8 + length]
+            if len(body) != length:
+                raise FrameError("an operation that is cut")
+            at += 8 + length + (-length % 4)
+            ops.append(_read_op(code, body))
+    except error as problem:
+        raise FrameError("a short reply") from problem
     return ops
 
 

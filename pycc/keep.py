@@ -6,13 +6,13 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from . import collect, precompiled
+from . import collect, hardlinks, precompiled
 from .cache import manifest
 from .cache.fingerprint import KEY_SIZE
 from .cache.lookup import absolute, result_key_of
 from .cache.manifest import ManifestEntry
 from .cache.result import Entry, pack
-from .cache.storage import manifest_key, result_key
+from .cache.storage import file_key, manifest_key, result_key
 from .collect import Dependencies, Refused
 from .directives import Directives
 from .execution import Execution
@@ -32,8 +32,10 @@ def keep(
     entries: Sequence[Entry] | None,
     text: Preprocessed | None,
     before: dict[bytes, tuple[int, int]],
-) -> None:
-    """Store ``entries`` (None: the result is there already) and a manifest entry for them."""
+) -> ManifestEntry | None:
+    """Store ``entries`` (None: the result is there already) and a manifest entry for them.
+
+    The entry, if there is one."""
     call = job.call
     assembler_files = execution.assembler_files if execution is not None else None
     found = collect.dependencies(
@@ -51,7 +53,7 @@ def keep(
     )
     if isinstance(found, Refused):
         _refuse(job, found, entries)
-        return
+        return None
     asked = Directives()
     for directives in found.directives.values():
         asked = asked.union(directives)
@@ -60,21 +62,22 @@ def keep(
         if entries is not None:
             call.tally.clear()
             call.count(Outcome.UNSUPPORTED_CODE_DIRECTIVE)
-        return
+        return None
     entry = _manifest_entry(job, resident, found, asked, assembler_files, text)
     if isinstance(entry, Refused):
         _refuse(job, entry, entries)
-        return
+        return None
     if isinstance(entry, str):
         call.log(f"No manifest entry: {entry}")
         if text is None:
             _mark(job)
-            return
+            return None
         key = text.key
     else:
         key = entry.result_key
     if entries is not None:
         stored_key = result_key(key)
+        entries = hardlinks.store(call, job.invocation, file_key(key), entries)
         level = call.config.compression_level or 1
         value = pack(entries, level, call.config.compression)
         call.cache.put(stored_key, value, call.config.namespace)
@@ -85,6 +88,8 @@ def keep(
         call.extra[Outcome.LOCAL_STORAGE_WRITE.value] = (
             call.extra.get(Outcome.LOCAL_STORAGE_WRITE.value, 0) + 1
         )
+        return entry
+    return None
 
 
 def _refuse(job: Job, refused: Refused, entries: Sequence[Entry] | None) -> None:

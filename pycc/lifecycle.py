@@ -23,6 +23,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 LOG_LIMIT = 1 << 20  # bytes
+BACKLOG = 4096
 
 
 @contextmanager
@@ -33,6 +34,20 @@ def _locked(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(fd)
+
+
+def _hold(directory: Path) -> int:
+    """A descriptor by which ``directory`` is locked; -1 when its server lives or it is gone."""
+    try:
+        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return -1
+    with suppress(OSError):
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(fd), os.lstat(directory)):
+            return fd
+    os.close(fd)
+    return -1
 
 
 class Place:
@@ -46,6 +61,7 @@ class Place:
         self.fallbacks = self.directory / "fallbacks"
         self.temporary = Path(f"{socket_path}.{os.getpid()}.tmp")
         self._identity = self._socket_identity()
+        self._held = -1
 
     def _socket_identity(self) -> tuple[int, int] | None:
         try:
@@ -66,11 +82,13 @@ class Place:
 
     def settle(self, program: str) -> None:
         """Make the directories and links that a server needs; ask older builds to leave."""
-        self.temporary.mkdir(mode=0o700, exist_ok=True)
+        self._hold_temporary()
+        identity = self.socket.name.rpartition("-")[2]
         for directory in self.directory.glob("*.tmp"):
-            pid = directory.name.rsplit(".", 2)[1]
-            if pid.isdecimal() and not Path(f"/proc/{pid}").exists():
+            abandoned = _hold(directory)
+            if abandoned >= 0:
                 shutil.rmtree(directory, ignore_errors=True)
+                os.close(abandoned)
         with suppress(OSError):
             if self.log.stat().st_size > LOG_LIMIT:
                 os.truncate(self.log, 0)
@@ -80,11 +98,19 @@ class Place:
                 fresh = self.directory / f"server.{os.getpid()}"
                 fresh.symlink_to(program)
                 fresh.replace(link)
-        identity = self.socket.name.rpartition("-")[2]
         for other in self.directory.glob(f"*-{identity}"):
             if other != self.socket:
                 with suppress(OSError):
                     other.unlink()
+
+    def _hold_temporary(self) -> None:
+        """Make our directory and keep it locked: process ids say nothing across namespaces, and
+        outlive their processes."""
+        for _ in range(100):
+            self.temporary.mkdir(mode=0o700, exist_ok=True)
+            self._held = _hold(self.temporary)
+            if self._held >= 0:  # else another server took it for abandoned just now
+                return
 
     def take_fallbacks(self) -> dict[str, int]:
         """The reasons noted since the last time, each with its number; the file starts anew."""
@@ -104,8 +130,13 @@ class Place:
 
 
 def listener_from(fd: int) -> socket.socket:
-    """The listening socket that the launcher made and passed on."""
-    return socket.socket(fileno=fd)
+    """The listening socket that the launcher made and passed on.
+
+    Listening once more makes us, and not that launcher, the peer whom clients see: they look
+    whether a server that does not answer is stopped."""
+    listener = socket.socket(fileno=fd)
+    listener.listen(BACKLOG)
+    return listener
 
 
 def program_path() -> str:

@@ -52,7 +52,9 @@ def locate(name: bytes, search_path: bytes, cwd: bytes) -> Located | None:
     witnesses: list[bytes] = []
     skipped: list[bytes] = []
     if b"/" in name:
-        path = os.path.normpath(os.path.join(cwd, name)) if not name.startswith(b"/") else name
+        path = os.path.join(cwd, name)
+        if not name.startswith(b"/") and b".." not in name.split(b"/"):
+            path = os.path.normpath(path)  # ".." behind a link leads elsewhere than it reads
         witnesses.append(_witness(path))
         if os.access(path, os.X_OK) and os.path.isfile(path) and not is_wrapper(path):
             return Located(path, b"".join(witnesses))

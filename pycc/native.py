@@ -16,6 +16,7 @@ from struct import Struct
 from typing import NamedTuple
 
 _RECORD = Struct("<HHIQQQqq")
+_STAT = Struct("=qQQQqq")  # overlay file systems use all 64 bits of an inode's number
 SAME, ABSENT, SAME_LINK, WRITABLE, SAME_PLACE = 0, 1, 2, 3, 4
 
 
@@ -40,6 +41,10 @@ class Signature(NamedTuple):
     @property
     def is_regular(self) -> bool:
         return stat.S_ISREG(self.mode)
+
+    @property
+    def is_link(self) -> bool:
+        return stat.S_ISLNK(self.mode)
 
     @property
     def changed(self) -> int:
@@ -106,6 +111,11 @@ def as_found(path: bytes, *, contents: bool = True) -> bytes:
     return pack(SAME, path, found)
 
 
+def paths(records: bytes) -> list[bytes]:
+    """The paths of packed records."""
+    return [record[_RECORD.size :].split(b"\0", 1)[0] for record in unpack([records])]
+
+
 def unpack(records: Iterable[bytes]) -> list[bytes]:
     """Single records, each once, in the order of their paths (neighbours share a directory)."""
     found: dict[bytes, bytes] = {}
@@ -131,16 +141,20 @@ def absence(path: bytes, now: int) -> bytes:
     while not found.exists and parent != b"/":
         path, parent = parent, os.path.dirname(parent) or b"/"
         found = signature(parent)
-    if found.is_directory and found.changed < now - STABLE_NS:
+    stable = found.is_directory and found.changed < now - STABLE_NS
+    # The target of a link may appear where this directory shows nothing of it.
+    if stable and not signature(path, follow=False).exists:
         return pack(SAME, parent, found)
     return pack(ABSENT, path)
 
 
 def _reference_check(buffer: bytes, first: int) -> int:
     at = index = 0
-    while at + _RECORD.size < len(buffer):
+    while at < len(buffer):
+        if at + _RECORD.size >= len(buffer):
+            return index
         size, kind, mode, device, inode, length, mtime, ctime = _RECORD.unpack_from(buffer, at)
-        if size <= _RECORD.size or at + size > len(buffer):
+        if size <= _RECORD.size or at + size > len(buffer) or buffer[at + size - 1]:
             return index
         if index >= first:
             path = buffer[at + _RECORD.size : at + size].split(b"\0", 1)[0]
@@ -150,9 +164,9 @@ def _reference_check(buffer: bytes, first: int) -> int:
             elif kind == WRITABLE:
                 holds = not got.exists or got.is_regular
             elif kind == SAME_PLACE:
-                holds = got[:3] == (mode, device, inode)
+                holds = got.exists and got[:3] == (mode, device, inode)
             else:
-                holds = got == (mode, device, inode, length, mtime, ctime)
+                holds = got.exists and got == (mode, device, inode, length, mtime, ctime)
             if not holds:
                 return index
         at += size
@@ -184,10 +198,14 @@ def signatures(paths: Sequence[bytes], *, follow: bool = True) -> list[Signature
     """The signatures of many paths, in order."""
     if _library is None or not paths:
         return [_reference_signature(path, follow) for path in paths]
-    out = (ctypes.c_int64 * (6 * len(paths)))()
-    _library.pycc_stat(b"\0".join(paths) + b"\0", len(paths), 0 if follow else 1, out)
-    flat = list(out)
-    return [Signature(*flat[i : i + 6]) if flat[i] else NO_FILE for i in range(0, len(flat), 6)]
+    out = bytearray(_STAT.size * len(paths))
+    _library.pycc_stat(
+        b"\0".join(paths) + b"\0",
+        len(paths),
+        0 if follow else 1,
+        (ctypes.c_char * len(out)).from_buffer(out),
+    )
+    return [Signature._make(s) if s[0] else NO_FILE for s in _STAT.iter_unpack(out)]
 
 
 def fs_type(path: bytes) -> int:

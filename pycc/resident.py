@@ -8,6 +8,7 @@ costs one native check, one read of the store and one reply.
 
 from __future__ import annotations
 
+import itertools
 import os
 import pwd
 import resource
@@ -15,8 +16,9 @@ import threading
 import time
 from array import array
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from . import compile as compiling
 from . import native
@@ -42,6 +44,12 @@ HOT_CALLS, HOT_RECORDS = 20_000, 60_000
 MEMORY_LIMIT = 400 << 20  # bytes resident; beyond it the server leaves and the next one starts
 
 
+def drop_oldest(table: dict[Any, Any]) -> None:
+    """Make room for one entry; another thread may be doing the same."""
+    with suppress(StopIteration, RuntimeError):  # empty, or changed between the two steps
+        table.pop(next(iter(table)), None)
+
+
 class Memo:
     """A bounded table of values that hold while their witness records hold."""
 
@@ -56,7 +64,7 @@ class Memo:
             return entry  # type: ignore[return-value]  # what make gave under this key
         made = make()
         if len(self._entries) >= self._limit:
-            self._entries.pop(next(iter(self._entries)))
+            drop_oldest(self._entries)
         self._entries[key] = made
         return made
 
@@ -73,19 +81,10 @@ class Environment:
     number: int
 
 
-@dataclass(frozen=True, slots=True)
-class HotCall:
-    """A direct hit: it is one again while its records hold and the result is there."""
-
-    records: array[int]
-    cache: CacheDirectory
-    keys: tuple[bytes, ...]
-    deliver: Callable[[bytes], Sequence[Op] | None]
-    counts: dict[str, int]
-
-
 class Records:
-    """Witness records by number: the same header stands in thousands of hot calls."""
+    """Witness records by number: the same header stands in thousands of hot calls.
+
+    It only grows; one thread at a time may add, any may read."""
 
     def __init__(self) -> None:
         self._numbers: dict[bytes, int] = {}
@@ -108,9 +107,17 @@ class Records:
     def __len__(self) -> int:
         return len(self._records)
 
-    def clear(self) -> None:
-        self._numbers.clear()
-        self._records.clear()
+
+@dataclass(frozen=True, slots=True)
+class HotCall:
+    """A direct hit: it is one again while its records hold and the result is there."""
+
+    table: Records
+    records: array[int]
+    cache: CacheDirectory
+    keys: tuple[bytes, ...]
+    deliver: Callable[[bytes], Sequence[Op] | None]
+    counts: dict[str, int]
 
 
 class Resident:
@@ -128,12 +135,13 @@ class Resident:
         self.started = time.time()
         self.requests = 0
         self._environments: dict[bytes, Environment] = {}
-        self._environment_number = 0
+        self._environment_numbers = itertools.count()  # no two threads get the same
         self._directives: dict[bytes, Directives] = {}
         self._caches_lock = threading.Lock()
         self._caches: dict[tuple[str, int | None], CacheDirectory] = {}
         self._hot: dict[tuple[object, ...], HotCall] = {}
         self._records = Records()
+        self._hot_lock = threading.Lock()
         self._leaving = False
         self._dirty = False
 
@@ -146,7 +154,7 @@ class Resident:
             return None
         key = _hot_key(request, environment)
         call = self._hot.get(key)
-        if call is None or native.check(self._records.join(call.records)) >= 0:
+        if call is None or native.check(call.table.join(call.records)) >= 0:
             return None
         if call.cache.replaced():
             self._abandon(call.cache)
@@ -186,13 +194,21 @@ class Resident:
         counts: dict[str, int],
     ) -> None:
         """Keep a direct hit whose every witness is pinned."""
-        if len(self._hot) >= HOT_CALLS or len(self._records) >= HOT_RECORDS:
-            self._hot.clear()
-            self._records.clear()
         environment = self.environment(request.environment_block)
-        numbers = self._records.number(native.unpack(records))
-        call = HotCall(numbers, cache, keys, deliver, counts)
-        self._hot[_hot_key(request, environment)] = call
+        single = native.unpack(records)
+        with self._hot_lock:
+            if len(self._hot) >= HOT_CALLS or len(self._records) >= HOT_RECORDS:
+                # The loop may be reading the old table; it stays as it is.
+                self._hot = {}
+                self._records = Records()
+            numbers = self._records.number(single)
+            call = HotCall(self._records, numbers, cache, keys, deliver, counts)
+            self._hot[_hot_key(request, environment)] = call
+
+    @property
+    def stays(self) -> bool:
+        """Whether there will be another call (not so without a server)."""
+        return self.place is not None
 
     def look(self, paths: Sequence[bytes], follow: bool) -> list[native.Signature]:
         """Signatures of many paths, links followed or not."""
@@ -202,7 +218,7 @@ class Resident:
         """This directory could not be told to have stood still; look at it beforehand next
         time (stability.py)."""
         if len(self._doubtful) >= DOUBTFUL:
-            self._doubtful.pop(next(iter(self._doubtful)))
+            drop_oldest(self._doubtful)
         self._doubtful[directory] = None
 
     def doubtful_directories(self) -> list[bytes]:
@@ -214,9 +230,8 @@ class Resident:
         known = self._environments.get(block)
         if known is None:
             if len(self._environments) >= ENVIRONMENTS:
-                self._environments.pop(next(iter(self._environments)))
-            self._environment_number += 1
-            known = Environment(read_environment(block), self._environment_number)
+                drop_oldest(self._environments)
+            known = Environment(read_environment(block), next(self._environment_numbers))
             self._environments[block] = known
         return known
 
@@ -259,7 +274,7 @@ class Resident:
             storage = opened(directory, umask=config.umask)
             statistics = Statistics(directory, umask=config.umask)
             root = os.path.join(directory, "pycc")
-            cache = self._caches[key] = CacheDirectory(root, storage, statistics)
+            cache = self._caches[key] = CacheDirectory(root, storage, statistics, config.umask)
         cache.storage.alive()
         cache.storage.set_limits(config.max_size, config.max_files)
         return cache
@@ -312,7 +327,7 @@ class Resident:
     def tick(self, now: float) -> None:
         if self._dirty:
             self._dirty = False
-            for cache in self._caches.values():
+            for cache in list(self._caches.values()):
                 cache.tick()
 
     def leave(self) -> None:

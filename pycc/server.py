@@ -25,6 +25,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Protocol
 
 from .frame import (
@@ -107,14 +108,14 @@ class Server:
         self._selector.register(self._listener, selectors.EVENT_READ)
         next_tick = time.monotonic() + 1.0
         while True:
-            busy = self._step(1.0)
+            self._step(1.0)
             now = time.monotonic()
             if now >= next_tick:
                 next_tick = now + 1.0
                 self._drop_silent(now)
                 self._handler.tick(now)
                 idle = now - self._last_use > self._idle and not self._threads
-                if not busy and (idle or self._handler.should_leave() or not self._still_ours()):
+                if idle or self._handler.should_leave() or not self._still_ours():
                     break
         self._leave()
 
@@ -129,20 +130,21 @@ class Server:
             self._drop_silent(time.monotonic())
         self._handler.close()
 
-    def _step(self, timeout: float) -> bool:
-        events = self._selector.select(timeout)
-        for key, _ in events:
+    def _step(self, timeout: float) -> None:
+        for key, _ in self._selector.select(timeout):
             if key.data is None:
                 self._accept()
             else:
                 self._more(key.data)
-        return bool(events)
 
     def _accept(self) -> None:
         for _ in range(64):
             try:
                 connection, _ = self._listener.accept()
-            except OSError:
+            except BlockingIOError:
+                return
+            except OSError:  # no descriptor to be had: the connection waits, and so do we
+                time.sleep(0.01)
                 return
             self._last_use = time.monotonic()
             connection.setblocking(False)
@@ -216,10 +218,12 @@ class Server:
             self._start(self._send_rest, connection, reply[sent:])
 
     def _hand_on(self, connection: socket.socket, request: Request) -> None:
-        if self._threads >= MAX_THREADS:
-            self._start(self._send_rest, connection, write_reply([Fallback()]))
-        else:
+        if self._threads < MAX_THREADS:
             self._start(self._converse, connection, request)
+            return
+        with suppress(OSError):
+            connection.send(write_reply([Fallback()]))
+        connection.close()
 
     def _start(self, target: Callable[..., None], connection: socket.socket, what: object) -> None:
         with self._threads_lock:
@@ -275,4 +279,5 @@ def log_problem(problem: BaseException) -> None:
     """To the server's own log (its stderr), with the time."""
     stamp = time.strftime("%Y-%m-%d %H:%M:%S")
     text = "".join(traceback.format_exception(problem))
-    print(f"[{stamp}] {text}", file=sys.stderr, flush=True)
+    with suppress(OSError, ValueError):  # a full disk, or no stderr: no reason to fail calls
+        print(f"[{stamp}] {text}", file=sys.stderr, flush=True)

@@ -6,8 +6,9 @@ content with an old object for good (an include directory behind a link that is 
 mid-compile).
 
 A file is safe when its mtime and ctime are older than the start. A link is safe when its own
-times are. A directory is harder: making an object in it moves its times just as renaming another
-directory over it does. The entry ``d`` of directory ``p`` still names the same directory if
+times are, be it a directory on the way or the last name. A directory is harder: making an object
+in it moves its times just as renaming another directory over it does. The entry ``d`` of directory
+``p`` still names the same directory if
 
   * d's ctime is older than the start (a rename moves the ctime of what it renames), or
   * p's mtime is older (nothing in p was renamed, made or removed), or
@@ -26,6 +27,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from .native import Signature
 
 Identity = tuple[int, int]
+LONGEST_CHAIN = 40  # links that the kernel follows for one path
 
 
 def prefixes(paths: Iterable[bytes]) -> list[bytes]:
@@ -53,6 +55,33 @@ def identities(
     }
 
 
+def _followed(
+    paths: Sequence[bytes],
+    start: int,
+    look: Callable[[Sequence[bytes], bool], Sequence[Signature]],
+) -> tuple[bytes | None, list[bytes]]:
+    """(the first link among the files ``paths`` that may have changed, or None; ``paths`` and
+    what those of them that are links lead to)."""
+    found = dict.fromkeys(paths)
+    pending = list(found)
+    for _ in range(LONGEST_CHAIN):
+        new: dict[bytes, None] = {}
+        for path, link in zip(pending, look(pending, False), strict=True):
+            if not link.is_link:
+                continue
+            if link.changed >= start:
+                return path, []
+            try:
+                new[os.path.join(os.path.dirname(path), os.readlink(path))] = None
+            except OSError:
+                return path, []
+        pending = [path for path in new if path not in found]
+        if not pending:
+            break
+        found.update(new)
+    return None, list(found)
+
+
 def disturbed(
     paths: Sequence[bytes],
     start: int,
@@ -61,7 +90,10 @@ def disturbed(
 ) -> bytes | None:
     """The first directory or link on the way to ``paths`` that may have changed since ``start``
     (ns by the file clock), or None. ``look(paths, follow)`` gives signatures."""
-    pending = prefixes(paths)
+    switched, ways = _followed(paths, start, look)
+    if switched is not None:
+        return switched
+    pending = prefixes(ways)
     seen = set(pending)
     while pending:
         links = look(pending, False)

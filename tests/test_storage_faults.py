@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from pycc.cache import local_database, storage_local
+from pycc.cache import local_database, storage_local, value_files
 from pycc.cache.local_database import PAGE_SIZE
 from pycc.cache.storage import Failed, TimedOut, Totals
 from pycc.cache.storage_files import open_files
@@ -298,7 +298,7 @@ def test_a_value_file_name_that_climbs_is_not_removed(filled: Path) -> None:
 
 
 def test_pickles_are_refused(tmp_path: Path) -> None:
-    disk: Any = local_database.BytesDisk(str(tmp_path))
+    disk: Any = value_files.BytesDisk(str(tmp_path))
     calls: tuple[Callable[[], object], ...] = (
         lambda: disk.put(("a", "tuple")),
         lambda: disk.put(b"bytes"),

@@ -62,7 +62,8 @@ enum run_flag {
     RUN_TEE_OUT = 8,
     RUN_OUT_FILE = 16,   /* stdout goes to out_path */
     RUN_FINAL = 32,      /* the child's outputs are the user's: without a server, exit as it did */
-    RUN_UNCACHED_FD = 64 /* give the child the real stderr and its number in UNCACHED_ERR_FD */
+    RUN_UNCACHED_FD = 64, /* give the child the real stderr and its number in UNCACHED_ERR_FD */
+    RUN_STRIP_ERR = 128   /* its messages are coloured by our wish alone */
 };
 
 #endif

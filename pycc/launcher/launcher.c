@@ -791,12 +791,17 @@ static int receive(int fd, char *to, size_t n)
     return 0;
 }
 
-/* A whole reply, or an error. The first read usually holds all of it. */
+/* A whole reply, or an error. The first read usually holds all of it, and what follows a WAIT. */
 static int receive_reply(int fd, int ms, char **body, size_t *length)
 {
     static char first[65536];
+    static size_t next, end; /* what was read behind the last reply */
     uint32_t h[3];
-    size_t have = 0;
+    size_t have = end - next;
+    volatile char *to = first; /* not to become a call of memmove, which is not there */
+    for (size_t i = 0; i < have; i++)
+        to[i] = first[next + i];
+    next = end = 0;
     set_timeout(fd, SO_RCVTIMEO, ms);
     while (have < sizeof h) {
         long r = SYS(recvfrom, fd, first + have, sizeof first - have, 0, 0, 0);
@@ -807,9 +812,12 @@ static int receive_reply(int fd, int ms, char **body, size_t *length)
         have += (size_t)r;
     }
     memcpy(h, first, sizeof h);
-    if (h[1] != FRAME_MAGIC || h[2] != KIND_REPLY || h[0] < sizeof h || h[0] > FRAME_LIMIT ||
-        have > h[0])
+    if (h[1] != FRAME_MAGIC || h[2] != KIND_REPLY || h[0] < sizeof h || h[0] > FRAME_LIMIT)
         return -EPROTO;
+    if (have > h[0]) {
+        next = h[0];
+        end = have;
+    }
     *length = h[0] - sizeof h;
     *body = first + sizeof h;
     if (have < h[0]) {
@@ -1048,12 +1056,33 @@ static void run(const struct command *c, struct outcome *o)
 
 static struct outcome last; /* of the last RUN */
 static int final_ran;       /* the user's own command has run: `last` is its end */
+static int untold, strip;   /* its messages have not been shown yet; they have our colours */
+
+/* Show what the user's own command said, when no reply will. */
+static void tell(void)
+{
+    const char *at = last.err.data, *end = at + last.err.used;
+    if (!untold)
+        return;
+    untold = 0;
+    while (at < end) {
+        const char *stop = at;
+        while (stop < end && !(strip && *stop == 27))
+            stop++;
+        write_all(2, at, (size_t)(stop - at));
+        for (at = stop; stop < end && *stop != 'm' && *stop != 'K';)
+            stop++;
+        if (at < end)
+            at = stop < end ? stop + 1 : end;
+    }
+}
 
 /* The server has gone or speaks nonsense: end as the compiler would have. */
 static _Noreturn void without_server(const char *reason)
 {
     if (!final_ran)
         plain(reason);
+    tell();
     if (reason)
         note(reason);
     end_as((uint32_t)last.status);
@@ -1175,15 +1204,22 @@ static int carry_out(int fd, const char *p, size_t n)
         case OP_OUT:
             if (len >= 4)
                 write_all((int)h[0], body + 4, len - 4);
+            if (h[0] == 2)
+                untold = 0;
             break;
         case OP_RUN:
             if (parse_command(body, len, &c))
                 without_server("bad_reply");
             run(&c, &last);
-            if (c.flags & RUN_FINAL && !last.error)
+            if (c.flags & RUN_FINAL && !last.error) {
                 final_ran = 1;
-            if (caught && WIFSIGNALED(last.status))
+                untold = c.flags & RUN_CAPTURE_ERR && !(c.flags & RUN_TEE_ERR);
+                strip = (int)(c.flags & RUN_STRIP_ERR);
+            }
+            if (caught && WIFSIGNALED(last.status)) {
+                tell();
                 end_as((uint32_t)last.status);
+            }
             if (report(fd))
                 without_server("server_gone");
             return c.flags & RUN_FINAL ? FINAL_MS : REPLY_MS;

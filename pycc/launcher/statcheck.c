@@ -164,8 +164,8 @@ long pycc_check(const unsigned char *buffer, size_t length, long first)
                 }
             }
         }
-        int held = n && fd >= 0 ? holds(r, (int)fd, r->path + n + 1)
-                                : holds(r, AT_FDCWD, r->path);
+        const char *last = r->path + n + 1; /* nothing behind a final slash */
+        int held = n && fd >= 0 && *last ? holds(r, (int)fd, last) : holds(r, AT_FDCWD, r->path);
         if (!held) {
             answer = index;
             break;

@@ -81,10 +81,9 @@ def test_a_signal_to_us_ends_the_compiler_and_us(world: World, name: str, reside
     wait_until(lambda: is_gone(compiler_pid(world)))
 
 
-@RESIDENT
-def test_kill_9_to_us_ends_the_compiler_too(world: World, resident: str) -> None:
+def test_kill_9_to_us_ends_the_compiler_too(world: World) -> None:
     env = compiler(world, f"echo $$ >{world.root}/pid; exec sleep 30")
-    child = start(world, env | {"PYCC_RESIDENT": resident})
+    child = start(world, env)
     child.kill()
     child.wait(10)
     wait_until(lambda: is_gone(compiler_pid(world)))
@@ -135,17 +134,3 @@ def test_a_process_that_the_compiler_leaves_behind_does_not_keep_us(world: World
         assert child.wait(3) == 0
     finally:
         os.kill(compiler_pid(world), signal.SIGKILL)
-
-
-def test_no_core_file_is_written_twice(world: World) -> None:
-    env = compiler(world, "kill -SEGV $$")
-    child = start_with_core(world, env)
-    assert child.wait(10) == -signal.SIGSEGV
-    assert not list(world.src.glob("core*"))
-
-
-def start_with_core(world: World, env: dict[str, str]) -> subprocess.Popen[bytes]:
-    world.write("a.c", "int a;\n")
-    world.start()
-    text = "ulimit -c 0; exec gcc -c a.c"
-    return subprocess.Popen(["/bin/sh", "-c", text], env=world.environment(env), cwd=world.src)

@@ -77,8 +77,12 @@ def test_closed_streams_at_the_servers_start(world: World) -> None:
 
 
 def test_a_warning_with_stderr_closed(world: World) -> None:
+    # Bare gcc fails here, because one of its own files becomes its stderr.
     world.write("a.c", WARNING)
-    compare(world, "gcc -Wall -c a.c 2>&-")
+    world.start()
+    expected = shell(world, "gcc -c a.c", bare=True)
+    for _ in range(2):
+        assert shell(world, "gcc -Wall -c a.c 2>&-", bare=False) == expected
 
 
 @pytest.mark.parametrize("words", ["-E a.c", "--version", "-S -o - a.c"])
