@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 from . import native
 from .cache.digest import SETTLED_NS, file_clock
-from .cache.statistics_text import log_entry
 from .config import Config, load, parse_overrides
 from .errors import ConfigError, Fatal
 from .frame import Exec, Exit, Op, Out, Request
@@ -76,6 +75,11 @@ class Call:
         self.count(*outcomes)
         return [Exec((*self.prefix, self.compiler, *self.words), (RECURSION_GUARD,))]
 
+    def refuse(self, outcome: Outcome, detail: str) -> list[Op]:
+        """Run the user's own command, because of ``detail``."""
+        self.log(f"Not cached: {detail}")
+        return self.plain(outcome)
+
     def commit(self) -> list[Op]:
         """Count, log, and write what debugging asks for; the operations that do the rest, to be
         carried out first."""
@@ -96,6 +100,8 @@ class Call:
 
     def _append_stats_log(self) -> None:
         path = self.config.absolute(self.config.stats_log)
+        from .cache.statistics_text import log_entry
+
         entry = log_entry(self.source, self._counts())
         with suppress(OSError), open(path, "ab") as file:
             file.write(entry)

@@ -16,6 +16,7 @@ from .call import Call
 from .compiler import Toolchain
 from .delivery import NULL, Delivery
 from .invocation import Invocation
+from .outcome import Outcome
 
 _TIME_ZONE_LOCK = threading.Lock()
 
@@ -40,12 +41,15 @@ class Witnesses:
         return found
 
     def exists(self, path: bytes) -> bool:
+        """Whether there is anything, links followed."""
         return self.signature(path).exists
 
     def is_regular(self, path: bytes) -> bool:
+        """Whether it is a regular file (or /dev/null, the empty source)."""
         return path == NULL or self.signature(path).is_regular
 
     def size_of(self, path: bytes) -> int:
+        """Its size in bytes."""
         return self.signature(path).size
 
     def content(self, path: bytes) -> bytes | None:
@@ -122,6 +126,11 @@ class Job:
     def moved(self) -> tuple[bytes, ...]:
         """The names of those directories that base_dir changes: they are in dependency files."""
         return () if self.base_dir is None else self.base_dir.moved(self.search_directories())
+
+    def missed(self) -> list[Outcome]:
+        """What a miss counts, as far as direct mode is concerned."""
+        direct = [Outcome.DIRECT_CACHE_MISS] if self.manifest_key else []
+        return [Outcome.CACHE_MISS, *direct]
 
     def day(self) -> bytes | None:
         """Today in the client's time zone, as __DATE__ will say it; None when it cannot be known

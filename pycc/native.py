@@ -55,8 +55,7 @@ class Signature(NamedTuple):
 NO_FILE = Signature(0, 0, 0, 0, 0, 0)
 
 
-def _load() -> ctypes.CDLL | None:
-    path = Path(__file__).with_name("_statcheck.so")
+def _load(path: Path) -> ctypes.CDLL | None:
     if os.environ.get("PYCC_NATIVE") == "0":
         return None
     try:
@@ -77,7 +76,7 @@ def _load() -> ctypes.CDLL | None:
     return library
 
 
-_library = _load()
+_library = _load(Path(__file__).with_name("_statcheck.so"))
 
 
 def pack(kind: int, path: bytes, signature: Signature = NO_FILE) -> bytes:

@@ -18,7 +18,7 @@ from array import array
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import compile as compiling
 from . import native
@@ -27,14 +27,16 @@ from .cache.directory import CacheDirectory
 from .cache.lookup import Verifier
 from .cache.mounts import is_network
 from .cache.statistics import Statistics
-from .cache.storage_files import open_files
+from .cache.storage import Storage
 from .cache.storage_local import open_local
 from .config import Config
-from .directives import Directives, scan
 from .frame import Op, Request, read_environment, write_reply
 from .lifecycle import Place
 from .server import log_problem
 from .talk import Talk
+
+if TYPE_CHECKING:
+    from .directives import Directives
 
 T = TypeVar("T")
 
@@ -249,6 +251,8 @@ class Resident:
         """The directives of ``content``, remembered by its digest."""
         known = self._directives.get(digest)
         if known is None:
+            from .directives import scan
+
             known = scan(content)
             if len(self._directives) >= DIRECTIVES:
                 self._directives.clear()
@@ -270,8 +274,13 @@ class Resident:
             self._forget_cache(cache)
             cache = None
         if cache is None:
-            opened = open_files if is_network(directory) else open_local
-            storage = opened(directory, umask=config.umask)
+            storage: Storage
+            if is_network(directory):
+                from .cache.storage_files import open_files
+
+                storage = open_files(directory, umask=config.umask)
+            else:
+                storage = open_local(directory, umask=config.umask)
             statistics = Statistics(directory, umask=config.umask)
             root = os.path.join(directory, "pycc")
             cache = self._caches[key] = CacheDirectory(root, storage, statistics, config.umask)

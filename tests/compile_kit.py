@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pycc import compile as compiling
 from pycc.execute import Executor
-from pycc.frame import OWN_NAME, Exec, Exit, Op, Out, Report, Request, Run, Write
+from pycc.frame import OWN_NAME, Exec, Exit, Link, Op, Out, Report, Request, Run, Write
 from pycc.resident import Resident
 
 GCC = shutil.which("gcc", path="/usr/local/bin:/usr/bin:/bin") or ""
@@ -82,6 +82,9 @@ class Launcher:
                 case Write(path, data, flags, mode):
                     full = os.path.join(self.cwd, path)
                     Executor().carry_out([Write(full, data, flags, mode)])
+                case Link(source, target, flags):
+                    full = os.path.join(self.cwd, target)
+                    Executor().carry_out([Link(source, full, flags)])
         raise AssertionError("operations that do not end")
 
 

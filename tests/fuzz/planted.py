@@ -197,7 +197,7 @@ def unseen_directives(*names: str) -> None:
     def wrap(scan: Any) -> Any:
         return lambda text: dataclasses.replace(scan(text), **dict.fromkeys(names, False))
 
-    replace("pycc.resident", "scan", wrap)
+    replace("pycc.directives", "scan", wrap)
 
 
 def epoch_not_keyed() -> None:

@@ -1,0 +1,157 @@
+"""A miss: the preprocessor if it pays, the compiler, and what is kept of it.
+
+By default the compiler itself reports the headers (-MD) in the run that makes the object, so a
+miss costs one compile and no preprocessing. The classic order, preprocessor first, is taken where
+that report cannot be had (-MMD leaves out system headers; nothing derives them exactly), where
+adding -MD would be seen in the object (clang's -frecord-command-line), where direct mode is off,
+where the text asks for the time, and where ``preprocess_first`` says so.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from . import collect, hardlinks, keying, precompiled
+from .cache.digest import file_clock
+from .cache.lookup import absolute
+from .cache.storage import result_key
+from .execution import Execution, run_compiler
+from .frame import Op
+from .hot import foresee
+from .invocation import Family
+from .job import Job
+from .keep import keep
+from .outcome import Outcome
+from .preprocess import Preprocessed, preprocess
+from .stability import identities, prefixes
+from .talk import Talk
+
+if TYPE_CHECKING:
+    from .resident import Resident
+
+TICK_SECONDS, TICKS = 0.002, 6
+"""Kernels stamp files with a clock that moves every 1 to 10 ms."""
+
+
+def miss(job: Job, talk: Talk, resident: Resident) -> Sequence[Op]:
+    """The operations that end a call whose result is not known directly. Raises Gone."""
+    call, invocation = job.call, job.invocation
+    job.precompiled = precompiled.find(job, resident)
+    trouble = precompiled.trouble(job)
+    if trouble is not None:
+        return call.refuse(*trouble)
+    _start_anew(job)
+    before = identities(_directories_known_before(job, resident), resident.look)
+    text: Preprocessed | None = None
+    if _classic_order(job, resident):
+        got = preprocess(job, talk, resident)
+        if not isinstance(got, Preprocessed):
+            return got
+        text = got
+        if not call.config.recache:
+            ops = _look_up_text(job, text, resident, before)
+            if ops is not None:
+                return ops
+    if call.config.read_only:
+        return call.plain(*job.missed(), Outcome.PREPROCESSED_CACHE_MISS)
+    hardlinks.make_way(call, invocation)
+    execution = run_compiler(job, talk, resident, ask_headers=text is None)
+    if not isinstance(execution, Execution):
+        return execution
+    if call.config.recache:
+        call.count(Outcome.RECACHE)
+    else:
+        call.count(*job.missed())
+        if not (call.config.depend_mode and invocation.dependencies is not None):
+            call.count(Outcome.PREPROCESSED_CACHE_MISS)
+        call.extra[Outcome.LOCAL_STORAGE_MISS.value] = 1
+        call.extra[Outcome.LOCAL_STORAGE_READ_MISS.value] = 2 if job.manifest_key else 1
+    depfile = None if job.base_dir is None else collect.relative_depfile(invocation, job.base_dir)
+    if depfile is not None:
+        execution = replace(execution, ops=[depfile, *execution.ops])
+    entries = collect.outputs(invocation, execution.report, execution.coloured, depfile)
+    if isinstance(entries, collect.Refused):
+        call.tally.clear()
+        call.log(f"Not stored: {entries.detail}")
+        call.count(entries.outcome)
+        execution.clean()
+        return execution.ops
+    entry = keep(job, resident, execution, entries, text, before)
+    if entry is not None:
+        foresee(job, resident, entry)
+    execution.clean()
+    return execution.ops
+
+
+def _start_anew(job: Job) -> None:
+    """Let the compile start in a later clock tick than the source's last change.
+
+    A file that was made in the tick in which its compile starts could be changed once more
+    without a trace; sources fresh from a generator would never be stored."""
+    named = (job.invocation.source, *job.precompiled)
+    changed = max(
+        job.witnesses.signature(absolute(job.call.cwd, path)).changed for path in named
+    )
+    for _ in range(TICKS):
+        job.start = file_clock()
+        if job.start > changed:
+            break
+        time.sleep(TICK_SECONDS)
+
+
+def _directories_known_before(job: Job, resident: Resident) -> list[bytes]:
+    """Directories on the way to what this compile will read, as far as they are known."""
+    cwd, include = job.call.cwd, job.invocation.include
+    named = (*include.quote, *include.angle, *include.system, *include.after)
+    ways = [absolute(cwd, job.invocation.source), cwd + b"/x"]
+    ways += (absolute(cwd, directory) + b"/x" for directory in named)
+    return list(dict.fromkeys((*prefixes(ways), *resident.doubtful_directories())))
+
+
+def _classic_order(job: Job, resident: Resident) -> bool:
+    """Whether the preprocessor runs first; see the head of this file."""
+    config, invocation = job.call.config, job.invocation
+    if invocation.preprocessed:
+        return not job.manifest_key
+    if not job.manifest_key or config.preprocess_first or job.needs_text:
+        return True
+    wanted = invocation.dependencies
+    if wanted is not None and not wanted.system and not config.depend_mode:
+        return True
+    if wanted is None and any(_is_dependency_word(word) for word in invocation.args):
+        # -MF without -MD, or into /dev/null: the user's word would win over ours.
+        return True
+    if invocation.records_command_line and invocation.family is Family.CLANG:
+        return True
+    source = absolute(job.call.cwd, invocation.source)
+    asked = resident.directives(source, job.source_digest)
+    if asked is not None and (asked.time or asked.timestamp):
+        return "time_macros" not in config.sloppiness
+    return bool(job.entries) and not job.precompiled and keying.free_text_allowed(invocation)
+
+
+def _is_dependency_word(word: bytes) -> bool:
+    return word.startswith(b"-M") or (word.startswith(b"-Wp,") and b",-M" in word)
+
+
+def _look_up_text(
+    job: Job, text: Preprocessed, resident: Resident, before: dict[bytes, tuple[int, int]]
+) -> Sequence[Op] | None:
+    call = job.call
+    key = result_key(text.key)
+    value = call.cache.get(key)
+    ops = None if value is None else job.delivery(value)
+    if ops is None:
+        return None
+    call.cache.storage.touch(key)
+    call.count(Outcome.PREPROCESSED_CACHE_HIT)
+    if job.manifest_key:
+        call.count(Outcome.DIRECT_CACHE_MISS)
+    call.extra.update(
+        {Outcome.LOCAL_STORAGE_HIT.value: 1, Outcome.LOCAL_STORAGE_READ_HIT.value: 1}
+    )
+    keep(job, resident, None, None, text, before)
+    return ops
