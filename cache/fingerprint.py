@@ -26,6 +26,7 @@ class Fingerprint:
         self._trace: list[tuple[bytes, tuple[bytes, ...]]] | None = [] if trace else None
 
     def copy(self) -> Fingerprint:
+        """The same fields so far, to go on from separately."""
         other = Fingerprint.__new__(Fingerprint)
         other._state = self._state.copy()
         other._trace = None if self._trace is None else list(self._trace)

@@ -27,6 +27,8 @@ MANY_NAMES = 64
 
 
 class Stat(Protocol):
+    """The part of pycc.native.Signature that is used here."""
+
     @property
     def exists(self) -> bool: ...
     @property
@@ -66,6 +68,7 @@ class Verdict:
 
 
 def absolute(cwd: bytes, path: bytes) -> bytes:
+    """``path`` as seen from anywhere; not normalised, because links may be on the way."""
     return path if path[:1] == b"/" else cwd + b"/" + path
 
 

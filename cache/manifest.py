@@ -10,7 +10,8 @@ Version 1: first.
 
 An entry holds when every file has its digest, no name of a group exists in its directory (the
 absent candidates: places where the compiler looked for a header before it found it), and every
-present path still exists, and on its day if it has one. Paths are as the compiler named them: relative ones are relative to the
+present path still exists, and on its day if it has one. Paths are as the compiler named them:
+relative ones are relative to the
 directory of the call. Newest entry first.
 """
 
@@ -48,6 +49,8 @@ class ManifestError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ManifestEntry:
+    """What one earlier compile of this source depended on, and where its result is."""
+
     result_key: bytes
     files: tuple[tuple[bytes, bytes], ...]
     """(path, digest) of everything read, the source itself left out."""

@@ -112,10 +112,8 @@ def unpack(value: bytes) -> list[Entry]:
         magic, version, flags, size = _HEAD.unpack_from(value)
         if magic != _MAGIC or version != _VERSION or size > LIMIT:
             raise ResultError("not a result of this version")
-        if flags & STORED_RAW:
-            raw = value[_HEAD.size :]
-        else:
-            raw = decompress(value[_HEAD.size :], size)
+        packed = value[_HEAD.size :]
+        raw = packed if flags & STORED_RAW else decompress(packed, size)
         if len(raw) != size:
             raise ResultError("a result that is cut")
         entries = []

@@ -183,7 +183,7 @@ def open_call(request: Request, resident: Resident) -> Call | list[Op]:
         text = f'could not find compiler "{os.fsdecode(wanted)}" in PATH'
         return [*_say(log), *message(text, COULD_NOT_FIND)]
     log, debug = _log(request, config, words)
-    prefix, prefix_records = _prefix(resident, config, search_path, request.cwd)
+    prefix, prefix_records = _prefix(config, search_path, request.cwd)
     return Call(
         request=request,
         environment=environment,
@@ -237,9 +237,7 @@ def _locate(resident: Resident, name: bytes, search_path: bytes, cwd: bytes) -> 
     return located
 
 
-def _prefix(
-    resident: Resident, config: Config, search_path: bytes, cwd: bytes
-) -> tuple[tuple[bytes, ...], bytes]:
+def _prefix(config: Config, search_path: bytes, cwd: bytes) -> tuple[tuple[bytes, ...], bytes]:
     """prefix_command with its program found on PATH; one that is not found is left as it is."""
     if not config.prefix_command:
         return (), b""

@@ -353,6 +353,7 @@ def _install_links(session: Session, _: str) -> str:
 def _stop_server(session: Session, _: str) -> str:
     if session.resident.place is None:
         return "No server is running\n"
+    session.resident.drain()
     session.resident.leave()
     return "The server is leaving\n"
 

@@ -301,7 +301,5 @@ def _hit(
     records: tuple[bytes, ...] | None,
 ) -> None:
     call = job.call
-    call.extra.update(
-        {Outcome.LOCAL_STORAGE_HIT.value: 1, Outcome.LOCAL_STORAGE_READ_HIT.value: 2}
-    )
+    call.extra.update({Outcome.LOCAL_STORAGE_HIT.value: 1, Outcome.LOCAL_STORAGE_READ_HIT.value: 2})
     keep_hot(job, resident, keys, records)

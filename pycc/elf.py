@@ -64,8 +64,8 @@ def dynamic(path: bytes) -> tuple[list[bytes], list[bytes]] | None:
             if tag == _DT_NEEDED:
                 needed.append(text(value))
             elif tag in (_DT_RPATH, _DT_RUNPATH):
-                for part in text(value).split(b":"):
-                    search.append(part.replace(b"${ORIGIN}", origin).replace(b"$ORIGIN", origin))
+                paths = text(value).replace(b"${ORIGIN}", origin).replace(b"$ORIGIN", origin)
+                search += paths.split(b":")
     except ValueError:
         return None
     return needed, search

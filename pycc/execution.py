@@ -85,6 +85,7 @@ def temporary_name(job: Job, resident: Resident, suffix: bytes) -> bytes:
 
 
 def is_colour_word(word: bytes) -> bool:
+    """Whether the user chooses colours with this word."""
     return word in NO_COLOUR_WORDS or word.partition(b"=")[0] in COLOUR_WORDS
 
 
@@ -156,7 +157,7 @@ def run_compiler(
         return call.plain(Outcome.INTERNAL_ERROR)
     if report.status:
         execution.clean()
-        call.log("Compiler gave exit status %d" % (report.status >> 8))
+        call.log(f"Compiler gave exit status {report.status >> 8}")
         call.count(Outcome.COMPILE_FAILED)
         return execution.ops
     return execution

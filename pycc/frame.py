@@ -75,6 +75,8 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Write:
+    """Make a file; ``flags`` say how an existing one is treated."""
+
     path: bytes
     data: bytes
     flags: int = 0
@@ -83,6 +85,8 @@ class Write:
 
 @dataclass(frozen=True, slots=True)
 class Out:
+    """Write ``data`` to the launcher's own descriptor ``fd``."""
+
     fd: int
     data: bytes
 
@@ -107,16 +111,22 @@ class Exec:
 
 @dataclass(frozen=True, slots=True)
 class Exit:
+    """End as a child with this wait status ended."""
+
     status: int
 
 
 @dataclass(frozen=True, slots=True)
 class Unlink:
+    """Remove a file, if it is there."""
+
     path: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
+    """Give a file a second name."""
+
     source: bytes
     target: bytes
     flags: int = REPLACE

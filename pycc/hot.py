@@ -32,9 +32,7 @@ def keep_hot(
     quiet = not (config.log_file or config.debug or config.stats_log) and config.stats
     if records is not None and quiet and job.witnesses.settled and not config.reread_files:
         all_records = (*job.witnesses.records, *records)
-        resident.remember(
-            job.call.request, all_records, job.call.cache, keys, job.delivery, COUNTS
-        )
+        resident.remember(job.call.request, all_records, job.call.cache, keys, job.delivery, COUNTS)
 
 
 def foresee(job: Job, resident: Resident, entry: ManifestEntry) -> None:

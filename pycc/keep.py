@@ -63,7 +63,7 @@ def keep(
             call.tally.clear()
             call.count(Outcome.UNSUPPORTED_CODE_DIRECTIVE)
         return None
-    entry = _manifest_entry(job, resident, found, asked, assembler_files, text)
+    entry = _manifest_entry(job, found, asked, assembler_files, text)
     if isinstance(entry, Refused):
         _refuse(job, entry, entries)
         return None
@@ -128,7 +128,6 @@ def _assembler_reads_more(
 
 def _manifest_entry(
     job: Job,
-    resident: Resident,
     found: Dependencies,
     asked: Directives,
     assembler_files: tuple[bytes, ...] | None,
@@ -151,7 +150,7 @@ def _manifest_entry(
         if now is None or now != job.started_day:
             return "the date turned or cannot be known"
         day = now
-    places = _absent(job, resident, found, assembler_files or ())
+    places = _absent(job, found, assembler_files or ())
     if isinstance(places, str | Refused):
         return places
     files, (groups, present) = found.files, places
@@ -164,7 +163,7 @@ def _manifest_entry(
 
 
 def _absent(
-    job: Job, resident: Resident, found: Dependencies, assembler_files: Sequence[bytes]
+    job: Job, found: Dependencies, assembler_files: Sequence[bytes]
 ) -> tuple[tuple[tuple[bytes, tuple[bytes, ...]], ...], tuple[bytes, ...]] | Refused | str:
     invocation, cwd = job.invocation, job.call.cwd
     look = looker(cwd)
@@ -195,9 +194,7 @@ def _absent(
     return groups, present
 
 
-def _assembler_candidates(
-    directories: Sequence[bytes], files: Sequence[bytes]
-) -> list[bytes]:
+def _assembler_candidates(directories: Sequence[bytes], files: Sequence[bytes]) -> list[bytes]:
     """Where GNU as looked before it found ``files``: the working directory, then each -I."""
     candidates: dict[bytes, None] = {}
     for path in files:

@@ -41,7 +41,6 @@ def only_acts(words: Sequence[bytes]) -> bool:
     return ACTION_WORDS.issuperset(words)
 
 
-
 class Files(Protocol):
     """What keys ask of the file system (job.Witnesses)."""
 
@@ -67,9 +66,7 @@ class KeyProblem(Exception):
         self.outcome = outcome
 
 
-def common(
-    call: Call, invocation: Invocation, toolchain: Toolchain, files: Files
-) -> Fingerprint:
+def common(call: Call, invocation: Invocation, toolchain: Toolchain, files: Files) -> Fingerprint:
     """The fields of every key of this call. Raises KeyProblem."""
     config = call.config
     key = Fingerprint(trace=call.debug is not None)

@@ -92,9 +92,7 @@ def _start_anew(job: Job) -> None:
     A file that was made in the tick in which its compile starts could be changed once more
     without a trace; sources fresh from a generator would never be stored."""
     named = (job.invocation.source, *job.precompiled)
-    changed = max(
-        job.witnesses.signature(absolute(job.call.cwd, path)).changed for path in named
-    )
+    changed = max(job.witnesses.signature(absolute(job.call.cwd, path)).changed for path in named)
     for _ in range(TICKS):
         job.start = file_clock()
         if job.start > changed:
@@ -150,8 +148,6 @@ def _look_up_text(
     call.count(Outcome.PREPROCESSED_CACHE_HIT)
     if job.manifest_key:
         call.count(Outcome.DIRECT_CACHE_MISS)
-    call.extra.update(
-        {Outcome.LOCAL_STORAGE_HIT.value: 1, Outcome.LOCAL_STORAGE_READ_HIT.value: 1}
-    )
+    call.extra.update({Outcome.LOCAL_STORAGE_HIT.value: 1, Outcome.LOCAL_STORAGE_READ_HIT.value: 1})
     keep(job, resident, None, None, text, before)
     return ops

@@ -49,7 +49,7 @@ class Signature(NamedTuple):
     @property
     def changed(self) -> int:
         """The later of the two times."""
-        return self.mtime if self.mtime > self.ctime else self.ctime
+        return max(self.mtime, self.ctime)
 
 
 NO_FILE = Signature(0, 0, 0, 0, 0, 0)

@@ -126,9 +126,7 @@ def _named_files(cwd: bytes, text: bytes) -> bytes:
     return b"x: " + b" ".join(name.replace(b" ", b"\\ ") for name in sorted(names)) + b"\n"
 
 
-def _text_key(
-    job: Job, resident: Resident, text: bytes, said: bytes, depfile: bytes
-) -> bytes:
+def _text_key(job: Job, resident: Resident, text: bytes, said: bytes, depfile: bytes) -> bytes:
     call, invocation = job.call, job.invocation
     key = job.base.copy()
     if not call.config.hash_dir:
@@ -141,9 +139,7 @@ def _text_key(
     if wanted is not None:
         key.add(b"depfile", keying.depfile_shape(invocation, wanted), *job.moved())
     read = tuple(dict.fromkeys((*job.precompiled, *precompiled.in_text(text))))
-    free = keying.free_text_allowed(invocation) and not (
-        said or read or _COLUMNS.search(text)
-    )
+    free = keying.free_text_allowed(invocation) and not (said or read or _COLUMNS.search(text))
     if wanted is not None or not free:
         # A dependency file lists the files that were read, so they decide it.
         times = precompiled.records_times(invocation)

@@ -34,6 +34,8 @@ class NotHere(Exception):
 
 
 class Talk(Protocol):
+    """What compile.py may say to a launcher."""
+
     def run(self, command: Run, before: Sequence[Op] = ()) -> Report:
         """Have ``before`` carried out, then ``command`` run. Raises Gone, NotHere."""
         ...

@@ -113,7 +113,11 @@ static inline long sys6(long n, long a, long b, long c, long d, long e, long f)
 
 /* The compiler may turn any loop into a call of these; a program without libc brings its own. */
 #if !defined(PYCC_USE_LIBC)
+#if defined(__clang__)
+#define NO_IDIOM __attribute__((used, no_builtin))
+#else
 #define NO_IDIOM __attribute__((used, optimize("no-tree-loop-distribute-patterns")))
+#endif
 NO_IDIOM void *memcpy(void *to, const void *from, size_t n)
 {
     char *t = to;
@@ -381,6 +385,8 @@ static void note(const char *reason)
     SYS(close, fd);
 }
 
+static _Noreturn void in_process(void);
+
 static _Noreturn void plain(const char *reason)
 {
     static char found[4096];
@@ -399,11 +405,8 @@ static _Noreturn void plain(const char *reason)
                 break;
             argv++;
         }
-        if (!*argv || argv[0][0] == '-') {
-            complain("the server cannot be started, so ", self.name,
-                     " cannot carry out this command");
-            quit(1);
-        }
+        if (!*argv || argv[0][0] == '-')
+            in_process();
         name = argv[0];
     }
     if (has_slash(name) && self.own_name && !is_wrapper(name)) {
@@ -847,7 +850,8 @@ static int append(struct buffer *b, const char *data, size_t n)
         char *bigger = allocate(size);
         if (!bigger || b->used + n > FRAME_LIMIT / 2)
             return -1;
-        memcpy(bigger, b->data, b->used);
+        if (b->used)
+            memcpy(bigger, b->data, b->used);
         if (b->size)
             SYS(munmap, b->data, b->size);
         b->data = bigger;
@@ -1270,6 +1274,10 @@ static _Noreturn void in_process(void)
                 argv[i + 2] = self.argv[i];
             SYS(execve, program, argv, self.env);
         }
+    }
+    if (self.own_name && (self.argc < 2 || self.argv[1][0] == '-')) {
+        complain("pycc-server is neither beside ", self.name, " nor on PATH");
+        quit(1);
     }
     plain("no_server_program");
 }

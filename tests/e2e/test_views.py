@@ -203,6 +203,7 @@ class Stranger:
         self.root = Path(tempfile.mkdtemp(prefix="pe-", dir="/tmp"))
         self.root.chmod(0o755)
         shutil.copytree(installed.prefix, self.root / "prefix", symlinks=True)
+        (self.root / "prefix").chmod(0o755)
         server = self.root / "prefix/bin/pycc-server"
         text = server.read_text().replace(str(installed.prefix), f"{self.root}/prefix")
         packages = os.path.dirname(os.path.dirname(diskcache.__file__))

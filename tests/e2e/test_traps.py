@@ -1,0 +1,596 @@
+"""The traps that were reproduced on other caches: what must never give a stale or wrong object.
+
+Each test walks through states and, in each, compares with the bare compiler twice: the second
+call may be a hit and must still be right.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.kit import SYSTEM_PATH, World, real
+
+HEADER = '#include "v.h"\nint v = V;\n'
+
+
+def define(world: World, path: str, value: int) -> Path:
+    return world.write(path, f"#define V {value}\n")
+
+
+# ---- the compiler and what stands behind it ------------------------------------------------
+
+
+def marking_assembler(world: World, name: str, mark: str) -> Path:
+    """A directory with an `as` that leaves a mark in the object."""
+    return world.script(f"{name}/as", f'exec /usr/bin/as --defsym {mark}=1 "$@"').parent
+
+
+def test_another_assembler_in_front_on_path(world: World) -> None:
+    world.write("a.c", "int a;\n")
+    world.compare("gcc", "-c", "a.c")
+    front = marking_assembler(world, "front", "one")
+    env = {"PATH": f"{front}:{world.install.links}:{SYSTEM_PATH}"}
+    outcome = world.compare("gcc", "-c", "a.c", env=env)
+    assert b"one" in outcome.tree[b"a.o"][2]
+    marking_assembler(world, "front", "two")
+    assert b"two" in world.compare("gcc", "-c", "a.c", env=env).tree[b"a.o"][2]
+    (front / "as").unlink()
+    assert b"two" not in world.compare("gcc", "-c", "a.c", env=env).tree[b"a.o"][2]
+
+
+@pytest.mark.parametrize("how", ["COMPILER_PATH", "-B", "-B with a slash"])
+def test_another_assembler_by(world: World, how: str) -> None:
+    world.write("a.c", "int a;\n")
+    place = marking_assembler(world, "tools", "one")
+    words = ["gcc", "-c", "a.c"]
+    env = {}
+    if how == "COMPILER_PATH":
+        env = {"COMPILER_PATH": str(place)}
+    else:
+        words.insert(1, f"-B{place}/" if "slash" in how else f"-B{place}")
+    world.compare("gcc", "-c", "a.c")
+    assert b"one" in world.compare(*words, env=env).tree[b"a.o"][2]
+    marking_assembler(world, "tools", "two")
+    assert b"two" in world.compare(*words, env=env).tree[b"a.o"][2]
+    (place / "as").unlink()
+    world.compare(*words, env=env)
+    marking_assembler(world, "tools", "three")
+    assert b"three" in world.compare(*words, env=env).tree[b"a.o"][2]
+
+
+def test_a_specs_file_that_changes(world: World) -> None:
+    define(world, "v.h", 1)
+    world.write("a.c", "int v = V;\n")
+    for value in (1, 2):
+        world.write("my.specs", f"*cpp:\n+ -DV={value}\n\n")
+        world.compare("gcc", "-specs=my.specs", "-c", "a.c")
+
+
+def test_a_specs_file_that_appears_beside_the_compilers_own_files(world: World) -> None:
+    world.write("a.c", "#ifndef V\n#define V 0\n#endif\nint v = V;\n")
+    place = world.root / "b"
+    place.mkdir()
+    words = ["gcc", f"-B{place}/", "-c", "a.c"]
+    world.compare(*words)
+    (place / "specs").write_text("*cpp:\n+ -DV=1\n\n")
+    world.compare(*words)
+    (place / "specs").unlink()
+    world.compare(*words)
+
+
+def test_a_clang_configuration_file(world: World, clang: None) -> None:
+    world.write("a.c", "int v = V;\n")
+    for value in (1, 2):
+        world.write("my.cfg", f"-DV={value}\n")
+        world.compare("clang", "--config", f"{world.src}/my.cfg", "-c", "a.c")
+
+
+def test_native_is_keyed_by_what_it_stands_for(world: World) -> None:
+    world.write("a.c", "int a;\n")
+    probe = ["gcc", "-march=native", "-E", "-v", "-x", "c", "/dev/null"]
+    text = subprocess.run(probe, capture_output=True, text=True, check=False).stderr
+    words = next((line for line in text.splitlines() if " -march=" in line), "").split()
+    march = next((word for word in words if word.startswith("-march=")), "")
+    if march in ("", "-march=native"):
+        pytest.skip("this gcc does not say what native is")
+    env = {"CCACHE_DEBUG": "1", "CCACHE_DEBUGDIR": str(world.root / "debug")}
+    world.gcc("-march=native", "-c", "a.c", env=env)
+    keyed = [p for p in (world.root / "debug").rglob("*") if p.is_file() and "input" in p.name]
+    assert any(march.encode() in path.read_bytes() for path in keyed)
+    world.compare("gcc", "-march=native", "-c", "a.c")
+
+
+# ---- the environment -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("variable", ["CPATH", "C_INCLUDE_PATH"])
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+def test_include_directories_from(world: World, variable: str, compiler: str) -> None:
+    if real(compiler) is None:
+        pytest.skip(f"needs {compiler}")
+    define(world, "one/v.h", 1)
+    define(world, "two/v.h", 2)
+    world.write("a.c", "#include <v.h>\nint v = V;\n")
+    for value in ("one", "two", "two:one", "one:two", "nothing"):
+        world.compare(compiler, "-c", "a.c", env={variable: value})
+
+
+def test_an_empty_entry_of_cpath_is_the_working_directory(world: World) -> None:
+    define(world, "one/v.h", 1)
+    world.write("a.c", "#include <v.h>\nint v = V;\n")
+    world.compare("gcc", "-c", "a.c", env={"CPATH": ":one"})
+    define(world, "v.h", 2)
+    world.compare("gcc", "-c", "a.c", env={"CPATH": ":one"})
+
+
+def test_a_gcc_exec_prefix(world: World) -> None:
+    world.write("a.c", "int a;\n")
+    world.compare("gcc", "-c", "a.c", env={"GCC_EXEC_PREFIX": "/nowhere/"})
+    world.compare("gcc", "-c", "a.c")
+
+
+def test_the_date_is_that_of_the_clients_time_zone(world: World) -> None:
+    world.write("a.c", "const char *d = __DATE__;\n")
+    made = set()
+    for zone in ("A-14", "B+12", "A-14"):  # 26 hours apart: never the same date
+        made.add(world.compare("gcc", "-c", "a.c", env={"TZ": zone}).tree[b"a.o"])
+    assert len(made) == 2
+
+
+def test_the_time_is_never_cached(world: World) -> None:
+    world.write("a.c", "const char *d = __TIME__;\n")
+    for _ in range(3):
+        world.gcc("-c", "a.c")
+    assert not {"direct_cache_hit", "preprocessed_cache_hit"} & set(world.stats())
+
+
+def test_the_time_stamp_of_the_source(world: World) -> None:
+    path = world.write("a.c", "const char *d = __TIMESTAMP__;\n")
+    for second in (1_000_000_000, 1_100_000_000):
+        os.utime(path, (second, second))
+        world.compare("gcc", "-c", "a.c")
+
+
+def test_source_date_epoch(world: World) -> None:
+    world.write("a.c", "const char *d = __DATE__ __TIME__;\n")
+    for second in ("1000000000", "1100000000"):
+        world.compare("gcc", "-c", "a.c", env={"SOURCE_DATE_EPOCH": second})
+
+
+def test_time_macros_under_a_preload_are_not_cached(world: World) -> None:
+    library = next((p for p in Path("/lib").rglob("libm.so.6")), None)
+    if library is None:
+        pytest.skip("nothing to preload")
+    world.write("a.c", "const char *d = __DATE__;\n")
+    env = {"LD_PRELOAD": str(library)}
+    world.compare("gcc", "-c", "a.c", env=env)
+    assert not {"direct_cache_hit", "preprocessed_cache_hit"} & set(world.stats())
+
+
+def test_the_language_of_messages(world: World) -> None:
+    world.write("a.c", "int f(void) { int unused; }\n")
+    said = set()
+    for locale in ("C", "C.UTF-8", "C"):  # the quotation marks differ
+        said.add(world.compare("gcc", "-Wall", "-c", "a.c", env={"LC_ALL": locale}).done.err)
+    assert len(said) == 2
+
+
+def test_the_width_of_messages(world: World) -> None:
+    world.write("a.c", f"int f(void) {{ int unused; return {'1 + ' * 60}0; }}\n")
+    for columns in ("60", "200"):
+        world.compare("gcc", "-Wall", "-c", "a.c", env={"COLUMNS": columns})
+
+
+def test_urls_and_colours_asked_for_by_the_environment(world: World) -> None:
+    world.write("a.c", "int f(void) { int unused; }\n")
+    words = ["gcc", "-Wall", "-fdiagnostics-color=always", "-c", "a.c"]
+    for env in ({}, {"GCC_COLORS": "warning=01;32"}, {"TERM": "xterm"}, {"GCC_COLORS": ""}):
+        world.compare(*words, env=env)
+
+
+@pytest.mark.parametrize("debug", ["-g", "-g3", "-gdwarf-4"])
+def test_the_working_directory_under(world: World, debug: str) -> None:
+    root = world.src
+    made = set()
+    for name in ("one", "two"):
+        world.src = root / name
+        world.write("a.c", "int a;\n")
+        made.add(world.compare("gcc", debug, "-c", "a.c").tree[b"a.o"])
+    assert len(made) == 2
+
+
+def test_the_working_directory_as_pwd_says_it(world: World) -> None:
+    world.write("a.c", "int a;\n")
+    link = world.root / "link"
+    link.symlink_to(world.src)
+    for pwd in (str(link), str(world.src), "/", None):
+        world.compare("gcc", "-g", "-c", "a.c", env={"PWD": pwd})
+
+
+@pytest.mark.parametrize("variable", ["DEPENDENCIES_OUTPUT", "SUNPRO_DEPENDENCIES"])
+def test_dependencies_asked_for_by(world: World, variable: str) -> None:
+    define(world, "v.h", 1)
+    world.write("a.c", HEADER)
+    world.compare("gcc", "-c", "a.c", env={variable: "deps"})
+    world.compare("gcc", "-c", "a.c", env={variable: "deps target"})
+
+
+# ---- headers and links ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+def test_a_header_that_changes(world: World, compiler: str) -> None:
+    if real(compiler) is None:
+        pytest.skip(f"needs {compiler}")
+    world.write("a.c", HEADER)
+    for value in (1, 2, 1, 3):
+        define(world, "v.h", value)
+        world.compare(compiler, "-c", "a.c", "-MD")
+
+
+def test_edits_of_the_same_size_within_a_tick(world: World) -> None:
+    world.write("a.c", HEADER)
+    expected = {}
+    for value in range(1, 10):
+        define(world, "v.h", value)
+        world.call("gcc", "-c", "a.c", bare=True)
+        expected[value] = (world.src / "a.o").read_bytes()
+    path = world.src / "v.h"
+    for turn in range(40):
+        value = turn % 9 + 1
+        with open(path, "r+b") as file:
+            file.write(b"#define V %d\n" % value)
+        world.gcc("-c", "a.c")
+        assert (world.src / "a.o").read_bytes() == expected[value], turn
+
+
+def test_an_edit_that_keeps_size_and_time(world: World) -> None:
+    world.write("a.c", HEADER)
+    path = define(world, "v.h", 1)
+    before = os.stat(path)
+    world.compare("gcc", "-c", "a.c")
+    define(world, "v.h", 2)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    world.compare("gcc", "-c", "a.c")
+
+
+def test_a_header_that_appears_earlier_on_the_path(world: World) -> None:
+    define(world, "three/v.h", 3)
+    world.write("src/a.c", '#include "v.h"\nint v = V;\n')
+    (world.src / "one").mkdir()
+    words = ["gcc", "-Ione", "-Itwo", "-Ithree", "-c", "src/a.c"]
+    world.compare(*words, times=3)
+    define(world, "two/v.h", 2)  # its directory was not there either
+    world.compare(*words, times=3)
+    define(world, "one/v.h", 1)
+    world.compare(*words, times=3)
+    define(world, "src/v.h", 4)
+    world.compare(*words, times=3)
+    for path in ("src/v.h", "one/v.h", "two/v.h"):
+        (world.src / path).unlink()
+        world.compare(*words, times=3)
+
+
+def test_a_header_that_appears_in_a_directory_that_appears(world: World) -> None:
+    define(world, "two/sub/dir/v.h", 2)
+    world.write("a.c", "#include <sub/dir/v.h>\nint v = V;\n")
+    (world.src / "one").mkdir()
+    words = ["gcc", "-Ione", "-Itwo", "-c", "a.c"]
+    world.compare(*words, times=3)
+    define(world, "one/sub/dir/v.h", 1)
+    world.compare(*words, times=3)
+
+
+def test_a_header_included_by_a_header_is_shadowed(world: World) -> None:
+    world.write("inc/outer.h", '#include "v.h"\n')
+    define(world, "sys/v.h", 1)
+    world.write("a.c", "#include <outer.h>\nint v = V;\n")
+    words = ["gcc", "-Iinc", "-isystem", "sys", "-c", "a.c"]
+    world.compare(*words)
+    define(world, "inc/v.h", 2)
+    world.compare(*words)
+
+
+def test_has_include_of_a_file_that_appears(world: World) -> None:
+    world.write("a.c", "#if __has_include(<maybe.h>)\nint yes;\n#else\nint no;\n#endif\n")
+    (world.src / "inc").mkdir()
+    words = ["gcc", "-Iinc", "-c", "a.c"]
+    world.compare(*words, times=3)
+    path = world.write("inc/maybe.h", "")
+    world.compare(*words, times=3)
+    path.unlink()
+    world.compare(*words, times=3)
+
+
+def test_has_include_of_a_computed_name(world: World) -> None:
+    world.write("a.c", "#define N <maybe.h>\n#if __has_include(N)\nint yes;\n#else\nint no;\n#endif\n")
+    (world.src / "inc").mkdir()
+    words = ["gcc", "-Iinc", "-c", "a.c"]
+    world.compare(*words)
+    world.write("inc/maybe.h", "")
+    world.compare(*words)
+
+
+def test_include_next_of_a_file_that_appears(world: World) -> None:
+    world.write("one/v.h", "#include_next <v.h>\n")
+    define(world, "three/v.h", 3)
+    world.write("a.c", "#include <v.h>\nint v = V;\n")
+    (world.src / "two").mkdir()
+    words = ["gcc", "-Ione", "-Itwo", "-Ithree", "-c", "a.c"]
+    world.compare(*words)
+    define(world, "two/v.h", 2)
+    world.compare(*words)
+
+
+def test_a_link_to_a_directory_that_is_switched(world: World) -> None:
+    define(world, "one/v.h", 1)
+    define(world, "two/v.h", 2)
+    link = world.src / "inc"
+    world.write("a.c", "#include <v.h>\nint v = V;\n")
+    for target in ("one", "two", "one"):
+        link.unlink(missing_ok=True)
+        link.symlink_to(target)
+        world.compare("gcc", "-Iinc", "-c", "a.c", times=3)
+
+
+def test_a_header_that_is_a_link(world: World) -> None:
+    define(world, "one.h", 1)
+    define(world, "two.h", 2)
+    link = world.src / "v.h"
+    world.write("a.c", HEADER)
+    for target in ("one.h", "two.h"):
+        link.unlink(missing_ok=True)
+        link.symlink_to(target)
+        world.compare("gcc", "-c", "a.c", times=3)
+
+
+def test_a_directory_exchanged_by_rename(world: World) -> None:
+    define(world, "inc/v.h", 1)
+    define(world, "new/v.h", 2)
+    world.write("a.c", "#include <v.h>\nint v = V;\n")
+    world.compare("gcc", "-Iinc", "-c", "a.c")
+    (world.src / "inc").rename(world.src / "old")
+    (world.src / "new").rename(world.src / "inc")
+    world.compare("gcc", "-Iinc", "-c", "a.c")
+
+
+CHANGES = {
+    "a link is switched": "ln -sfn two inc",
+    "a directory is exchanged": "mv inc old; mv two inc",
+    "the header is rewritten": "echo '#define V 2' >inc/v.h",
+    "the header is replaced": "echo '#define V 2' >new; mv new inc/v.h",
+    "the header is replaced by an older file": "cp -p two/v.h new; mv new inc/v.h",
+    "a header appears earlier": "mkdir -p early; echo '#define V 2' >early/v.h",
+    "the source is rewritten": "echo 'int v = 2;' >a.c",
+}
+
+
+@pytest.mark.parametrize("order", ["our order", "classic order"])
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_in_mid_compile_is_not_stored(world: World, change: str, order: str) -> None:
+    once = f"if [ ! -e {world.root}/done ]; then touch {world.root}/done; {CHANGES[change]}; fi"
+    script = world.script(
+        "changing/gcc",
+        '/usr/bin/gcc "$@"; status=$?\n'
+        f'case " $* " in *" -E "*) ;; *" -c "*) {once};; esac\nexit $status',
+    )
+    define(world, "one/v.h", 1)
+    define(world, "two/v.h", 2)
+    if "link" in change:
+        (world.src / "inc").symlink_to("one")
+    else:
+        define(world, "inc/v.h", 1)
+    world.write("a.c", "#include <v.h>\nint v = V;\n")
+    env = {"PATH": f"{world.install.links}:{script.parent}:{SYSTEM_PATH}"}
+    if order == "classic order":
+        env["CCACHE_DEPEND"] = ""
+        env["PYCC_PREPROCESS_FIRST"] = "1"
+    words = ["gcc", "-Iearly", "-Iinc", "-c", "a.c"]
+    # Both states are old enough to be stored when nothing happens to them.
+    world.start()
+    world.gcc(*words[1:], env=env)
+    assert (world.root / "done").exists()
+    world.compare(*words, env=env)
+    world.compare(*words, env=env)
+
+
+# ---- the assembler's files -----------------------------------------------------------------
+
+
+def test_incbin_in_an_assembler_string(world: World) -> None:
+    world.write("a.c", '__asm__(".incbin \\"data.bin\\"");\n')
+    for data in (b"one", b"two", b"three"):
+        world.write("data.bin", data)
+        world.compare("gcc", "-c", "a.c", times=3)
+
+
+def test_incbin_made_by_a_macro(world: World) -> None:
+    world.write("a.c", '#define BIN(x) __asm__(".inc" "bin \\"" x "\\"")\nBIN("data.bin");\n')
+    for data in (b"one", b"two"):
+        world.write("data.bin", data)
+        world.compare("gcc", "-c", "a.c", times=3)
+
+
+def test_incbin_that_is_found_earlier(world: World) -> None:
+    world.write("a.c", '__asm__(".incbin \\"data.bin\\"");\n')
+    world.write("two/data.bin", b"two")
+    (world.src / "one").mkdir()
+    words = ["gcc", "-Wa,-Ione", "-Wa,-Itwo", "-Ione", "-Itwo", "-c", "a.c"]
+    world.compare(*words)
+    world.write("one/data.bin", b"one")
+    world.compare(*words)
+    world.write("data.bin", b"here")
+    world.compare(*words)
+
+
+@pytest.mark.parametrize("suffix", ["S", "s"])
+def test_include_in_assembly(world: World, suffix: str) -> None:
+    world.write(f"a.{suffix}", '.include "x.inc"\n')
+    for value in (1, 2):
+        world.write("x.inc", f".long {value}\n")
+        world.compare("gcc", "-c", f"a.{suffix}", times=3)
+
+
+def test_assembly_with_preprocessing(world: World) -> None:
+    world.write("a.S", '#include "v.h"\n.long V\n')
+    for value in (1, 2):
+        define(world, "v.h", value)
+        world.compare("gcc", "-c", "a.S", "-MD", times=3)
+
+
+# ---- text that the preprocessor does not show ----------------------------------------------
+
+
+@pytest.mark.parametrize("order", ["", "1"], ids=["our order", "classic order"])
+@pytest.mark.parametrize("words", [["-g"], ["-fsanitize=undefined"], ["-Wall"], ["-O2"]], ids=" ".join)
+def test_a_longer_comment_on_a_line(world: World, words: list[str], order: str) -> None:
+    env = {"PYCC_PREPROCESS_FIRST": order} if order else {}
+    for comment in ("/* x */", "/* longer */", "/* x */", ""):
+        world.write("a.c", f"int f(int x) {{ {comment} int unused; return x + 1; }}\n")
+        world.compare("gcc", *words, "-c", "a.c", env=env)
+
+
+@pytest.mark.parametrize("order", ["", "1"], ids=["our order", "classic order"])
+def test_a_comment_that_a_warning_looks_for(world: World, order: str) -> None:
+    env = {"PYCC_PREPROCESS_FIRST": order} if order else {}
+    statuses = []
+    for comment in ("fallthrough", "fallthru_no", "fallthrough"):
+        world.write(
+            "a.c",
+            "int f(int x) {\n    switch (x) {\n    case 1:\n        x++;\n"
+            f"        /* {comment} */\n    case 2:\n        x++;\n    }}\n    return x;\n}}\n",
+        )
+        outcome = world.compare("gcc", "-Wextra", "-Werror", "-c", "a.c", env=env)
+        statuses.append(outcome.done.status)
+    assert statuses == [0, 1, 0]
+
+
+def test_lines_that_move(world: World) -> None:
+    for blank in ("", "\n", "\n\n"):
+        world.write("a.c", f"{blank}int f(void) {{ int unused; return __LINE__; }}\n")
+        world.compare("gcc", "-Wall", "-g", "-c", "a.c")
+
+
+def test_the_warnings_of_other_options(world: World) -> None:
+    world.write("a.c", "int f(void) { int unused; return 0; }\n")
+    for words in (["-Wall"], ["-w"], ["-Wall", "-Werror"], ["-Wunused-variable"], []):
+        world.compare("gcc", *words, "-c", "a.c")
+
+
+def test_the_warnings_of_a_header_that_becomes_a_system_header(world: World) -> None:
+    world.write("inc/w.h", "static int g(void) { int unused; return 0; }\n")
+    world.write("a.c", "#include <w.h>\n")
+    for option in ("-I", "-isystem", "-I"):
+        world.compare("gcc", "-Wall", option, "inc", "-c", "a.c")
+
+
+def test_source_locations_in_cxx20(world: World) -> None:
+    if real("g++") is None:
+        pytest.skip("needs g++")
+    for comment in ("", "/* xxxxx */"):
+        world.write(
+            "a.cc",
+            "#include <source_location>\n"
+            f"int f() {{ {comment} return std::source_location::current().column(); }}\n",
+        )
+        world.compare("g++", "-std=c++20", "-c", "a.cc")
+
+
+# ---- precompiled headers, response files, names --------------------------------------------
+
+
+def test_a_precompiled_header_beside_the_header(world: World) -> None:
+    world.write("a.c", "int v = V;\n")
+    define(world, "v.h", 1)
+
+    def precompile(value: int) -> None:
+        define(world, "v.h", value)
+        done = world.call("gcc", "-c", "v.h", "-o", "v.h.gch", bare=True)
+        assert done.status == 0
+
+    words = ["gcc", "-include", "v.h", "-c", "a.c"]
+    for env in ({}, {"CCACHE_SLOPPINESS": "pch_defines,time_macros"}):
+        world.compare(*words, env=env)
+        precompile(2)
+        world.compare(*words, env=env)
+        precompile(3)
+        world.compare(*words, env=env)
+        define(world, "v.h", 4)  # gcc goes on using the precompiled one
+        world.compare(*words, env=env)
+        (world.src / "v.h.gch").unlink()
+        world.compare(*words, env=env)
+        define(world, "v.h", 1)
+
+
+def test_a_precompiled_header_found_by_include(world: World) -> None:
+    world.write("a.c", HEADER)
+    define(world, "v.h", 1)
+    world.compare("gcc", "-c", "a.c")
+    define(world, "other.h", 2)
+    assert world.call("gcc", "-c", "other.h", "-o", "v.h.gch", bare=True).status == 0
+    world.compare("gcc", "-c", "a.c")
+    (world.src / "v.h.gch").unlink()
+    world.compare("gcc", "-c", "a.c")
+
+
+def test_the_content_of_a_response_file(world: World) -> None:
+    world.write("a.c", "int v = V;\n")
+    for value in (1, 2, 1):
+        world.write("args", f"-DV={value} -O2")
+        world.compare("gcc", "@args", "-c", "a.c")
+
+
+def test_the_content_of_a_nested_response_file(world: World) -> None:
+    world.write("a.c", "int v = V;\n")
+    world.write("outer", "@inner -O2")
+    for value in (1, 2):
+        world.write("inner", f"-DV={value}")
+        world.compare("gcc", "@outer", "-c", "a.c")
+
+
+def test_a_response_file_that_appears(world: World) -> None:
+    world.write("a.c", "int a;\n")
+    world.compare("gcc", "@args", "-c", "a.c")
+    world.write("args", "-O2")
+    world.compare("gcc", "@args", "-c", "a.c")
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+def test_the_target_in_the_dependency_file(world: World, compiler: str) -> None:
+    if real(compiler) is None:
+        pytest.skip(f"needs {compiler}")
+    define(world, "v.h", 1)
+    world.write("a.c", HEADER)
+    (world.src / "out").mkdir()
+    for words in (
+        ["-MD"], ["-MD", "-o", "b.o"], ["-MD", "-o", "out/a.o"], ["-MD", "-MT", "x"],
+        ["-MD", "-MT", "x", "-MT", "y"], ["-MD", "-MQ", "$x"], ["-MD", "-MT", "$x"],
+        ["-MD", "-MF", "x.d"], ["-MMD", "-MF", "x.d", "-o", "c.o"], ["-MD", "-MP"],
+    ):
+        world.compare(compiler, *words, "-c", "a.c")
+
+
+def test_the_source_under_another_name(world: World) -> None:
+    for name in ("a.c", "b.c", "sub/a.c"):
+        world.write(name, "const char *f = __FILE__;\nint g(void) { int unused; }\n")
+        world.compare("gcc", "-Wall", "-g", "-c", name, "-o", "out.o")
+
+
+def test_prefix_maps(world: World) -> None:
+    world.write("a.c", "const char *f = __FILE__;\n")
+    source = str(world.src / "a.c")
+    for option in ("-ffile-prefix-map", "-fdebug-prefix-map", "-fmacro-prefix-map"):
+        for new in ("x", "y"):
+            world.compare("gcc", "-g", f"{option}={world.src}={new}", "-c", source)
+
+
+def test_order_of_include_directories(world: World) -> None:
+    define(world, "one/v.h", 1)
+    define(world, "two/v.h", 2)
+    world.write("a.c", "#include <v.h>\nint v = V;\n")
+    for order in ("one two", "two one", "one two"):
+        world.compare("gcc", *(f"-I{d}" for d in order.split()), "-c", "a.c")
