@@ -123,6 +123,7 @@ class Session:
         return config.load(self.variables(), self.request.cwd, home=home_directory())
 
     def cache(self) -> CacheDirectory:
+        self.resident.settle()
         cache = self.resident.cache(self.settings())
         cache.drain()
         return cache

@@ -76,6 +76,8 @@ def keep(
     else:
         key = entry.result_key
     if entries is not None:
+        if call.config.recache:
+            resident.forget_hits()
         stored_key = result_key(key)
         entries = hardlinks.store(call, job.invocation, file_key(key), entries)
         level = call.config.compression_level or 1

@@ -15,6 +15,7 @@ import resource
 import threading
 import time
 from array import array
+from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -42,6 +43,7 @@ T = TypeVar("T")
 
 ENVIRONMENTS, CONFIGS, LOCATIONS, TOOLCHAINS, DIRECTIVES = 64, 256, 256, 256, 20_000
 DOUBTFUL = 500
+REPLIES_SIZE, LARGEST_REPLY = 16 << 20, 256 << 10  # bytes of replies kept whole
 HOT_CALLS, HOT_RECORDS = 20_000, 60_000
 MEMORY_LIMIT = 400 << 20  # bytes resident; beyond it the server leaves and the next one starts
 
@@ -146,6 +148,9 @@ class Resident:
         self._hot_lock = threading.Lock()
         self._leaving = False
         self._dirty = False
+        self._replies: dict[Hashable, bytes] = {}
+        self._replies_size = 0
+        self._uses: deque[HotCall] = deque()
 
     # Calls.
 
@@ -161,17 +166,35 @@ class Resident:
         if call.cache.replaced():
             self._abandon(call.cache)
             return None
-        value = call.cache.get(call.keys[-1])
-        ops = None if value is None else call.deliver(value)
-        if ops is None:
-            return None
-        reply = write_reply(ops)
-        self.requests += 1
-        self._dirty = True
-        call.cache.count(call.counts)
-        for used in call.keys:
-            call.cache.storage.touch(used)
+        reply = self._replies.get(key)
+        if reply is None:
+            value = call.cache.get(call.keys[-1])
+            ops = None if value is None else call.deliver(value)
+            if ops is None:
+                return None
+            reply = write_reply(ops)
+            self._keep_reply(key, reply)
+        self._uses.append(call)
         return reply
+
+    def _keep_reply(self, key: Hashable, reply: bytes) -> None:
+        if len(reply) > LARGEST_REPLY:
+            return
+        if self._replies_size + len(reply) > REPLIES_SIZE:
+            self._replies.clear()
+            self._replies_size = 0
+        self._replies[key] = reply
+        self._replies_size += len(reply)
+
+    def settle(self) -> None:
+        """Count the hot calls since the last time, and note that their entries were used."""
+        while self._uses:
+            call = self._uses.popleft()
+            call.cache.count(call.counts)
+            for used in call.keys:
+                call.cache.storage.touch(used)
+            self.requests += 1
+            self._dirty = True
 
     def answer(self, request: Request, talk: Talk) -> Sequence[Op]:
         """What the launcher is to do. Raises talk.NotHere where it would have to wait."""
@@ -201,7 +224,7 @@ class Resident:
         with self._hot_lock:
             if len(self._hot) >= HOT_CALLS or len(self._records) >= HOT_RECORDS:
                 # The loop may be reading the old table; it stays as it is.
-                self._hot = {}
+                self.forget_hits()
                 self._records = Records()
             numbers = self._records.number(single)
             call = HotCall(self._records, numbers, cache, keys, deliver, counts)
@@ -294,7 +317,7 @@ class Resident:
 
     def _forget_cache(self, gone: CacheDirectory) -> None:
         gone.abandon()
-        self._hot.clear()
+        self.forget_hits()
         self._caches = {key: cache for key, cache in self._caches.items() if cache is not gone}
 
     def temporary_directory(self, config: Config) -> bytes:
@@ -304,8 +327,10 @@ class Resident:
         return config.absolute(config.temporary_dir)
 
     def forget_hits(self) -> None:
-        """Entries were removed: nothing may be answered from what was known of them."""
-        self._hot.clear()
+        """Entries were removed or replaced: nothing may be answered from what was known."""
+        self._hot = {}
+        self._replies = {}
+        self._replies_size = 0
 
     def read_fallbacks(self, cache: CacheDirectory) -> None:
         """Count what launchers noted when they ran the compiler without a server."""
@@ -334,6 +359,7 @@ class Resident:
     # The server's own life.
 
     def tick(self, now: float) -> None:
+        self.settle()
         if self._dirty:
             self._dirty = False
             for cache in list(self._caches.values()):
@@ -348,10 +374,12 @@ class Resident:
 
     def drain(self) -> None:
         """Bring everything to disk now."""
+        self.settle()
         for cache in list(self._caches.values()):
             cache.drain()
 
     def close(self) -> None:
+        self.settle()
         for cache in self._caches.values():
             cache.close()
         self._caches.clear()

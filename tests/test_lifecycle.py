@@ -1,0 +1,131 @@
+"""The files beside a server's socket."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from pycc import lifecycle
+from pycc.lifecycle import Place, listener_from
+
+NAME = "0123456789abcdef-feed"
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    (tmp_path / NAME).write_text("stands for the socket")
+    return tmp_path
+
+
+@pytest.fixture
+def place(directory: Path) -> Place:
+    return Place(str(directory / NAME))
+
+
+def test_the_socket_is_ours_until_its_name_leads_elsewhere(place: Place) -> None:
+    assert place.still_ours()
+    other = place.directory / "other"
+    other.write_text("")
+    other.replace(place.socket)
+    assert not place.still_ours()
+    place.unlink()
+    assert place.socket.exists()
+
+
+def test_a_socket_without_a_name_is_not_ours(directory: Path) -> None:
+    assert not Place(str(directory / "none")).still_ours()
+
+
+def test_our_name_is_taken_away(place: Place) -> None:
+    place.unlink()
+    assert not place.socket.exists()
+    assert not place.still_ours()
+    place.unlink()
+
+
+def test_the_name_goes_under_the_starters_lock(place: Place) -> None:
+    fd = os.open(place.lock, os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    thread = threading.Thread(target=place.unlink)
+    thread.start()
+    thread.join(0.1)
+    waited = place.socket.exists()
+    os.close(fd)
+    thread.join()
+    assert waited
+    assert not place.socket.exists()
+
+
+def test_settling_makes_what_a_server_needs(place: Place) -> None:
+    place.settle("/opt/bin/pycc-server")
+    assert place.temporary.stat().st_mode & 0o777 == 0o700
+    assert os.readlink(place.directory / "server") == "/opt/bin/pycc-server"
+    place.settle("/usr/bin/pycc-server")
+    assert os.readlink(place.directory / "server") == "/usr/bin/pycc-server"
+    place.clear()
+    assert not place.temporary.exists()
+
+
+def test_older_builds_of_the_same_identity_are_asked_to_leave(place: Place) -> None:
+    names = ["older-feed", "older-beef", "older-feed.lock", "older-feed.log", "x-feed.tmp"]
+    for name in names:
+        (place.directory / name).write_text("")
+    place.settle("/p")
+    left = {path.name for path in place.directory.iterdir()}
+    assert left >= {NAME, "older-beef", "older-feed.lock", "older-feed.log"}
+    assert "older-feed" not in left
+
+
+def test_what_dead_servers_left_is_removed(place: Place) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    gone = place.directory / f"older-feed.{dead.pid}.tmp"
+    alive = place.directory / f"older-feed.{os.getppid()}.tmp"
+    elsewhere = place.directory / f"older-beef.{dead.pid}.tmp"
+    for path in (gone, alive, elsewhere):
+        path.mkdir()
+        (path / "f").write_text("")
+    place.settle("/p")
+    assert [path.exists() for path in (gone, alive, elsewhere)] == [False, True, True]
+
+
+@pytest.mark.parametrize(("size", "left"), [(100, 100), (lifecycle.LOG_LIMIT + 1, 0)])
+def test_a_long_log_starts_anew(place: Place, size: int, left: int) -> None:
+    place.log.write_bytes(bytes(size))
+    place.settle("/p")
+    assert place.log.stat().st_size == left
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (None, {}),
+        (b"", {}),
+        (b"server_gone\n", {"server_gone": 1}),
+        (b"a\nb\na\n", {"a": 2, "b": 1}),
+        (b"Bad na-me\n../x\n\xff\nok\n" + b"x" * 41, {"ok": 1}),
+    ],
+)
+def test_fallbacks_are_taken_once(
+    place: Place, text: bytes | None, expected: dict[str, int]
+) -> None:
+    if text is not None:
+        place.fallbacks.write_bytes(text)
+    assert place.take_fallbacks() == expected
+    assert place.take_fallbacks() == {}
+    assert not place.fallbacks.exists()
+
+
+def test_the_listener_is_the_one_that_was_passed_on(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(str(tmp_path / "s"))
+        made.listen()
+        with listener_from(os.dup(made.fileno())) as passed:
+            assert passed.getsockname() == str(tmp_path / "s")
