@@ -10,7 +10,7 @@ endif
 SUITES =
 BENCH_FLAGS =
 
-.PHONY: help demo test check bench fuzz-compile fuzz-planted ccache-suite install-dev dist clean
+.PHONY: help demo test check bench fuzz-compile fuzz-planted soak ccache-suite install-dev dist clean
 
 help:
 	@echo 'make demo           build a real project plainly, cold and warm, and compare'
@@ -19,6 +19,7 @@ help:
 	@echo 'make bench          compare with plain gcc, ccache (CCACHE=path) and sccache'
 	@echo 'make fuzz-compile   compare N=$(N) random compiles with the plain compiler (CC=, SEED=)'
 	@echo 'make fuzz-planted   prove that the fuzzer finds planted bugs'
+	@echo 'make soak           builds while the server is killed again and again (minutes)'
 	@echo "make ccache-suite   ccache's own tests, from CCACHE_GIT=directory (CC=, SUITES=)"
 	@echo 'make install-dev    the environment for development, in $(VENV)'
 	@echo 'make dist           sdist and wheel, in dist/'
@@ -51,6 +52,9 @@ fuzz-compile: install-dev
 fuzz-planted: install-dev
 	FUZZ_PLANTED_LAUNCHER=$(CURDIR)/$(DEMO)/env/bin/pycc \
 	    $(VENV)/bin/python -m pytest tests/fuzz/test_planted_bugs.py
+
+soak: install-dev
+	$(VENV)/bin/python -m tests.faults.soak --cc $(CC)
 
 ccache-suite: install-dev
 	scripts/bootstrap demo $(DEMO)/env

@@ -72,6 +72,11 @@ def keep(
         if text is None:
             _mark(job)
             return None
+        appeared = set(precompiled.find(job, resident)).difference(job.precompiled)
+        if appeared:
+            detail = f"{os.fsdecode(min(appeared))} appeared"
+            _refuse(job, Refused(Outcome.MODIFIED_INPUT_FILE, detail), entries)
+            return None
         key = text.key
     else:
         key = entry.result_key

@@ -50,9 +50,6 @@ class Files(Protocol):
     def signature(self, path: bytes) -> Signature:
         """What is at an absolute path."""
 
-    def exists(self, path: bytes) -> bool:
-        """Whether anything is at an absolute path."""
-
     def names(self, path: bytes) -> tuple[bytes, ...]:
         """The names in the directory at an absolute path."""
 

@@ -110,6 +110,12 @@ def as_found(path: bytes, *, contents: bool = True) -> bytes:
     return pack(SAME, path, found)
 
 
+def kind_and_path(record: bytes) -> tuple[int, bytes]:
+    """What a single record says, and of which path."""
+    kind = int.from_bytes(record[2:4], "little")
+    return kind, record[_RECORD.size :].split(b"\0", 1)[0]
+
+
 def paths(records: bytes) -> list[bytes]:
     """The paths of packed records."""
     return [record[_RECORD.size :].split(b"\0", 1)[0] for record in unpack([records])]

@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 PREPROCESS = b"-fpch-preprocess"
 _EXPLICIT = (b"-include-pch", b"-include-pth")
 _PRAGMA = re.compile(rb'^#pragma GCC pch_preprocess "([^"\n]+)"', re.MULTILINE)
-_SUFFIXES = (b".gch", b".pch", b".pth")
 
 
 class Place(Protocol):
@@ -52,7 +51,6 @@ class Files(Protocol):
     """What is asked of the file system before a lookup (job.Witnesses)."""
 
     def signature(self, path: bytes) -> Place: ...
-    def exists(self, path: bytes) -> bool: ...
     def names(self, path: bytes) -> tuple[bytes, ...]: ...
 
 
@@ -88,17 +86,17 @@ def may_read(invocation: Invocation) -> bool:
 
 
 def find(job: Job, resident: Resident) -> tuple[bytes, ...]:
-    """The precompiled headers that exist where this compile may look for one."""
+    """The precompiled headers that exist now where this compile may look for one."""
     call, invocation = job.call, job.invocation
-    files = job.witnesses
+    look = looker(call.cwd)
     if not may_read(invocation):
         return ()
-    found = [path for path in named(invocation) if files.exists(absolute(call.cwd, path))]
+    found = [path for path in named(invocation) if look(path).exists]
     if invocation.family is Family.GCC and not invocation.preprocessed and invocation.compiles:
         source = absolute(call.cwd, invocation.source)
         asked = resident.directives(source, job.source_digest)
         if asked is not None:
-            places = searched(job, {invocation.source: asked}, looker(call.cwd))
+            places = searched(job, {invocation.source: asked}, look)
             found += places.precompiled
     return tuple(dict.fromkeys(found))
 
@@ -133,8 +131,3 @@ def files(cwd: bytes, paths: Iterable[bytes], *, external_checksum: bool) -> tup
             elif not (external_checksum and member.endswith(b".sum")):
                 found[path + member] = None
     return tuple(path for path in found if os.path.isfile(absolute(cwd, path)))
-
-
-def is_one(path: bytes) -> bool:
-    """Whether the name is that of a precompiled header."""
-    return path.endswith(_SUFFIXES)

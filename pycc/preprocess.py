@@ -138,7 +138,7 @@ def _text_key(job: Job, resident: Resident, text: bytes, said: bytes, depfile: b
     wanted = invocation.dependencies
     if wanted is not None:
         key.add(b"depfile", keying.depfile_shape(invocation, wanted), *job.moved())
-    read = tuple(dict.fromkeys((*job.precompiled, *precompiled.in_text(text))))
+    read = job.precompiled = tuple(dict.fromkeys((*job.precompiled, *precompiled.in_text(text))))
     free = keying.free_text_allowed(invocation) and not (said or read or _COLUMNS.search(text))
     if wanted is not None or not free:
         # A dependency file lists the files that were read, so they decide it.

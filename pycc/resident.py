@@ -16,7 +16,7 @@ import threading
 import time
 from array import array
 from collections import deque
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -35,6 +35,7 @@ from .frame import Op, Request, read_environment, write_reply
 from .lifecycle import Place
 from .server import log_problem
 from .talk import Talk
+from .watch import Watch, is_system
 
 if TYPE_CHECKING:
     from .directives import Directives
@@ -93,8 +94,13 @@ class Records:
     def __init__(self) -> None:
         self._numbers: dict[bytes, int] = {}
         self._records: list[bytes] = []
+        self.verified: set[int] = set()
+        """Watched records that hold in ``generation`` (watch.py)."""
+        self.generation = -1
+        self.wanted: set[int] = set()
+        """Records whose watches are being laid."""
 
-    def number(self, records: Sequence[bytes]) -> array[int]:
+    def number(self, records: Iterable[bytes]) -> array[int]:
         numbers = self._numbers
         out = array("I")
         for record in records:
@@ -105,8 +111,24 @@ class Records:
             out.append(number)
         return out
 
-    def join(self, numbers: array[int]) -> bytes:
+    def join(self, numbers: Iterable[int]) -> bytes:
         return b"".join(map(self._records.__getitem__, numbers))
+
+    def begin(self, generation: int) -> None:
+        """Something that is watched may have changed: nothing is verified any more."""
+        self.verified = set()
+        self.wanted = set()
+        self.generation = generation
+
+    def cover(self, watch: Watch, numbers: Sequence[int]) -> None:
+        """Lay the watches of these records, ask them, and know them verified from then on."""
+        before = watch.generation()
+        covered = [n for n in numbers if watch.covers(self._records[n])]
+        if not covered or native.check(self.join(covered)) >= 0:
+            return
+        verified = self.verified
+        if before == watch.generation() == self.generation:
+            verified.update(covered)
 
     def __len__(self) -> int:
         return len(self._records)
@@ -118,6 +140,8 @@ class HotCall:
 
     table: Records
     records: array[int]
+    system: array[int]
+    """Those of system files: not asked one by one while they are watched and verified."""
     cache: CacheDirectory
     keys: tuple[bytes, ...]
     deliver: Callable[[bytes], Sequence[Op] | None]
@@ -145,10 +169,11 @@ class Resident:
         self._caches: dict[tuple[str, int | None], CacheDirectory] = {}
         self._hot: dict[tuple[object, ...], HotCall] = {}
         self._records = Records()
+        self._watch = Watch()
         self._hot_lock = threading.Lock()
         self._leaving = False
         self._dirty = False
-        self._replies: dict[Hashable, bytes] = {}
+        self._replies: dict[Hashable, tuple[HotCall, bytes]] = {}
         self._replies_size = 0
         self._uses: deque[HotCall] = deque()
 
@@ -161,35 +186,56 @@ class Resident:
             return None
         key = _hot_key(request, environment)
         call = self._hot.get(key)
-        if call is None or native.check(call.table.join(call.records)) >= 0:
+        if call is None or not self._holds(call):
             return None
         if call.cache.replaced():
             self._abandon(call.cache)
             return None
-        reply = self._replies.get(key)
+        kept = self._replies.get(key)
+        # A reply to the call before this one under the same key would be its older object.
+        reply = kept[1] if kept is not None and kept[0] is call else None
         if reply is None:
             value = call.cache.get(call.keys[-1])
             ops = None if value is None else call.deliver(value)
             if ops is None:
                 return None
             reply = write_reply(ops)
-            self._keep_reply(key, reply)
+            self._keep_reply(key, call, reply)
         self._uses.append(call)
         return reply
 
-    def _keep_reply(self, key: Hashable, reply: bytes) -> None:
+    def _holds(self, call: HotCall) -> bool:
+        """Whether every witness of the call is true at this moment."""
+        table = call.table
+        generation = self._watch.generation()
+        if generation != table.generation:
+            table.begin(generation)
+        elif table.verified.issuperset(call.system):
+            return native.check(table.join(call.records)) < 0
+        if native.check(table.join((*call.records, *call.system))) >= 0:
+            return False
+        missing = [n for n in call.system if n not in table.wanted]
+        if missing and generation >= 0:
+            table.wanted.update(missing)
+            call.cache.later(lambda: table.cover(self._watch, missing))
+        return True
+
+    def _keep_reply(self, key: Hashable, call: HotCall, reply: bytes) -> None:
         if len(reply) > LARGEST_REPLY:
             return
         if self._replies_size + len(reply) > REPLIES_SIZE:
             self._replies.clear()
             self._replies_size = 0
-        self._replies[key] = reply
+        self._replies[key] = (call, reply)
         self._replies_size += len(reply)
 
     def settle(self) -> None:
         """Count the hot calls since the last time, and note that their entries were used."""
-        while self._uses:
-            call = self._uses.popleft()
+        while True:
+            try:
+                call = self._uses.popleft()
+            except IndexError:  # another thread may be settling, too
+                return
             call.cache.count(call.counts)
             for used in call.keys:
                 call.cache.storage.touch(used)
@@ -226,8 +272,9 @@ class Resident:
                 # The loop may be reading the old table; it stays as it is.
                 self.forget_hits()
                 self._records = Records()
-            numbers = self._records.number(single)
-            call = HotCall(self._records, numbers, cache, keys, deliver, counts)
+            own = self._records.number(r for r in single if not is_system(r))
+            system = self._records.number(filter(is_system, single))
+            call = HotCall(self._records, own, system, cache, keys, deliver, counts)
             self._hot[_hot_key(request, environment)] = call
 
     @property

@@ -41,6 +41,8 @@ from .frame import (
 from .talk import Gone, LoopTalk, NotHere, SocketTalk, Talk
 
 IDLE_SECONDS = 600.0
+STEP_SECONDS = 1.0
+"""How often the loop looks at itself: counters to write, silent launchers, reasons to leave."""
 REQUEST_SECONDS = 5.0
 """A launcher that has connected but does not send is dropped after this."""
 MAX_THREADS = 512
@@ -106,12 +108,12 @@ class Server:
         """Answer until there is nobody left to answer."""
         self._listener.setblocking(False)
         self._selector.register(self._listener, selectors.EVENT_READ)
-        next_tick = time.monotonic() + 1.0
+        next_tick = time.monotonic() + STEP_SECONDS
         while True:
-            self._step(1.0)
+            self._step(STEP_SECONDS)
             now = time.monotonic()
             if now >= next_tick:
-                next_tick = now + 1.0
+                next_tick = now + STEP_SECONDS
                 self._drop_silent(now)
                 self._handler.tick(now)
                 idle = now - self._last_use > self._idle and not self._threads

@@ -45,11 +45,13 @@ def toolchain(call: Call, talk: Talk, resident: Resident, invocation: Invocation
 
     def make() -> tuple[bytes, Toolchain]:
         digest = blake2b(VERSION + repr(key).encode(), digest_size=32).digest()
-        stored = call.cache.aside.get(digest)
+        # The same disk may be started on another processor, whose -march=native is another.
+        keeps = not invocation.native
+        stored = call.cache.aside.get(digest) if keeps else None
         known = None if stored is None else decode(stored)
         if known is None or native.check(known.witnesses) >= 0:
             known = _ask(call, talk, resident, invocation)
-            if NEVER not in known.witnesses and not call.config.read_only:
+            if keeps and NEVER not in known.witnesses and not call.config.read_only:
                 value = encode(known)
                 call.cache.later(lambda: call.cache.aside.put(digest, value))
         return known.witnesses, known

@@ -5,8 +5,6 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -84,16 +82,30 @@ def test_older_builds_of_the_same_identity_are_asked_to_leave(place: Place) -> N
 
 
 def test_what_dead_servers_left_is_removed(place: Place) -> None:
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
-    gone = place.directory / f"older-feed.{dead.pid}.tmp"
-    alive = place.directory / f"older-feed.{os.getppid()}.tmp"
-    elsewhere = place.directory / f"older-beef.{dead.pid}.tmp"
-    for path in (gone, alive, elsewhere):
+    gone = place.directory / "older-feed.1234.tmp"
+    elsewhere = place.directory / "older-beef.1234.tmp"
+    for path in (gone, elsewhere):
         path.mkdir()
         (path / "f").write_text("")
     place.settle("/p")
-    assert [path.exists() for path in (gone, alive, elsewhere)] == [False, True, True]
+    assert [path.exists() for path in (gone, elsewhere)] == [False, False]
+
+
+def test_what_another_server_uses_is_left_alone(place: Place, directory: Path) -> None:
+    (directory / "other-beef").write_text("")
+    other = Place(str(directory / "other-beef"))
+    other.settle("/p")
+    place.settle("/p")
+    assert other.temporary.exists()
+    other.clear()
+
+
+def test_a_link_in_place_of_a_directory_is_not_followed(place: Place, directory: Path) -> None:
+    (directory / "precious").mkdir()
+    (directory / "precious" / "f").write_text("")
+    (directory / "x.tmp").symlink_to("precious")
+    place.settle("/p")
+    assert (directory / "precious" / "f").exists()
 
 
 @pytest.mark.parametrize(("size", "left"), [(100, 100), (lifecycle.LOG_LIMIT + 1, 0)])

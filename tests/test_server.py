@@ -1,0 +1,390 @@
+"""The loop that answers launchers, with a handler that does what the test wants."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from pycc import server as serving
+from pycc.frame import HEADER, Exit, Fallback, Op, Out, Request, Run, frame_length, read_reply
+from pycc.server import Server
+from pycc.talk import Talk
+from tests.test_frame import a_report, a_request
+
+REQUEST = a_request()
+QUIET_SECONDS = 0.3
+
+
+class Fake:
+    """A handler; ``script`` says what a call does, by the first word of its command line."""
+
+    def __init__(self) -> None:
+        self.script: dict[bytes, Callable[[Request, Talk], Sequence[Op]]] = {}
+        self.replies: dict[bytes, bytes] = {}
+        self.requests: list[Request] = []
+        self.failures: list[tuple[Request | None, BaseException]] = []
+        self.leave = False
+        self.ticks = 0
+        self.closed = False
+
+    def quick(self, request: Request) -> bytes | None:
+        return self.replies.get(request.argv[0])
+
+    def answer(self, request: Request, talk: Talk) -> Sequence[Op]:
+        self.requests.append(request)
+        act = self.script.get(request.argv[0])
+        return [Exit(0)] if act is None else act(request, talk)
+
+    def failed(self, request: Request | None, problem: BaseException) -> None:
+        self.failures.append((request, problem))
+
+    def tick(self, now: float) -> None:
+        self.ticks += 1
+
+    def should_leave(self) -> bool:
+        return self.leave
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class Running:
+    """A server on a thread, with its fake handler."""
+
+    def __init__(self, path: Path, idle: float = 600) -> None:
+        self.path = str(path)
+        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.listener.bind(self.path)
+        self.listener.listen(128)
+        self.handler = Fake()
+        self.ours = True
+        self.server = Server(
+            self.listener,
+            self.handler,
+            unlink=self.unlink,
+            still_ours=lambda: self.ours,
+            idle=idle,
+        )
+        self.thread = threading.Thread(target=self.server.serve)
+        self.thread.start()
+
+    def unlink(self) -> None:
+        if os.path.exists(self.path):
+            os.unlink(self.path)
+
+    def connect(self) -> socket.socket:
+        client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        client.settimeout(10)
+        client.connect(self.path)
+        return client
+
+    def call(self, data: bytes = REQUEST, step: int = 1 << 20) -> list[Op] | None:
+        """The operations of the reply; None when the connection is closed without one."""
+        with self.connect() as client:
+            with suppress(BrokenPipeError):
+                for at in range(0, len(data), step):
+                    client.sendall(data[at : at + step])
+            return receive(client)
+
+    def stop(self) -> None:
+        self.handler.leave = True
+        self.thread.join(10)
+        assert not self.thread.is_alive()
+        assert self.handler.closed
+
+
+def receive(client: socket.socket) -> list[Op] | None:
+    data = b""
+    try:
+        while len(data) < HEADER.size or len(data) < frame_length(data):
+            more = client.recv(1 << 20)
+            if not more:
+                return None
+            data += more
+    except ConnectionResetError:
+        return None
+    return read_reply(data)
+
+
+@pytest.fixture(autouse=True)
+def short_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving, "STEP_SECONDS", 0.02)
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[Running]:
+    running = Running(tmp_path / "s")
+    yield running
+    running.stop()
+
+
+def named(word: bytes) -> bytes:
+    return a_request(argv=word + b"\0")
+
+
+@pytest.mark.parametrize("step", [1, 5, 1 << 20])
+def test_a_request_arrives_in_any_pieces(running: Running, step: int) -> None:
+    assert running.call(step=step) == [Exit(0)]
+    (request,) = running.handler.requests
+    assert request.argv == (b"gcc", b"-c")
+    assert request.pid == os.getpid()
+
+
+def test_a_long_request_arrives(running: Running) -> None:
+    assert running.call(a_request(environment=b"A=" + bytes(3 << 20) + b"\0")) == [Exit(0)]
+
+
+def test_a_quick_reply_is_sent_as_it_is(running: Running) -> None:
+    running.handler.replies[b"hot"] = serving.write_reply([Out(1, b"quick")])
+    assert running.call(named(b"hot")) == [Out(1, b"quick")]
+    assert running.handler.requests == []
+
+
+def test_half_a_request_hurts_nobody(running: Running) -> None:
+    with running.connect() as client:
+        client.sendall(REQUEST[:20])
+        assert running.call() == [Exit(0)]
+    assert running.call() == [Exit(0)]
+    assert running.handler.failures == []
+
+
+def test_who_says_nothing_is_dropped(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving, "REQUEST_SECONDS", 0.1)
+    with running.connect() as silent, running.connect() as slow:
+        slow.sendall(REQUEST[:3])
+        assert receive(silent) is None
+        assert receive(slow) is None
+    assert running.call() == [Exit(0)]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        REQUEST + REQUEST,
+        REQUEST + b"x",
+        b"GET / HTTP/1.1\r\n\r\n",
+        bytes(100),
+        a_report(),
+        HEADER.pack(2**32 - 1, 0x31435950, 1) + b"x",
+        HEADER.pack(HEADER.size, 0x31435950, 1),
+    ],
+)
+def test_garbage_is_answered_by_closing(running: Running, data: bytes) -> None:
+    assert running.call(data) is None
+    assert [request for request, _ in running.handler.failures] == [None]
+    assert running.call() == [Exit(0)]
+
+
+def test_a_call_that_raises_falls_back(running: Running) -> None:
+    def fail(request: Request, talk: Talk) -> Sequence[Op]:
+        raise ZeroDivisionError
+
+    running.handler.script[b"bad"] = fail
+    assert running.call(named(b"bad")) == [Fallback()]
+    ((request, problem),) = running.handler.failures
+    assert request is not None
+    assert isinstance(problem, ZeroDivisionError)
+    assert running.call() == [Exit(0)]
+
+
+def test_a_call_that_raises_on_a_thread_falls_back(running: Running) -> None:
+    def fail(request: Request, talk: Talk) -> Sequence[Op]:
+        talk.may_block()
+        raise ZeroDivisionError
+
+    running.handler.script[b"bad"] = fail
+    assert running.call(named(b"bad")) == [Fallback()]
+    assert len(running.handler.failures) == 1
+    assert running.call() == [Exit(0)]
+
+
+def compile_once(request: Request, talk: Talk) -> Sequence[Op]:
+    report = talk.run(Run((b"/usr/bin/gcc",), 0))
+    return [Out(1, report.out), Exit(report.status)]
+
+
+def test_what_may_not_be_done_here_is_done_on_a_thread(running: Running) -> None:
+    running.handler.script[b"cc"] = compile_once
+    with running.connect() as client:
+        client.sendall(named(b"cc"))
+        assert receive(client) == [Run((b"/usr/bin/gcc",), 0)]
+        assert running.call() == [Exit(0)], "others are served in the meantime"
+        client.sendall(a_report(256, out=b"said"))
+        assert receive(client) == [Out(1, b"said"), Exit(256)]
+    begun = [request.argv[0] for request in running.handler.requests]
+    assert begun == [b"cc", b"cc", b"gcc"]
+
+
+def test_a_launcher_that_leaves_in_the_middle_hurts_nobody(running: Running) -> None:
+    running.handler.script[b"cc"] = compile_once
+    with running.connect() as client:
+        client.sendall(named(b"cc"))
+        receive(client)
+    assert running.call() == [Exit(0)]
+    assert running.handler.failures == []
+
+
+def test_a_launcher_that_does_not_wait_for_its_reply_hurts_nobody(running: Running) -> None:
+    with running.connect() as client:
+        client.sendall(REQUEST)
+    assert running.call() == [Exit(0)]
+
+
+def test_a_reply_larger_than_the_sockets_buffer_arrives(running: Running) -> None:
+    big = bytes(8 << 20)
+    running.handler.script[b"big"] = lambda request, talk: [Out(1, big)]
+    with running.connect() as client:
+        client.sendall(named(b"big"))
+        time.sleep(0.05)
+        assert running.call() == [Exit(0)], "others are served in the meantime"
+        assert receive(client) == [Out(1, big)]
+
+
+def test_a_reply_that_is_too_long_is_a_fallback(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pycc.frame.LIMIT", 1000)
+    running.handler.script[b"big"] = lambda request, talk: [Out(1, bytes(2000))]
+    assert running.call(named(b"big")) == [Fallback()]
+
+
+def test_many_come_at_once(running: Running) -> None:
+    running.handler.script[b"cc"] = compile_once
+    clients = [running.connect() for _ in range(100)]
+    for number, client in enumerate(clients):
+        client.sendall(named(b"cc") if number % 2 else REQUEST)
+    for number, client in enumerate(clients):
+        if number % 2:
+            assert receive(client) == [Run((b"/usr/bin/gcc",), 0)]
+            client.sendall(a_report())
+            assert receive(client) == [Out(1, b"out"), Exit(0)]
+        else:
+            assert receive(client) == [Exit(0)]
+        client.close()
+
+
+def test_beyond_its_threads_it_falls_back(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving, "MAX_THREADS", 1)
+    running.handler.script[b"cc"] = compile_once
+    with running.connect() as client:
+        client.sendall(named(b"cc"))
+        receive(client)
+        assert running.call(named(b"cc")) == [Fallback()]
+        client.sendall(a_report())
+        assert receive(client) == [Out(1, b"out"), Exit(0)]
+    eventually(lambda: running.server._threads == 0)
+    with running.connect() as client:
+        client.sendall(named(b"cc"))
+        assert receive(client) == [Run((b"/usr/bin/gcc",), 0)]
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_where_no_thread_can_be_had_the_connection_is_closed(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    running.handler.script[b"cc"] = compile_once
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        assert running.call(named(b"cc")) is None
+    assert running.call() == [Exit(0)]
+    assert running.server._threads == 0
+
+
+class TestLeaving:
+    """Leaving must never be felt."""
+
+    def test_when_idle(self, tmp_path: Path) -> None:
+        running = Running(tmp_path / "s", idle=0.1)
+        running.thread.join(10)
+        assert running.handler.closed
+        assert not os.path.exists(running.path)
+
+    def test_when_told_even_while_calls_keep_coming(self, tmp_path: Path) -> None:
+        running = Running(tmp_path / "s")
+        running.handler.leave = True
+        deadline = time.monotonic() + 10
+        while os.path.exists(running.path):
+            assert time.monotonic() < deadline
+            try:
+                running.call()
+            except OSError:
+                break
+        running.thread.join(10)
+        assert running.handler.closed
+
+    def test_when_the_name_leads_elsewhere(self, tmp_path: Path) -> None:
+        running = Running(tmp_path / "s")
+        running.ours = False
+        running.thread.join(10)
+        assert running.handler.closed
+
+    def test_what_runs_is_finished_first(self, tmp_path: Path) -> None:
+        running = Running(tmp_path / "s")
+        running.handler.script[b"cc"] = compile_once
+        with running.connect() as client:
+            client.sendall(named(b"cc"))
+            receive(client)
+            running.handler.leave = True
+            eventually(lambda: not os.path.exists(running.path))
+            assert not running.handler.closed
+            client.sendall(a_report())
+            assert receive(client) == [Out(1, b"out"), Exit(0)]
+        running.thread.join(10)
+        assert running.handler.closed
+
+    def test_who_had_connected_is_served(self, tmp_path: Path) -> None:
+        running = Running(tmp_path / "s")
+        with running.connect() as client:
+            client.sendall(REQUEST[:10])
+            running.handler.leave = True
+            eventually(lambda: not os.path.exists(running.path))
+            client.sendall(REQUEST[10:])
+            assert receive(client) == [Exit(0)]
+        running.thread.join(10)
+
+    def test_a_running_compile_keeps_it_from_being_idle(self, tmp_path: Path) -> None:
+        running = Running(tmp_path / "s", idle=0.1)
+        running.handler.script[b"cc"] = compile_once
+        with running.connect() as client:
+            client.sendall(named(b"cc"))
+            receive(client)
+            time.sleep(QUIET_SECONDS)
+            assert os.path.exists(running.path)
+            client.sendall(a_report())
+            receive(client)
+        running.thread.join(10)
+        assert running.handler.closed
+
+
+def test_others_are_not_served(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving, "_peer", lambda connection: (1, os.getuid() + 1))
+    assert running.call() is None
+    assert running.handler.requests == []
+
+
+def test_nothing_is_raised_where_nothing_can_be_logged(monkeypatch: pytest.MonkeyPatch) -> None:
+    full = open("/dev/full", "w")  # noqa: SIM115
+    try:
+        monkeypatch.setattr("sys.stderr", full)
+        serving.log_problem(ValueError("x"))
+    finally:
+        with suppress(OSError):
+            full.close()
