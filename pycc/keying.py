@@ -16,7 +16,7 @@ from .basedir import apparent_directory
 from .cache.fingerprint import Fingerprint
 from .call import Call
 from .compiler import KEY_VARIABLES, Toolchain
-from .invocation import DependencyRequest, Invocation
+from .invocation import DependencyRequest, Family, Invocation
 from .native import Signature
 from .options import Scope
 from .outcome import Outcome
@@ -102,6 +102,10 @@ def common(call: Call, invocation: Invocation, toolchain: Toolchain, files: File
     key.add(b"precompiled", *precompiled.key_fields(invocation, call.cwd, files))
     if config.pch_external_checksum:
         key.add(b"pch_external_checksum")
+    if invocation.lto and invocation.family is not Family.CLANG:
+        # gcc's intermediate language holds names of files below the working directory.
+        apparent = apparent_directory(call.cwd, variables.get(b"PWD"), files.signature)
+        key.add(b"lto", call.cwd, apparent)
     if not forces_colour(invocation):
         key.add(b"colour", str(invocation.color).encode())
     _add_files(key, call, invocation, files)

@@ -289,7 +289,7 @@ class Resident:
     def doubt(self, directory: bytes) -> None:
         """This directory could not be told to have stood still; look at it beforehand next
         time (stability.py)."""
-        if len(self._doubtful) >= DOUBTFUL:
+        if len(self._doubtful) >= DOUBTFUL and directory not in self._doubtful:
             drop_oldest(self._doubtful)
         self._doubtful[directory] = None
 

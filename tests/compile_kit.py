@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pycc import compile as compiling
+from pycc.cache.digest import file_clock
 from pycc.execute import Executor
 from pycc.frame import OWN_NAME, Exec, Exit, Link, Op, Out, Report, Request, Run, Write
 from pycc.resident import Resident
@@ -125,6 +126,9 @@ class Bench:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
         os.utime(path, (time.time() - age, time.time() - age))
+        made = path.stat().st_ctime_ns
+        while file_clock() <= made:  # a compile in the same tick would not trust it
+            time.sleep(0.001)
         return path
 
     def call(self, line: str | Sequence[bytes], *, name: bytes = b"gcc", flags: int = 0) -> int:
@@ -149,6 +153,8 @@ class Bench:
         """What was counted since the last time, without times and contents."""
         found: dict[str, int] = {}
         for cache in self.resident._caches.values():
+            if not cache._root.startswith(str(self.root)):
+                continue
             cache.drain()
             found |= cache.statistics.read()
             cache.statistics.zero()

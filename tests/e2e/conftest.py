@@ -22,6 +22,20 @@ def world(installed: Install, tmp_path: Path) -> Iterator[World]:
         yield made
 
 
+@pytest.fixture(scope="session")
+def long_lived(installed: Install, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with world_in(installed, tmp_path_factory.mktemp("long")) as made:
+        yield made
+
+
+@pytest.fixture
+def shared(long_lived: World, tmp_path: Path) -> World:
+    """A world whose server has served others before: cheap, and its memos are full."""
+    if not long_lived.servers():
+        long_lived.start()
+    return World(long_lived.install, tmp_path, long_lived.runtime)
+
+
 @pytest.fixture
 def as_root() -> None:
     if os.geteuid() != 0:

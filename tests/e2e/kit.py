@@ -1,4 +1,4 @@
-"""An installed copy of pycc, a private world for it to serve, and the bare compiler to compare with.
+"""An installed copy of pycc, a world of its own to serve, and the bare compiler to compare with.
 
 The copy is made of the checkout once: package, launcher, `pycc-server` and masquerading links under
 one prefix, so that edits to the checkout cannot disturb a running test. Every world has its own
@@ -224,16 +224,17 @@ class World:
     ``src`` is the working directory of every call.
     """
 
-    def __init__(self, installed: Install, root: Path) -> None:
+    def __init__(self, installed: Install, root: Path, runtime: Path | None = None) -> None:
+        """With ``runtime``, another world's, its server serves this one as well."""
         self.install = installed
         self.root = root
         self.src = root / "src"
         self.cache = root / "cache"
         # Short, because a socket's path has 107 bytes. The launcher's own directory must be there
         # beforehand: one that finds none looks in /tmp first, and would meet the user's server.
-        self.runtime = Path(tempfile.mkdtemp(prefix="pe-", dir="/tmp"))
+        self.runtime = runtime or Path(tempfile.mkdtemp(prefix="pe-", dir="/tmp"))
         self.run_dir = self.runtime / "pycc"
-        self.run_dir.mkdir(mode=0o700)
+        self.run_dir.mkdir(mode=0o700, exist_ok=True)
         self.src.mkdir()
         (root / "home").mkdir()
         (root / "tmp").mkdir()
@@ -247,7 +248,7 @@ class World:
         }
         self.may_complain = False
         """Whether the server's log may hold problems."""
-        self.eager = True
+        self.eager = runtime is None
         """Whether the server is started, and waited for, before the first call: on a busy machine
         its start may take longer than a launcher waits. Tests of the start itself switch it off."""
 

@@ -357,6 +357,8 @@ def test_a_temporary_directory_that_is_swept_under_the_server(world: World) -> N
 
 def test_a_temporary_directory_that_cannot_be_made(world: World) -> None:
     world.write("b.c", "int b;\n")
-    for env in ({"CCACHE_TEMPDIR": "/proc/nowhere"}, {"CCACHE_TEMPDIR": "/proc/nowhere",
-                "CCACHE_NODIRECT": "1"}):
+    for env in (
+        {"CCACHE_TEMPDIR": "/proc/nowhere"},
+        {"CCACHE_TEMPDIR": "/proc/nowhere", "CCACHE_NODIRECT": "1"},
+    ):
         world.compare("gcc", "-c", "b.c", env={**env, "PYCC_RESIDENT": "0"})

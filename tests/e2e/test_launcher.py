@@ -23,8 +23,12 @@ def test_masquerades_as(world: World, name: str) -> None:
         pytest.skip(f"needs {name}")
     world.write("a.c", SOURCE)
     world.compare(name, "-c", "a.c")
-    assert world.stats() == {"cache_miss": 1, "direct_cache_miss": 1, "direct_cache_hit": 1,
-                             "preprocessed_cache_miss": 1}
+    assert world.stats() == {
+        "cache_miss": 1,
+        "direct_cache_miss": 1,
+        "direct_cache_hit": 1,
+        "preprocessed_cache_miss": 1,
+    }
 
 
 def test_masquerades_as_a_compiler_with_triplet_and_version(world: World) -> None:
@@ -54,7 +58,7 @@ def test_serves_under_the_name_ccache(world: World) -> None:
 
 def test_settings_before_the_compiler_hold_for_one_call(world: World) -> None:
     world.write("a.c", SOURCE)
-    wrapped = [world.install.launcher, "disable=true", "gcc", "-c", "a.c"]
+    wrapped = [str(world.install.launcher), "disable=true", "gcc", "-c", "a.c"]
     world.compare("gcc", "-c", "a.c", wrapped=wrapped)
     assert "cache_miss" not in world.stats()
 
@@ -104,7 +108,9 @@ def test_a_compiler_named_by_our_own_link_is_the_next_one(world: World, resident
     world.write("a.c", SOURCE)
     link = world.install.links / "gcc"
     world.compare(
-        "/usr/bin/gcc", "-c", "a.c",
+        "/usr/bin/gcc",
+        "-c",
+        "a.c",
         wrapped=[world.install.launcher, link, "-c", "a.c"],
         env={"PYCC_RESIDENT": resident},
     )
@@ -164,8 +170,11 @@ def test_a_relative_path_entry_is_looked_up_from_the_working_directory(world: Wo
         for _ in range(2):
             assert world.call("gcc", "-c", "a.c", env=env, cwd=world.src / name).status == 0
         made.append((world.src / name / "a.o").read_bytes())
-        subprocess.run([f"{world.src}/{name}/bin/gcc", "-c", "a.c", "-o", "bare.o"],
-                       cwd=world.src / name, check=True)
+        subprocess.run(
+            [f"{world.src}/{name}/bin/gcc", "-c", "a.c", "-o", "bare.o"],
+            cwd=world.src / name,
+            check=True,
+        )
         assert made[-1] == (world.src / name / "bare.o").read_bytes()
     assert made[0] != made[1]
 
@@ -244,9 +253,10 @@ def test_a_deleted_working_directory(world: World) -> None:
         gone = world.root / "gone"
         gone.mkdir()
         out = world.root / f"{program.count('l')}.o"
-        text = f'cd {gone} && rmdir {gone} && {program} -c {world.src}/a.c -o {out}'
-        done = subprocess.run(["/bin/sh", "-c", text], env=world.environment(None), check=False,
-                              capture_output=True)
+        text = f"cd {gone} && rmdir {gone} && {program} -c {world.src}/a.c -o {out}"
+        done = subprocess.run(
+            ["/bin/sh", "-c", text], env=world.environment(None), check=False, capture_output=True
+        )
         (world.root / "result").write_bytes(b"%d %s" % (done.returncode, done.stderr))
         if program == "/usr/bin/gcc":
             expected = (done.returncode, done.stderr, out.exists())
@@ -260,11 +270,23 @@ def test_a_directory_that_cannot_be_searched_upwards(world: World) -> None:
     world.compare("gcc", "-c", "a.c")
 
 
-@pytest.mark.parametrize("words", [
-    ["--version"], ["-v"], ["-print-prog-name=cc1"], ["-E", "a.c"], ["-M", "a.c"],
-    ["-fsyntax-only", "a.c"], ["a.c", "-c", "b.c"], ["-print-search-dirs"], ["-dM", "-E", "a.c"],
-    ["-c", "a.c", "-o", "-"], ["-S", "a.c", "-o", "-"], ["a.c", "-o", "prog"],
-])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--version"],
+        ["-v"],
+        ["-print-prog-name=cc1"],
+        ["-E", "a.c"],
+        ["-M", "a.c"],
+        ["-fsyntax-only", "a.c"],
+        ["a.c", "-c", "b.c"],
+        ["-print-search-dirs"],
+        ["-dM", "-E", "a.c"],
+        ["-c", "a.c", "-o", "-"],
+        ["-S", "a.c", "-o", "-"],
+        ["a.c", "-o", "prog"],
+    ],
+)
 def test_what_cannot_be_cached_runs_as_it_is(world: World, words: list[str]) -> None:
     world.write("a.c", SOURCE)
     world.write("b.c", "int main(void) { return 0; }\n")
@@ -273,11 +295,20 @@ def test_what_cannot_be_cached_runs_as_it_is(world: World, words: list[str]) -> 
     world.compare("gcc", *words, times=1)
 
 
-@pytest.mark.parametrize("words", [
-    ["-c", "a.c"], ["-c", "a.c", "-o", "b.o"], ["-c", "-g", "a.c", "-MD"], ["-S", "a.c"],
-    ["-c", "a.c", "-MMD", "-MF", "x.d", "-MT", "t"], ["-c", "bad.c"], ["-c", "warn.c", "-Wall"],
-    ["-c", "missing.c"], ["-E", "a.c"],
-])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["-c", "a.c"],
+        ["-c", "a.c", "-o", "b.o"],
+        ["-c", "-g", "a.c", "-MD"],
+        ["-S", "a.c"],
+        ["-c", "a.c", "-MMD", "-MF", "x.d", "-MT", "t"],
+        ["-c", "bad.c"],
+        ["-c", "warn.c", "-Wall"],
+        ["-c", "missing.c"],
+        ["-E", "a.c"],
+    ],
+)
 def test_without_a_server_the_results_are_the_same(world: World, words: list[str]) -> None:
     world.write("a.c", SOURCE)
     world.write("bad.c", "int f( {\n")

@@ -1,4 +1,4 @@
-"""The resident server's life: start, race, upgrade, idleness, crash, stop, and who may talk to it."""
+"""The resident server's life: start, race, upgrade, idleness, crash, and servers that lie."""
 
 from __future__ import annotations
 
@@ -244,7 +244,9 @@ def test_a_server_that_does_not_start_costs_no_call(installed: Install, tmp_path
 def test_a_server_that_hangs_at_its_start_costs_a_second(
     installed: Install, tmp_path: Path
 ) -> None:
-    hanging = with_server_script(installed, tmp_path / "hanging", f"echo $$ >{tmp_path}/pid; sleep 8")
+    hanging = with_server_script(
+        installed, tmp_path / "hanging", f"echo $$ >{tmp_path}/pid; sleep 8"
+    )
     (tmp_path / "world").mkdir()
     with world_in(hanging, tmp_path / "world") as world:
         world.eager = False

@@ -9,9 +9,14 @@ import pytest
 
 from tests.e2e.kit import World, real
 
-SOURCE = "#include \"a.h\"\nint f(void) { return A; }\n"
+SOURCE = '#include "a.h"\nint f(void) { return A; }\n'
 COMPILERS = pytest.mark.parametrize("compiler", ["gcc", "clang"])
 RESIDENT = pytest.mark.parametrize("resident", ["1", "0"])
+
+
+@pytest.fixture
+def world(shared: World) -> World:
+    return shared
 
 
 @pytest.fixture(autouse=True)
@@ -69,8 +74,14 @@ def existing(world: World, name: str, what: str) -> None:
 
 
 EXISTING = [
-    "read-only", "odd mode", "empty, odd mode", "link", "link to an empty file", "dangling link",
-    "hard link", "longer",
+    "read-only",
+    "odd mode",
+    "empty, odd mode",
+    "link",
+    "link to an empty file",
+    "dangling link",
+    "hard link",
+    "longer",
 ]
 
 
@@ -81,7 +92,9 @@ def test_an_existing_object_is_treated_as_the_compiler_treats_it(
 ) -> None:
     need(compiler)
     world.gcc("-c", "a.c", "-o", "warm.o")
-    world.compare(compiler, "-c", "a.c", "-o", "out.o", prepare=lambda: existing(world, "out.o", what))
+    world.compare(
+        compiler, "-c", "a.c", "-o", "out.o", prepare=lambda: existing(world, "out.o", what)
+    )
 
 
 @COMPILERS
@@ -159,9 +172,7 @@ def test_a_hit_after_the_output_directory_went_away(world: World) -> None:
     world.gcc("-c", "a.c", "-o", "out/a.o")
     (world.src / "out/a.o").unlink()
     (world.src / "out").rmdir()
-    done = [
-        world.call("gcc", "-c", "a.c", "-o", "out/a.o", bare=bare) for bare in (True, False)
-    ]
+    done = [world.call("gcc", "-c", "a.c", "-o", "out/a.o", bare=bare) for bare in (True, False)]
     assert done[0].status == done[1].status == 1
 
 
@@ -184,10 +195,20 @@ def test_a_fifo_as_output(world: World) -> None:
 @pytest.mark.parametrize(
     "words",
     [
-        ["-g", "-gsplit-dwarf"], ["-fstack-usage"], ["-MD"], ["-MMD"], ["-MD", "-MF", "x.d"],
-        ["-MD", "-MT", "t", "-MP"], ["-Wp,-MD,x.d"], ["-Wp,-MMD,x.d", "-MT", "y"],
-        ["-save-temps"], ["-fcallgraph-info"], ["-dA"],
-        ["-fdump-tree-optimized"], ["-MD", "-o", "sub/b.o"], ["-g", "-O2", "-o", "b"],
+        ["-g", "-gsplit-dwarf"],
+        ["-fstack-usage"],
+        ["-MD"],
+        ["-MMD"],
+        ["-MD", "-MF", "x.d"],
+        ["-MD", "-MT", "t", "-MP"],
+        ["-Wp,-MD,x.d"],
+        ["-Wp,-MMD,x.d", "-MT", "y"],
+        ["-save-temps"],
+        ["-fcallgraph-info"],
+        ["-dA"],
+        ["-fdump-tree-optimized"],
+        ["-MD", "-o", "sub/b.o"],
+        ["-g", "-O2", "-o", "b"],
     ],
     ids=" ".join,
 )
@@ -196,8 +217,16 @@ def test_every_output_file(world: World, words: list[str]) -> None:
     world.compare("gcc", *words, "-c", "a.c")
 
 
-@pytest.mark.parametrize("words", [["-MD"], ["-MMD", "-MF", "x.d"], ["-g", "-gsplit-dwarf"],
-                                   ["--serialize-diagnostics", "x.dia", "-Wall"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["-MD"],
+        ["-MMD", "-MF", "x.d"],
+        ["-g", "-gsplit-dwarf"],
+        ["--serialize-diagnostics", "x.dia", "-Wall"],
+    ],
+    ids=" ".join,
+)
 def test_every_output_file_of_clang(world: World, clang: None, words: list[str]) -> None:
     world.compare("clang", *words, "-c", "a.c")
 

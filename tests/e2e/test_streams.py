@@ -16,7 +16,9 @@ WARNING = "int f(void) { int unused; return 0; }\n"
 RESIDENT = pytest.mark.parametrize("resident", ["1", "0"])
 
 
-def shell(world: World, text: str, *, bare: bool, resident: str = "1") -> tuple[int, dict[bytes, object]]:
+def shell(
+    world: World, text: str, *, bare: bool, resident: str = "1"
+) -> tuple[int, dict[bytes, object]]:
     """(status, tree) of a shell command in the source directory."""
     env = world.environment({"PYCC_RESIDENT": resident})
     if bare:

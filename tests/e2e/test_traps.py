@@ -18,6 +18,11 @@ from tests.e2e.kit import SYSTEM_PATH, World, real
 HEADER = '#include "v.h"\nint v = V;\n'
 
 
+@pytest.fixture
+def world(shared: World) -> World:
+    return shared
+
+
 def define(world: World, path: str, value: int) -> Path:
     return world.write(path, f"#define V {value}\n")
 
@@ -311,7 +316,9 @@ def test_has_include_of_a_file_that_appears(world: World) -> None:
 
 
 def test_has_include_of_a_computed_name(world: World) -> None:
-    world.write("a.c", "#define N <maybe.h>\n#if __has_include(N)\nint yes;\n#else\nint no;\n#endif\n")
+    world.write(
+        "a.c", "#define N <maybe.h>\n#if __has_include(N)\nint yes;\n#else\nint no;\n#endif\n"
+    )
     (world.src / "inc").mkdir()
     words = ["gcc", "-Iinc", "-c", "a.c"]
     world.compare(*words)
@@ -391,7 +398,6 @@ def test_a_change_in_mid_compile_is_not_stored(world: World, change: str, order:
     world.write("a.c", "#include <v.h>\nint v = V;\n")
     env = {"PATH": f"{world.install.links}:{script.parent}:{SYSTEM_PATH}"}
     if order == "classic order":
-        env["CCACHE_DEPEND"] = ""
         env["PYCC_PREPROCESS_FIRST"] = "1"
     words = ["gcc", "-Iearly", "-Iinc", "-c", "a.c"]
     # Both states are old enough to be stored when nothing happens to them.
@@ -450,7 +456,9 @@ def test_assembly_with_preprocessing(world: World) -> None:
 
 
 @pytest.mark.parametrize("order", ["", "1"], ids=["our order", "classic order"])
-@pytest.mark.parametrize("words", [["-g"], ["-fsanitize=undefined"], ["-Wall"], ["-O2"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "words", [["-g"], ["-fsanitize=undefined"], ["-Wall"], ["-O2"]], ids=" ".join
+)
 def test_a_longer_comment_on_a_line(world: World, words: list[str], order: str) -> None:
     env = {"PYCC_PREPROCESS_FIRST": order} if order else {}
     for comment in ("/* x */", "/* longer */", "/* x */", ""):
@@ -571,9 +579,16 @@ def test_the_target_in_the_dependency_file(world: World, compiler: str) -> None:
     world.write("a.c", HEADER)
     (world.src / "out").mkdir()
     for words in (
-        ["-MD"], ["-MD", "-o", "b.o"], ["-MD", "-o", "out/a.o"], ["-MD", "-MT", "x"],
-        ["-MD", "-MT", "x", "-MT", "y"], ["-MD", "-MQ", "$x"], ["-MD", "-MT", "$x"],
-        ["-MD", "-MF", "x.d"], ["-MMD", "-MF", "x.d", "-o", "c.o"], ["-MD", "-MP"],
+        ["-MD"],
+        ["-MD", "-o", "b.o"],
+        ["-MD", "-o", "out/a.o"],
+        ["-MD", "-MT", "x"],
+        ["-MD", "-MT", "x", "-MT", "y"],
+        ["-MD", "-MQ", "$x"],
+        ["-MD", "-MT", "$x"],
+        ["-MD", "-MF", "x.d"],
+        ["-MMD", "-MF", "x.d", "-o", "c.o"],
+        ["-MD", "-MP"],
     ):
         world.compare(compiler, *words, "-c", "a.c")
 

@@ -129,9 +129,16 @@ def test_a_request_of_another_user_is_refused(world: World) -> None:
     )
     # Not the environment's interpreter: another user may not be allowed to read it.
     python = real("python3") or sys.executable
-    command = [python, "-I", "-c", code, path]
-    refused = subprocess.run(command, user=STRANGER, group=STRANGER, extra_groups=[],
-                             capture_output=True, text=True, check=False)
+    command = [python, "-I", "-c", code, str(path)]
+    refused = subprocess.run(
+        command,
+        user=STRANGER,
+        group=STRANGER,
+        extra_groups=[],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert (refused.returncode, refused.stdout) == (0, "0\n"), refused
     for place in (world.runtime, world.run_dir):
         place.chmod(0o700)
@@ -156,8 +163,14 @@ def test_a_server_of_another_user_is_not_asked(world: World) -> None:
         "sys.stdout.write('%d\\n' % len(c.recv(1000))); sys.stdout.flush()\n"
     )
     python = real("python3") or sys.executable
-    stranger = subprocess.Popen([python, "-I", "-c", code], stdin=listener, user=STRANGER,
-                                group=STRANGER, extra_groups=[], stdout=subprocess.PIPE)
+    stranger = subprocess.Popen(
+        [python, "-I", "-c", code],
+        stdin=listener.fileno(),
+        user=STRANGER,
+        group=STRANGER,
+        extra_groups=[],
+        stdout=subprocess.PIPE,
+    )
     try:
         assert stranger.stdout is not None
         assert stranger.stdout.readline() == b"ready\n"
@@ -187,8 +200,15 @@ def find_python(packages: str) -> str:
     code = f"import sys; sys.path.append({packages!r}); import diskcache, xxhash, zstandard"
     for python in (sys.executable, "/usr/bin/python3"):
         try:
-            done = subprocess.run([python, "-c", code], user=STRANGER, group=STRANGER,
-                                  extra_groups=[], cwd="/", capture_output=True, check=False)
+            done = subprocess.run(
+                [python, "-c", code],
+                user=STRANGER,
+                group=STRANGER,
+                extra_groups=[],
+                cwd="/",
+                capture_output=True,
+                check=False,
+            )
         except OSError:
             continue
         if done.returncode == 0:
@@ -226,8 +246,16 @@ class Stranger:
 
     def gcc(self, *words: str, bare: bool = False) -> Done:
         program = "/usr/bin/gcc" if bare else f"{self.root}/links/gcc"
-        done = subprocess.run([program, *words], env=self.env, cwd=self.src, capture_output=True,
-                              user=STRANGER, group=STRANGER, extra_groups=[], check=False)
+        done = subprocess.run(
+            [program, *words],
+            env=self.env,
+            cwd=self.src,
+            capture_output=True,
+            user=STRANGER,
+            group=STRANGER,
+            extra_groups=[],
+            check=False,
+        )
         return Done(done.returncode, done.stdout, done.stderr)
 
     def servers(self) -> list[int]:

@@ -19,11 +19,11 @@ import signal
 import sqlite3
 import statistics
 import subprocess
-import sys
 import tempfile
 import threading
 import time
 from pathlib import Path
+from typing import Self
 
 from tests.e2e.kit import World, install, wait_until, world_in
 
@@ -38,7 +38,9 @@ def write_project(world: World, files: int, rng: random.Random) -> None:
     for number in range(files):
         used = rng.sample(range(10), 3)
         body = [f'#include "h{h}.h"' for h in used]
-        body += [f"#include <{name}>" for name in rng.sample(["stdio.h", "stdlib.h", "string.h"], 2)]
+        body += [
+            f"#include <{name}>" for name in rng.sample(["stdio.h", "stdlib.h", "string.h"], 2)
+        ]
         count = rng.choice([5, 20, 80])
         body += [
             f"int f{number}_{n}(int x) {{ int unused; return h{used[0]}_{n % 40}(x) + {n}; }}"
@@ -48,8 +50,7 @@ def write_project(world: World, files: int, rng: random.Random) -> None:
     names = " ".join(f"s{number}.o" for number in range(files))
     world.write(
         "Makefile",
-        f"all: {names}\n%.o: %.c\n\t$(CC) -O1 -g -Wall -MD -c $< -o $@\n"
-        "clean:\n\t@rm -f *.o *.d\n",
+        f"all: {names}\n%.o: %.c\n\t$(CC) -O1 -g -Wall -MD -c $< -o $@\nclean:\n\t@rm -f *.o *.d\n",
     )
 
 
@@ -94,7 +95,7 @@ class Killer:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run)
 
-    def __enter__(self) -> Killer:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -142,7 +143,9 @@ def soak_lock(world: World, options: argparse.Namespace) -> None:
     """Builds while somebody stopped inside a transaction, against builds without."""
     build(world, options.cc, options.jobs)
     world.stats()
-    databases = [p for p in world.cache.rglob("*") if p.is_file() and p.open("rb").read(6) == b"SQLite"]
+    databases = [
+        p for p in world.cache.rglob("*") if p.is_file() and p.open("rb").read(6) == b"SQLite"
+    ]
     free, held = [], []
     for _ in range(5):
         free.append(build(world, options.cc, options.jobs))
@@ -202,4 +205,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
