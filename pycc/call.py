@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from . import native
 from .cache.digest import SETTLED_NS, file_clock
 from .config import Config, load, parse_overrides
+from .config_access import home_directory
 from .errors import ConfigError, Fatal
 from .frame import Exec, Exit, Op, Out, Request
 from .locate import DEFAULT_PATH, Located, locate
@@ -122,8 +123,6 @@ def configuration(
     request: Request, resident: Resident, overrides: Sequence[tuple[str, str]] = ()
 ) -> tuple[bytes, Config]:
     """(witness records, configuration) of the request. Raises ConfigError, Fatal."""
-    from .resident import home_directory
-
     environment = resident.environment(request.environment_block)
 
     def make() -> tuple[bytes, Config]:

@@ -16,6 +16,7 @@ from . import __version__, config, links
 from .cache import cleanup, statistics_text
 from .cache.directory import CacheDirectory
 from .commands_text import FEATURES, HELP
+from .config_access import home_directory
 from .errors import ConfigError, Fatal, PyccError
 from .frame import Exit, Op, Out, Request
 from .lifecycle import program_path
@@ -85,6 +86,8 @@ MODIFIERS = frozenset(
         "--verbose",
     }
 )
+CHANGING = frozenset({"--max-files", "--max-size", "--set-config", "--zero-stats"})
+"""Not to be carried out with --dry-run, which would have nothing to show."""
 UNSUPPORTED = {
     "--recompress": "results are compressed when they are stored; set compression_level",
     "--show-compression": "results are compressed when they are stored; see --show-stats",
@@ -118,8 +121,6 @@ class Session:
 
     def settings(self) -> config.Config:
         """The configuration as it is now; commands before this one may have changed it."""
-        from .resident import home_directory
-
         return config.load(self.variables(), self.request.cwd, home=home_directory())
 
     def cache(self) -> CacheDirectory:
@@ -193,6 +194,8 @@ def _carry_out(
 ) -> str:
     if option in UNSUPPORTED:
         raise Fatal(f"{option} is not supported: {UNSUPPORTED[option]}")
+    if session.dry_run and option in CHANGING:
+        raise Fatal(f"--dry-run cannot be used with {option}")
     if option == "--evict-namespace":
         if any(other == "--evict-older-than" for other, _ in commands):
             return ""  # one eviction by both
@@ -235,7 +238,8 @@ def _evict(session: Session, eviction: cleanup.Eviction) -> str:
 
 
 def _evict_older(session: Session, value: str) -> str:
-    return _evict(session, cleanup.Eviction(config.parse_duration(value), session.namespace))
+    seconds = config.parse_duration(value) / 1000
+    return _evict(session, cleanup.Eviction(seconds, session.namespace))
 
 
 def _set(session: Session, key: str, value: str) -> None:
@@ -270,7 +274,7 @@ def _max_size(session: Session, value: str) -> str:
     _set(session, "max_size", value)
     if not size:
         return "Unset cache size limit\n"
-    return f"Set cache size limit to {config.format_size(size)}\n"
+    return f"Set cache size limit to {config.format_size(size, size.decimal)}\n"
 
 
 def _max_files(session: Session, value: str) -> str:

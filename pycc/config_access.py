@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import stat
 from typing import Protocol
 
@@ -129,3 +130,11 @@ def make_directories(path: str, mode: int) -> None:
             continue
         # The mode is set afterwards so that the umask of this process has no say.
         os.chmod(directory, mode)
+
+
+def home_directory() -> str | None:
+    """From the user database, where HOME is not set."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_dir
+    except KeyError:
+        return None

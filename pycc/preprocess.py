@@ -69,13 +69,16 @@ def preprocess(job: Job, talk: Talk, resident: Resident) -> Preprocessed | Seque
         which(word, search_path, call.cwd) or word
         for word in os.fsencode(call.config.prefix_command_cpp).split()
     ]
+    # Ours go in front: behind a "--" they would be taken for files.
+    action, *others = invocation.preprocess_args()
     words = (
         *prefix,
         call.compiler,
-        *invocation.preprocess_args(),
+        action,
         *((precompiled.PREPROCESS,) if _may_be_precompiled(job, resident) else ()),
         *((b"-MD", b"-MF", depfile_path, b"-MT", b"x") if reports_files else ()),
         *((b"-C",) if call.config.keep_comments_cpp else ()),
+        *others,
     )
     try:
         report = talk.run(

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import pwd
 import resource
 import threading
 import time
@@ -449,11 +448,3 @@ def memory_in_use() -> int:
             return int(file.read(64).split()[1]) * resource.getpagesize()
     except (OSError, IndexError, ValueError):
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def home_directory() -> str | None:
-    """From the user database, where HOME is not set."""
-    try:
-        return pwd.getpwuid(os.getuid()).pw_dir
-    except KeyError:
-        return None

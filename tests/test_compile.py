@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -72,9 +72,16 @@ def compilers_run(bench: Bench) -> int:
     return sum(not any(word in asked for word in c.argv) for c in bench.commands)
 
 
+Row = tuple[str, dict[str, str], dict[str, int], dict[str, int]]
+
+
+def twice(line: str, settings: dict[str, str], outcome: dict[str, int]) -> Row:
+    return line, settings, outcome, outcome
+
+
 # One call each, then the same call again.
 
-TWICE: list[tuple[str, dict[str, str], dict[str, int], dict[str, int]]] = [
+TWICE: list[Row] = [
     ("-c a.c -o a.o", {}, MISS, DIRECT_HIT),
     ("-S a.c -o a.s", {}, MISS, DIRECT_HIT),
     ("-c -MD a.c -o a.o", {}, MISS, DIRECT_HIT),
@@ -103,30 +110,30 @@ TWICE: list[tuple[str, dict[str, str], dict[str, int], dict[str, int]]] = [
         {name: count for name, count in MISS.items() if name != "preprocessed_cache_miss"},
         DIRECT_HIT,
     ),
-    ("-c a.c", {"RECACHE": "1"}, *[{"recache": 1, "local_storage_write": 2}] * 2),
-    (
+    twice("-c a.c", {"RECACHE": "1"}, {"recache": 1, "local_storage_write": 2}),
+    twice(
         "-c a.c",
         {"READONLY": "1"},
-        *[{"cache_miss": 1, "direct_cache_miss": 1, "preprocessed_cache_miss": 1}] * 2,
+        {"cache_miss": 1, "direct_cache_miss": 1, "preprocessed_cache_miss": 1},
     ),
-    ("-c a.c", {"READONLY_DIRECT": "1"}, *[{"cache_miss": 1, "direct_cache_miss": 1}] * 2),
+    twice("-c a.c", {"READONLY_DIRECT": "1"}, {"cache_miss": 1, "direct_cache_miss": 1}),
     ("-c a.c", {"DISABLE": "1"}, {}, {}),
     ("-c a.c", {"NOSTATS": "1"}, {}, {}),
-    ("main.c -o main", {}, *[{"called_for_link": 1}] * 2),
-    ("main.o -o main", {}, *[{"called_for_link": 1}] * 2),
-    ("-E a.c", {}, *[{"called_for_preprocessing": 1}] * 2),
-    ("-c a.c main.c", {}, *[{"multiple_source_files": 1}] * 2),
-    ("-c none.c", {}, *[{"no_input_file": 1}] * 2),
-    ("-c", {}, *[{"no_input_file": 1}] * 2),
-    ("-c a.c -o out", {}, *[{"bad_output_file": 1}] * 2),
-    ("-c a.c -o none/a.o", {}, *[{"bad_output_file": 1}] * 2),
-    ("-c a.c -o -", {}, *[{"output_to_stdout": 1}] * 2),
-    ("-c a.c -o", {}, *[{"bad_compiler_arguments": 1}] * 2),
-    ("-c @none", {}, *[{"no_input_file": 1}] * 2),
-    ("-c off.c", {}, *[{"disabled": 1}] * 2),
-    ("-c bad.c", {}, *[{"compile_failed": 1}] * 2),
-    ("-M a.c", {}, *[{"unsupported_compiler_option": 1}] * 2),
-    ("-c a.c", {"EXTRAFILES": "none"}, *[{"error_hashing_extra_file": 1}] * 2),
+    twice("main.c -o main", {}, {"called_for_link": 1}),
+    twice("main.o -o main", {}, {"called_for_link": 1}),
+    twice("-E a.c", {}, {"called_for_preprocessing": 1}),
+    twice("-c a.c main.c", {}, {"multiple_source_files": 1}),
+    twice("-c none.c", {}, {"no_input_file": 1}),
+    twice("-c", {}, {"no_input_file": 1}),
+    twice("-c a.c -o out", {}, {"bad_output_file": 1}),
+    twice("-c a.c -o none/a.o", {}, {"bad_output_file": 1}),
+    twice("-c a.c -o -", {}, {"output_to_stdout": 1}),
+    twice("-c a.c -o", {}, {"bad_compiler_arguments": 1}),
+    twice("-c @none", {}, {"no_input_file": 1}),
+    twice("-c off.c", {}, {"disabled": 1}),
+    twice("-c bad.c", {}, {"compile_failed": 1}),
+    twice("-M a.c", {}, {"unsupported_compiler_option": 1}),
+    twice("-c a.c", {"EXTRAFILES": "none"}, {"error_hashing_extra_file": 1}),
     ("-c a.c", {"EXTRAFILES": "h.h"}, MISS, DIRECT_HIT),
 ]
 
@@ -256,7 +263,7 @@ def test_a_link_that_is_switched_while_the_compiler_runs_is_not_stored(bench: Be
     time.sleep(0.02)
 
     class Switching(Launcher):
-        def run(self, command: Run, before: tuple[Op, ...] = ()) -> Report:  # type: ignore[override]
+        def run(self, command: Run, before: Sequence[Op] = ()) -> Report:
             report = super().run(command, before)
             if b"a.c" in command.argv:
                 (bench.cwd / "new").symlink_to("h2.h")
@@ -358,7 +365,7 @@ def test_no_temporary_file_stays(bench: Bench) -> None:
 class Leaving(Launcher):
     """A launcher that is killed while the compiler runs."""
 
-    def run(self, command: Run, before: tuple[Op, ...] = ()) -> Report:  # type: ignore[override]
+    def run(self, command: Run, before: Sequence[Op] = ()) -> Report:
         report = super().run(command, before)
         if b"a.c" in command.argv:
             raise Gone
@@ -395,7 +402,7 @@ class Canned(Launcher):
         super().__init__(bench.variables, os.fsencode(bench.cwd))
         self.report = report
 
-    def run(self, command: Run, before: tuple[Op, ...] = ()) -> Report:  # type: ignore[override]
+    def run(self, command: Run, before: Sequence[Op] = ()) -> Report:
         if b"a.c" not in command.argv:
             return super().run(command, before)
         self.commands.append(command)

@@ -263,7 +263,14 @@ def test_the_numbers_are_those_of_the_header_file() -> None:
         if prefix in ("REQUEST", "OUT", "RUN"):
             assert getattr(frame, flag) == value, name
     assert {"REQUEST_OWN_NAME", "OUT_REPLACE", "RUN_FINAL"} <= defined.keys()
-    ops = [Write(b"", b""), Out(1, b""), Run((b"x",), 0), Exec((b"x",)), Exit(0), Unlink(b"")]
+    ops: list[Op] = [
+        Write(b"", b""),
+        Out(1, b""),
+        Run((b"x",), 0),
+        Exec((b"x",)),
+        Exit(0),
+        Unlink(b""),
+    ]
     codes = ["WRITE", "OUT", "RUN", "EXEC", "EXIT", "UNLINK", "WAIT", "LINK", "FALLBACK"]
     for name, op in zip(codes, [*ops, Wait(0), Link(b"", b""), Fallback()], strict=True):
         code = int.from_bytes(write_reply([op])[HEADER.size :][:4], "little")

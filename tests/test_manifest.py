@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pycc.cache import manifest
-from pycc.cache.compression import compress
+from pycc.cache.compression import compress, decompress
 from pycc.cache.digest import DIGEST_SIZE
 from pycc.cache.fingerprint import KEY_SIZE
 from pycc.cache.manifest import (
@@ -71,7 +71,7 @@ def framed(raw: bytes) -> bytes:
 
 def test_content_that_is_cut_anywhere_is_none() -> None:
     value = pack(EXAMPLE)
-    raw = manifest.decompress(value[manifest._HEAD.size :], manifest._HEAD.unpack_from(value)[3])
+    raw = decompress(value[manifest._HEAD.size :], manifest._HEAD.unpack_from(value)[3])
     assert unpack(framed(raw)) == EXAMPLE
     for length in range(len(raw)):
         with pytest.raises(ManifestError):
@@ -80,7 +80,7 @@ def test_content_that_is_cut_anywhere_is_none() -> None:
 
 def test_content_with_more_behind_it_is_none() -> None:
     value = pack(EXAMPLE)
-    raw = manifest.decompress(value[manifest._HEAD.size :], manifest._HEAD.unpack_from(value)[3])
+    raw = decompress(value[manifest._HEAD.size :], manifest._HEAD.unpack_from(value)[3])
     with pytest.raises(ManifestError):
         unpack(framed(raw + b"x"))
 
@@ -140,9 +140,7 @@ def test_garbage_gives_manifest_errors_only(data: bytes) -> None:
 @given(st.integers(0, 10_000), st.integers(0, 255))
 def test_a_changed_byte_gives_manifest_errors_only(at: int, byte: int) -> None:
     value = pack(EXAMPLE)
-    raw = bytearray(
-        manifest.decompress(value[manifest._HEAD.size :], manifest._HEAD.unpack_from(value)[3])
-    )
+    raw = bytearray(decompress(value[manifest._HEAD.size :], manifest._HEAD.unpack_from(value)[3]))
     raw[at % len(raw)] = byte
     try:
         unpack(framed(bytes(raw)))
@@ -179,5 +177,5 @@ def test_every_path_is_stored_once() -> None:
     names = tuple(file(b"/a/long/path/to/a/header/%d.h" % i) for i in range(100))
     twice = (entry(names), entry(tuple((p, b"x" * DIGEST_SIZE) for p, _ in names)))
     value = pack(twice)
-    raw = manifest.decompress(value[manifest._HEAD.size :], manifest._HEAD.unpack_from(value)[3])
+    raw = decompress(value[manifest._HEAD.size :], manifest._HEAD.unpack_from(value)[3])
     assert raw.count(b"/a/long/path/to/a/header/7.h\0") == 1

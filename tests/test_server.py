@@ -13,7 +13,18 @@ from pathlib import Path
 import pytest
 
 from pycc import server as serving
-from pycc.frame import HEADER, Exit, Fallback, Op, Out, Request, Run, frame_length, read_reply
+from pycc.frame import (
+    HEADER,
+    Exit,
+    Fallback,
+    Op,
+    Out,
+    Request,
+    Run,
+    frame_length,
+    read_reply,
+    write_reply,
+)
 from pycc.server import Server
 from pycc.talk import Talk
 from tests.test_frame import a_report, a_request
@@ -142,7 +153,7 @@ def test_a_long_request_arrives(running: Running) -> None:
 
 
 def test_a_quick_reply_is_sent_as_it_is(running: Running) -> None:
-    running.handler.replies[b"hot"] = serving.write_reply([Out(1, b"quick")])
+    running.handler.replies[b"hot"] = write_reply([Out(1, b"quick")])
     assert running.call(named(b"hot")) == [Out(1, b"quick")]
     assert running.handler.requests == []
 

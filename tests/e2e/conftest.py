@@ -1,4 +1,4 @@
-"""Fixtures: one installed copy of pycc for all tests, a world of its own for each."""
+"""Fixtures: one installed copy of pycc for all tests, directories of its own for each."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Install:
 
 
 @pytest.fixture
-def world(installed: Install, tmp_path: Path) -> Iterator[World]:
+def private(installed: Install, tmp_path: Path) -> Iterator[World]:
+    """A world with a server of its own."""
     with world_in(installed, tmp_path) as made:
         yield made
 
@@ -29,7 +30,7 @@ def long_lived(installed: Install, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture
-def shared(long_lived: World, tmp_path: Path) -> World:
+def world(long_lived: World, tmp_path: Path) -> World:
     """A world whose server has served others before: cheap, and its memos are full."""
     if not long_lived.servers():
         long_lived.start()

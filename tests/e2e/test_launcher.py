@@ -63,15 +63,15 @@ def test_settings_before_the_compiler_hold_for_one_call(world: World) -> None:
     assert "cache_miss" not in world.stats()
 
 
-def test_a_copy_of_the_launcher_named_gcc_is_a_compiler(world: World) -> None:
-    world.eager = False
-    elsewhere = world.root / "copies"
+def test_a_copy_of_the_launcher_named_gcc_is_a_compiler(private: World) -> None:
+    private.eager = False
+    elsewhere = private.root / "copies"
     elsewhere.mkdir()
-    shutil.copy(world.install.launcher, elsewhere / "gcc")
-    world.write("a.c", SOURCE)
+    shutil.copy(private.install.launcher, elsewhere / "gcc")
+    private.write("a.c", SOURCE)
     env = {"PATH": f"{elsewhere}:{SYSTEM_PATH}"}
-    world.compare("gcc", "-c", "a.c", wrapped=[elsewhere / "gcc", "-c", "a.c"], env=env, times=1)
-    assert not world.servers()  # it does not know where its server is
+    private.compare("gcc", "-c", "a.c", wrapped=[elsewhere / "gcc", "-c", "a.c"], env=env, times=1)
+    assert not private.servers()  # it does not know where its server is
 
 
 def test_a_copy_of_the_launcher_meets_the_server_that_runs(world: World) -> None:
@@ -309,13 +309,13 @@ def test_what_cannot_be_cached_runs_as_it_is(world: World, words: list[str]) -> 
         ["-E", "a.c"],
     ],
 )
-def test_without_a_server_the_results_are_the_same(world: World, words: list[str]) -> None:
-    world.write("a.c", SOURCE)
-    world.write("bad.c", "int f( {\n")
-    world.write("warn.c", "int f(void) { int unused; return 0; }\n")
-    world.compare("gcc", *words, env={"PYCC_RESIDENT": "0"})
-    assert not world.servers()
-    assert list((world.root / "tmp").iterdir()) == []
+def test_without_a_server_the_results_are_the_same(private: World, words: list[str]) -> None:
+    private.write("a.c", SOURCE)
+    private.write("bad.c", "int f( {\n")
+    private.write("warn.c", "int f(void) { int unused; return 0; }\n")
+    private.compare("gcc", *words, env={"PYCC_RESIDENT": "0"})
+    assert not private.servers()
+    assert list((private.root / "tmp").iterdir()) == []
 
 
 def test_a_server_and_calls_without_one_share_the_cache(world: World) -> None:

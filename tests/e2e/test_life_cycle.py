@@ -28,6 +28,11 @@ SOURCE = "int f(int x) { int unused; return x + 1; }\n"
 WORDS = ("gcc", "-Wall", "-c", "a.c")
 
 
+@pytest.fixture
+def world(private: World) -> World:
+    return private
+
+
 @pytest.fixture(scope="module")
 def other_build(tmp_path_factory: pytest.TempPathFactory) -> Install:
     return install(tmp_path_factory.mktemp("other"), identity="other0123456789a")

@@ -14,11 +14,6 @@ COMPILERS = pytest.mark.parametrize("compiler", ["gcc", "clang"])
 RESIDENT = pytest.mark.parametrize("resident", ["1", "0"])
 
 
-@pytest.fixture
-def world(shared: World) -> World:
-    return shared
-
-
 @pytest.fixture(autouse=True)
 def sources(world: World) -> None:
     world.write("a.h", "#define A 1\n")

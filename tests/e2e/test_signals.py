@@ -50,7 +50,7 @@ def is_gone(pid: int) -> bool:
 
 
 @RESIDENT
-@pytest.mark.parametrize("status", [1, 2, 4, 42, 127, 255])
+@pytest.mark.parametrize("status", [1, 42, 255])
 def test_the_compilers_exit_status_is_ours(world: World, status: int, resident: str) -> None:
     env = compiler(world, f"echo failing >&2; exit {status}") | {"PYCC_RESIDENT": resident}
     world.write("a.c", "int a;\n")

@@ -67,15 +67,15 @@ def test_closed_standard_streams(world: World, closed: tuple[str, ...], resident
     compare(world, f"gcc -c a.c {closing}", resident=resident)
 
 
-def test_closed_streams_at_the_servers_start(world: World) -> None:
-    world.eager = False
-    world.write("a.c", "int f(void) { return 0; }\n")
-    status, _ = shell(world, "exec gcc -c a.c <&- >&- 2>&-", bare=False)
+def test_closed_streams_at_the_servers_start(private: World) -> None:
+    private.eager = False
+    private.write("a.c", "int f(void) { return 0; }\n")
+    status, _ = shell(private, "exec gcc -c a.c <&- >&- 2>&-", bare=False)
     assert status == 0
-    world.gcc("-c", "a.c")
-    world.gcc("-c", "a.c")
-    assert world.stats()["direct_cache_hit"] >= 1
-    assert len(world.servers()) == 1
+    private.gcc("-c", "a.c")
+    private.gcc("-c", "a.c")
+    assert private.stats()["direct_cache_hit"] >= 1
+    assert len(private.servers()) == 1
 
 
 def test_a_warning_with_stderr_closed(world: World) -> None:

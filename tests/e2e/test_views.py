@@ -25,6 +25,11 @@ STRANGER = 54321
 pytestmark = pytest.mark.usefixtures("as_root")
 
 
+@pytest.fixture
+def world(private: World) -> World:
+    return private
+
+
 def unshared(world: World, text: str) -> Done:
     """A shell script in a mount namespace of its own."""
     if shutil.which("unshare") is None or subprocess.run(["unshare", "-m", "true"]).returncode:

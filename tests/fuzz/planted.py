@@ -18,7 +18,7 @@ import os
 import shlex
 import shutil
 import sys
-import types
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -134,9 +134,9 @@ def sorted_include_order() -> None:
     """Key the arguments of the preprocessor without their order."""
 
     def wrap(direct: Any) -> Any:
-        def unordered(base: Any, call: Any, invocation: Any, source: bytes) -> Any:
+        def unordered(base: Any, call: Any, invocation: Any, *rest: Any) -> Any:
             words = tuple(sorted(invocation.key_args, key=lambda arg: arg.words))
-            return direct(base, call, dataclasses.replace(invocation, key_args=words), source)
+            return direct(base, call, dataclasses.replace(invocation, key_args=words), *rest)
 
         return unordered
 
@@ -203,22 +203,15 @@ def unseen_directives(*names: str) -> None:
 def epoch_not_keyed() -> None:
     """Take SOURCE_DATE_EPOCH for one of the variables that do not matter."""
 
-    class Without(dict[bytes, bytes]):
-        def __contains__(self, name: object) -> bool:
-            return name != b"SOURCE_DATE_EPOCH" and super().__contains__(name)
+    def wrap(_: Any) -> Any:
+        def by_the_clock(self: Any) -> bytes:
+            local_day = importlib.import_module("pycc.job").local_day
+            day: bytes = local_day(self.call.variables.get(b"TZ"), time.time())
+            return day
 
-        def get(self, name: bytes, default: Any = None) -> Any:
-            return default if name == b"SOURCE_DATE_EPOCH" else super().get(name, default)
+        return by_the_clock
 
-    def wrap(direct: Any) -> Any:
-        def blind(base: Any, call: Any, invocation: Any, source: bytes) -> Any:
-            without = types.SimpleNamespace(variables=Without(call.variables))
-            return direct(base, without, invocation, source)
-
-        return blind
-
-    replace("pycc.keying", "direct", wrap)
-    replace("pycc.job", "Job.day", lambda _: lambda self: b"a day")
+    replace("pycc.job", "Job.day", wrap)
 
 
 def nothing(module: str, name: str) -> Callable[[], None]:

@@ -1,0 +1,265 @@
+"""The architecture: who may import whom, how long a file may be, what is nowhere done.
+
+A new module needs a row in ALLOWED, a new arrow a word in one; both are to be thought about, not
+waved through. Arrows under TYPE_CHECKING are free: they cost nothing and make no circle.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = {"pycc": ROOT / "pycc", "pycc.cache": ROOT / "cache", "pycc.remote": ROOT / "remote"}
+LONGEST = 600
+
+LEAVES = """
+    commands_text config_access directives elf errors frame lifecycle native options optionroles
+    outcome searchchain cache.compression cache.digest cache.fingerprint cache.mounts cache.storage
+"""
+"""They import nothing of ours, or errors alone."""
+
+ALLOWED = {
+    # Configuration.
+    "config_values": "errors",
+    "config_table": "config_values",
+    "config_file": "config_values errors",
+    "config_reading": "config_access config_file config_table config_values errors",
+    "config": "config_access config_file config_reading config_table config_values errors",
+    "log": "config_values",
+    "debug": "cache.fingerprint config config_access frame options",
+    # Reading a command line.
+    "invocation": "options outcome",
+    "languages": "invocation",
+    "debuginfo": "invocation",
+    "embedded": "debuginfo invocation",
+    "sidefiles": "invocation languages",
+    "profiling": "invocation sidefiles",
+    "dependencies": "invocation languages options sidefiles",
+    "wordreader": "debuginfo dependencies invocation optionroles options outcome profiling",
+    "responsefile": "errors",
+    "arguments": "dependencies invocation languages options outcome sidefiles wordreader",
+    # What files say, and what is asked of the file system.
+    "depfile": "errors",
+    "basedir": "arguments depfile invocation",
+    "includes": "directives searchchain",
+    "stability": "native",
+    "watch": "native",
+    "locate": "native",
+    "links": "errors locate",
+    # Talking with a launcher.
+    "talk": "frame",
+    "server": "frame talk",
+    "execute": "frame locate resident talk",
+    # One compile.
+    "call": "cache.digest cache.statistics_text config config_access debug errors frame locate log"
+    " native outcome",
+    "compiler": "elf frame invocation native searchchain talk",
+    "toolchains": "cache.digest call compiler invocation native searchchain talk",
+    "delivery": "basedir cache.result depfile frame invocation",
+    "searched": "cache.lookup directives includes invocation native searchchain",
+    "precompiled": "cache.lookup includes invocation languages outcome searched",
+    "hardlinks": "cache.lookup cache.result frame invocation",
+    "keying": "basedir cache.fingerprint call compiler embedded invocation native options outcome"
+    " precompiled",
+    "job": "basedir cache.digest cache.fingerprint cache.manifest call compiler delivery invocation"
+    " keying native outcome",
+    "hot": "cache.manifest cache.storage job outcome",
+    "execution": "call depfile frame invocation job keying outcome talk",
+    "preprocess": "cache.lookup call depfile execution frame invocation job keying locate native"
+    " outcome precompiled talk",
+    "collect": "basedir cache.digest cache.lookup cache.result call delivery depfile directives"
+    " frame invocation native outcome precompiled stability",
+    "keep": "cache.fingerprint cache.lookup cache.manifest cache.result cache.storage collect"
+    " directives execution hardlinks job outcome precompiled preprocess searched",
+    "miss": "cache.digest cache.lookup cache.storage collect execution frame hardlinks hot"
+    " invocation job keep keying outcome precompiled preprocess stability talk",
+    "commands": "cache.cleanup cache.directory cache.statistics_text commands_text config"
+    " config_access errors frame lifecycle links locate talk",
+    "compile": "arguments basedir cache.digest cache.lookup cache.manifest cache.storage call"
+    " commands compiler delivery execution frame hardlinks hot invocation job keying miss outcome"
+    " responsefile talk toolchains",
+    # The server and the ways in.
+    "resident": "cache.digest cache.directory cache.lookup cache.mounts cache.statistics"
+    " cache.storage cache.storage_files cache.storage_local compile config directives frame"
+    " lifecycle native server talk watch",
+    "__main__": "execute lifecycle resident server",
+    # The cache: what things are called.
+    "cache.manifest": "cache.compression cache.digest cache.fingerprint",
+    "cache.result": "cache.compression",
+    "cache.lookup": "cache.digest cache.fingerprint cache.manifest",
+    # The cache: where things are.
+    "cache.shared_files": "cache.storage",
+    "cache.value_files": "cache.shared_files cache.storage",
+    "cache.aside": "cache.shared_files cache.storage",
+    "cache.local_database": "cache.shared_files cache.storage cache.value_files",
+    "cache.generations": "cache.local_database cache.shared_files",
+    "cache.local_handle": "cache.generations cache.local_database cache.shared_files cache.storage",
+    "cache.storage_local": "cache.generations cache.local_database cache.local_handle"
+    " cache.storage cache.value_files",
+    "cache.storage_files": "cache.local_database cache.shared_files cache.storage",
+    "cache.statistics": "cache.shared_files cache.storage",
+    "cache.statistics_text": "cache.storage",
+    "cache.cleanup": "cache.statistics cache.statistics_text cache.storage",
+    "cache.directory": "cache.aside cache.shared_files cache.statistics cache.storage",
+    **dict.fromkeys(LEAVES.split(), "errors"),
+}
+
+THIRD_PARTY = {
+    "zstandard": {"cache.compression"},
+    "diskcache": {"cache.local_database", "cache.value_files"},
+    "xxhash": {"cache.storage"},
+    "filelock": {"cache.storage_files", "cache.shared_files"},
+    "setuptools": {"launcher.build_launcher"},
+}
+"""Foreign libraries, and the edge modules that may know them."""
+
+
+def modules() -> dict[str, Path]:
+    """Every module by its name below ``pycc``; packages themselves are left out."""
+    found = {}
+    for package, directory in PACKAGES.items():
+        for path in directory.glob("*.py"):
+            if path.stem not in ("__init__", "_build"):
+                found[f"{package}.{path.stem}".removeprefix("pycc.")] = path
+    return found
+
+
+MODULES = modules()
+
+
+def statements(tree: ast.AST, typed: bool = False) -> Iterator[tuple[ast.stmt, bool]]:
+    """Every import, with whether it is for type checkers alone."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield node, typed
+        elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            for inner in node.body:
+                yield from statements(ast.Module([inner], []), typed=True)
+        else:
+            yield from statements(node, typed)
+
+
+def imported(name: str, path: Path) -> tuple[set[str], set[str]]:
+    """(ours, foreign): what a module imports when it runs, at its top or later."""
+    package = ["pycc", *name.split(".")][:-1]
+    ours: set[str] = set()
+    foreign: set[str] = set()
+    for node, typed in statements(ast.parse(path.read_text())):
+        if typed:
+            continue
+        if isinstance(node, ast.Import):
+            bases = [(alias.name, "") for alias in node.names]
+        else:
+            assert isinstance(node, ast.ImportFrom)
+            above = package[: len(package) - node.level + 1] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            bases = [(base, alias.name) for alias in node.names]
+        for base, member in bases:
+            if base.split(".")[0] != "pycc":
+                foreign.add(base.split(".")[0])
+                continue
+            short = base.removeprefix("pycc").removeprefix(".")
+            inner = f"{short}.{member}".removeprefix(".")
+            ours.add(inner if inner in MODULES else short)
+    return ours - {""}, foreign
+
+
+IMPORTS = {name: imported(name, path) for name, path in MODULES.items()}
+
+
+@pytest.mark.parametrize("name", [n for n in MODULES if not n.startswith("remote.")])
+def test_imports_go_along_the_arrows(name: str) -> None:
+    assert name in ALLOWED, "a new module needs a row"
+    assert IMPORTS[name][0] - set(ALLOWED[name].split()) - {"_build"} == set()
+
+
+def test_rows_are_of_modules() -> None:
+    assert set(ALLOWED) - set(MODULES) == set()
+
+
+@pytest.mark.parametrize("name", [n for n in MODULES if n.startswith("cache.")])
+def test_the_cache_knows_nothing_of_compilers(name: str) -> None:
+    ours = {other for other in IMPORTS[name][0] if not other.startswith("cache.")}
+    assert ours <= {"errors"}
+
+
+def test_there_are_no_circles() -> None:
+    done: set[str] = set()
+
+    def follow(name: str, way: tuple[str, ...]) -> None:
+        assert name not in way, " -> ".join((*way[way.index(name) :], name))
+        if name in done:
+            return
+        for other in sorted(IMPORTS.get(name, (set(), set()))[0]):
+            follow(other, (*way, name))
+        done.add(name)
+
+    for name in MODULES:
+        follow(name, ())
+
+
+@pytest.mark.parametrize("library", THIRD_PARTY)
+def test_foreign_libraries_stay_at_the_edge(library: str) -> None:
+    users = {name for name, (_, foreign) in IMPORTS.items() if library in foreign}
+    assert users <= THIRD_PARTY[library]
+
+
+PRODUCT = [*MODULES.values(), ROOT / "pycc/launcher/build_launcher.py"]
+OTHERS = [
+    path
+    for directory in ("tests", "bench", "scripts")
+    for path in (ROOT / directory).rglob("*.py")
+    if "e2e" not in path.parts
+]
+
+
+@pytest.mark.parametrize("path", [*PRODUCT, *OTHERS], ids=lambda p: str(p.relative_to(ROOT)))
+def test_no_file_is_too_long(path: Path) -> None:
+    assert path.read_text().count("\n") <= LONGEST
+
+
+@pytest.mark.parametrize("path", PRODUCT, ids=lambda p: str(p.relative_to(ROOT)))
+def test_a_module_begins_with_its_room(path: Path) -> None:
+    text = ast.get_docstring(ast.parse(path.read_text()))
+    assert text is not None
+    assert text.split("\n\n")[0].rstrip().endswith((".", ":"))
+
+
+@pytest.mark.parametrize("path", PRODUCT, ids=lambda p: str(p.relative_to(ROOT)))
+def test_names_say_what_things_are(path: Path) -> None:
+    empty = re.compile(r"manager|helper|util", re.IGNORECASE)
+    assert not empty.search(path.stem)
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef):
+            assert not empty.search(node.name), node.name
+
+
+@pytest.mark.parametrize("path", PRODUCT, ids=lambda p: str(p.relative_to(ROOT)))
+def test_nothing_dangerous_is_done(path: Path) -> None:
+    tree = ast.parse(path.read_text())
+    for statement, _ in statements(tree):
+        names = {alias.name for alias in getattr(statement, "names", [])}
+        names.add(getattr(statement, "module", "") or "")
+        assert not {"pickle", "marshal", "shelve", "dill"} & names
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            called = ast.unparse(node.func)
+            assert called not in ("eval", "exec", "os.system", "os.popen"), called
+            assert not any(k.arg == "shell" and k.value for k in node.keywords), called
+
+
+def test_only_the_server_catches_everything() -> None:
+    found = set()
+    for name, path in MODULES.items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ExceptHandler):
+                caught = "" if node.type is None else ast.unparse(node.type)
+                passes_on = isinstance(node.body[-1], ast.Raise) and node.body[-1].exc is None
+                if caught in ("", "Exception", "BaseException") and not passes_on:
+                    found.add(name)
+    assert found <= {"server", "execute"}
