@@ -12,7 +12,8 @@ name by name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Protocol
@@ -24,6 +25,9 @@ from .manifest import TIMES, ManifestEntry
 LISTINGS_LIMIT = 2_000
 LARGEST_LISTING = 5_000
 MANY_NAMES = 64
+"""From here on, listing a directory is cheaper than asking it for each name."""
+MOST_SINGLE = 1_000
+"""Names that are pinned singly where their directory cannot be."""
 
 
 class Stat(Protocol):
@@ -88,8 +92,11 @@ class Verifier:
         self._clock = clock
         self._listings: dict[bytes, tuple[Stat, frozenset[bytes]]] = {}
 
-    def verify(self, entry: ManifestEntry, cwd: bytes) -> Verdict:
-        """Ask everything that ``entry`` depends on, for a call in ``cwd``."""
+    def verify(self, entry: ManifestEntry, cwd: bytes, changing: Collection[bytes] = ()) -> Verdict:
+        """Ask everything that ``entry`` depends on, for a call in ``cwd``.
+
+        ``changing`` are directories (normal paths) that the call itself writes into: their
+        signatures would not last until the next call."""
         now = self._clock()
         records: list[bytes] = []
         settled = True
@@ -113,13 +120,14 @@ class Verifier:
             directories, self._files.signatures(directories), entry.groups, strict=True
         ):
             fresh = not pinned(directory, signature, now)
+            fresh = fresh or (bool(changing) and os.path.normpath(directory) in changing)
             appeared, loose = self._appeared(directory, signature, names, fresh)
             if appeared:
                 return Verdict(absolute(directory, appeared))
             if not fresh:
                 records.append(self._files.same(directory, signature))
                 records += (self._files.absent(absolute(directory, name)) for name in loose)
-            elif len(names) <= MANY_NAMES:
+            elif len(names) <= MOST_SINGLE:
                 records += (self._files.absent(absolute(directory, name)) for name in names)
             else:
                 settled = False

@@ -273,7 +273,7 @@ def _look_up(job: Job, resident: Resident) -> Sequence[Op] | None:
             continue
         if entry.day and entry.day != job.started_day:
             continue
-        verdict = resident.verifier.verify(entry, call.cwd)
+        verdict = resident.verifier.verify(entry, call.cwd, job.output_directories())
         if not verdict.holds:
             call.log(f"Entry does not hold: {os.fsdecode(verdict.reason)}")
             continue

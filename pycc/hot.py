@@ -42,7 +42,7 @@ def foresee(job: Job, resident: Resident, entry: ManifestEntry) -> None:
     keys = (manifest_key(job.manifest_key), result_key(entry.result_key))
 
     def ask() -> None:
-        verdict = resident.verifier.verify(entry, job.call.cwd)
+        verdict = resident.verifier.verify(entry, job.call.cwd, job.output_directories())
         if verdict.holds:
             keep_hot(job, resident, keys, verdict.records)
 

@@ -116,6 +116,15 @@ class Job:
     def __post_init__(self) -> None:
         self.started_day = self.day()
 
+    def output_directories(self) -> frozenset[bytes]:
+        """The directories that this call writes into, as normal paths."""
+        invocation = self.invocation
+        names = [output.path for output in invocation.outputs]
+        if invocation.output is not None:
+            names.append(invocation.output)
+        paths = (os.path.join(self.call.cwd, name) for name in names)
+        return frozenset(os.path.normpath(os.path.dirname(path)) for path in paths)
+
     def search_directories(self) -> list[bytes]:
         """Where headers are looked for besides what the command line says."""
         variables = (self.call.variables.get(name, b"") for name in keying.SEARCH_VARIABLES)

@@ -43,7 +43,7 @@ T = TypeVar("T")
 
 ENVIRONMENTS, CONFIGS, LOCATIONS, TOOLCHAINS, DIRECTIVES = 64, 256, 256, 256, 20_000
 DOUBTFUL = 500
-REPLIES_SIZE, LARGEST_REPLY = 16 << 20, 256 << 10  # bytes of replies kept whole
+REPLIES_SIZE, LARGEST_REPLY = 8 << 20, 128 << 10  # bytes of replies kept whole
 HOT_CALLS, HOT_RECORDS = 20_000, 60_000
 MEMORY_LIMIT = 400 << 20  # bytes resident; beyond it the server leaves and the next one starts
 

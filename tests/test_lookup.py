@@ -157,7 +157,7 @@ class TestAbsentNames:
         assert not world.disk.holds(records)
 
     def test_many_names_in_a_fresh_directory_are_not_pinned(self, world: World) -> None:
-        names = tuple(b"no%d.h" % i for i in range(lookup.MANY_NAMES + 1))
+        names = tuple(b"no%d.h" % i for i in range(lookup.MOST_SINGLE + 1))
         world.disk.write(b"/inc/new.o")
         assert world.verify(entry(groups=((b"/inc", names),))) == Verdict(b"", None)
 

@@ -74,6 +74,11 @@ def swap(directory: Path) -> None:
     shutil.copytree(directory.with_name("other"), directory)
 
 
+def switch(link: Path) -> None:
+    link.unlink()
+    link.symlink_to("other")
+
+
 EDITS: dict[str, Edit] = {
     "in place": lambda root: (root / "real/a.h").write_text("int changed;\n"),
     "same size, times restored": lambda root: write_same_size(root / "real/a.h"),
@@ -81,10 +86,7 @@ EDITS: dict[str, Edit] = {
     "truncated": lambda root: os.truncate(root / "real/a.h", 0),
     "removed": lambda root: (root / "real/a.h").unlink(),
     "mode": lambda root: (root / "real/a.h").chmod(0o600),
-    "link switched": lambda root: (
-        (root / "include").unlink(),
-        (root / "include").symlink_to("other"),
-    ),
+    "link switched": lambda root: switch(root / "include"),
     "directory swapped": lambda root: swap(root / "real"),
     "grandparent swapped": lambda root: (
         root.rename(root.with_name("gone")),

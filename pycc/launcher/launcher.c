@@ -942,6 +942,11 @@ static _Noreturn void child(const struct command *c, const int *out, const int *
     if (c->flags & RUN_OUT_FILE) {
         int fd = (int)SYS(openat, AT_FDCWD, c->out_path,
                           O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+        if (fd < 0) { /* the user's own stdout is no place for it */
+            fd = -fd;
+            write_all(status_pipe, (const char *)&fd, sizeof fd);
+            quit(127);
+        }
         if (fd != 1)
             SYS(dup3, fd, 1, 0);
         else

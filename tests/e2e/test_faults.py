@@ -360,6 +360,17 @@ def test_a_temporary_directory_that_is_swept_under_the_server(world: World) -> N
     world.compare("gcc", "-DMISS", "-Wall", "-c", "a.c", env=env)
 
 
+@pytest.mark.parametrize("nodirect", [None, "1"], ids=["our order", "classic order"])
+def test_a_temporary_directory_that_cannot_be_used(world: World, nodirect: str | None) -> None:
+    world.start()
+    (place,) = world.run_dir.glob("*.tmp")
+    shutil.rmtree(place)
+    place.write_text("")
+    world.compare(*WORDS, "-O2", env={"CCACHE_NODIRECT": nodirect})
+    world.compare("gcc", "-c", "missing.c", env={"CCACHE_NODIRECT": nodirect})
+    place.unlink()
+
+
 def test_a_temporary_directory_that_cannot_be_made(world: World) -> None:
     world.write("b.c", "int b;\n")
     for env in (
