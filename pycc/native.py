@@ -215,7 +215,14 @@ def signatures(paths: Sequence[bytes], *, follow: bool = True) -> list[Signature
 
 def fs_type(path: bytes) -> int:
     """statfs(2)'s magic number of the file system that holds ``path``; 0 when it is not known."""
-    return max(0, int(_library.pycc_fs_type(path))) if _library is not None else 0
+    if _library is not None:
+        return max(0, int(_library.pycc_fs_type(path)))
+    try:
+        answer = (ctypes.c_long * 64)()  # f_type is the first word of struct statfs
+        failed = ctypes.CDLL(None).statfs(path, answer)
+    except (OSError, AttributeError):
+        return 0
+    return 0 if failed else int(answer[0])
 
 
 class RealFiles:

@@ -37,6 +37,21 @@ def world(long_lived: World, tmp_path: Path) -> World:
     return World(long_lived.install, tmp_path, long_lived.runtime)
 
 
+@pytest.fixture(scope="module")
+def hits() -> Iterator[list[int]]:
+    """Hits of the whole module: without them these tests would prove nothing."""
+    found: list[int] = []
+    yield found
+    assert len(found) < 50 or sum(found) > 2 * len(found), found
+
+
+@pytest.fixture
+def count_hits(world: World, hits: list[int]) -> Iterator[None]:
+    yield
+    stats = world.stats()
+    hits.append(stats.get("direct_cache_hit", 0) + stats.get("preprocessed_cache_hit", 0))
+
+
 @pytest.fixture
 def as_root() -> None:
     if os.geteuid() != 0:

@@ -426,6 +426,11 @@ class World:
         shutil.rmtree(self.runtime, ignore_errors=True)
 
 
+def define(world: World, path: str, value: int) -> Path:
+    """A header that defines V."""
+    return world.write(path, f"#define V {value}\n")
+
+
 def wait_until(condition: Callable[[], object], seconds: float = 10.0) -> None:
     """Until it holds; it must within ``seconds``."""
     deadline = time.monotonic() + seconds
