@@ -4,14 +4,13 @@ The store knows how to remove; here it is decided what, the counters learn of it
 worded as ccache words it.
 """
 
-from dataclasses import dataclass
-
+from ..record import record
 from .statistics import Statistics
 from .statistics_text import from_storage
 from .storage import Storage, Totals
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Eviction:
     """What to evict: not used for ``older_than`` seconds, stored under ``namespace``, or both."""
 

@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Protocol
 
+from ..record import record
 from .digest import DIGEST_SIZE, FileDigests, file_clock
 from .fingerprint import KEY_SIZE
 from .manifest import TIMES, ManifestEntry
@@ -58,7 +58,7 @@ class Files(Protocol):
     def listdir(self, path: bytes) -> Sequence[bytes]: ...
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Verdict:
     """``reason`` is empty when the entry holds, else what differs. ``records`` is None when the
     answer cannot be pinned (fresh files, network file systems)."""

@@ -18,10 +18,10 @@ directory of the call. Newest entry first.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from struct import Struct
 from struct import error as struct_error
 
+from ..record import record
 from .compression import CompressionError, compress, decompress
 from .digest import DIGEST_SIZE
 from .fingerprint import KEY_SIZE
@@ -47,7 +47,7 @@ class ManifestError(Exception):
     """These bytes are no manifest of this version."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ManifestEntry:
     """What one earlier compile of this source depended on, and where its result is."""
 

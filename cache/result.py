@@ -11,12 +11,12 @@ Version 1: first.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import IntEnum
 from hashlib import blake2b
 from struct import Struct
 from struct import error as struct_error
 
+from ..record import record
 from .compression import CompressionError, compress, decompress
 
 LIMIT = 512 << 20  # bytes
@@ -49,7 +49,7 @@ class Kind(IntEnum):
     LINKED = 13  # the object, as a file of its own: see linked()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Entry:
     """One output. ``name`` tells dependency files for different targets (delivery.py)."""
 
@@ -58,7 +58,7 @@ class Entry:
     name: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Linked:
     """What an entry of kind LINKED says of the file that the store has under `key`: its length in
     bytes and the digest of its content, because somebody else may write to it."""

@@ -8,11 +8,11 @@ import json
 import time
 from collections import Counter as Tally
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from enum import Enum
 from itertools import accumulate
 from typing import Final
 
+from ..record import record
 from .storage import Totals
 
 OWN_PREFIX: Final = "pycc_"
@@ -26,7 +26,7 @@ class Kind(Enum):
     OTHER = "other"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Counter:
     """One of ccache's counters: its id, its label in ``-sv`` and its kind."""
 
@@ -122,7 +122,7 @@ _NEVER_LOGGED: Final = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class StatsContext:
     """What ``--show-stats`` says beside the counters. Sizes are in bytes, 0 means no limit."""
 
@@ -195,7 +195,7 @@ def read_log(text: bytes) -> dict[str, int]:
 # For people.
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Cell:
     text: str
     right: bool = False

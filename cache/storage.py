@@ -18,10 +18,11 @@ History: 1 first version.
 import errno
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Final, Protocol
 
 import xxhash
+
+from ..record import record
 
 MANIFEST: Final = b"M"
 RESULT: Final = b"R"
@@ -50,26 +51,26 @@ FAULTS: Final = ("corrupt", "timeouts", "failures", "full", "rebuilt")
 EVENTS: Final = ("evicted", "cleanups")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Found:
     """The entry is there and intact."""
 
     value: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Missing:
     """There is no such entry."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Failed:
     """The store could not say; ``reason`` is for the log."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TimedOut:
     """Somebody else held the store for longer than `MAX_WAIT`."""
 
@@ -80,7 +81,7 @@ MISSING: Final = Missing()
 TIMED_OUT: Final = TimedOut()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Totals:
     """What a store holds: ``size`` in bytes as charged against the limit, ``entries`` in number."""
 

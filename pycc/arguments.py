@@ -7,7 +7,6 @@ the environment.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 
 from pycc import languages, sidefiles
 from pycc.dependencies import UnsupportedError
@@ -24,6 +23,7 @@ from pycc.invocation import (
 )
 from pycc.options import Scope, words
 from pycc.outcome import Outcome
+from pycc.record import replace
 from pycc.wordreader import Input, Reader, UncacheableError, unsupported
 
 __all__ = ["Family", "Invocation", "ParseSettings", "Uncacheable", "parse", "reread", "rewrite"]

@@ -18,12 +18,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Protocol
 
 from pycc.arguments import rewrite
 from pycc.depfile import DepfileError, Style, parse, render
 from pycc.invocation import Invocation, KeyArg
+from pycc.record import replace
 
 Group = tuple[bytes, tuple[bytes, ...]]
 File = tuple[bytes, bytes]

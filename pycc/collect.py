@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .basedir import BaseDirectories
@@ -25,6 +24,7 @@ from .invocation import Kind as OutputKind
 from .native import signature, signatures
 from .outcome import Outcome
 from .precompiled import records_times
+from .record import record
 from .stability import disturbed
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["Dependencies", "Refused", "dependencies", "outputs"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Refused:
     """The result is not stored."""
 
@@ -41,7 +41,7 @@ class Refused:
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Dependencies:
     """What the compile read: (path as named, digest), the source left out, and what the texts
     (the source's included) ask for."""

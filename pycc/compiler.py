@@ -17,13 +17,13 @@ import re
 import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from hashlib import blake2b
 
 from . import elf
 from .frame import CAPTURE_ERR, CAPTURE_OUT, Run
 from .invocation import Family
 from .native import ABSENT, SAME, Signature, absence, pack, signature
+from .record import record
 from .searchchain import SearchChain, parse_search_output
 from .talk import Talk
 
@@ -70,7 +70,7 @@ HASHING_MS = 60_000
 """clang's code lies in libraries of 100 MB and more."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Toolchain:
     """A compiler as one environment sees it, for one language and one set of special options."""
 

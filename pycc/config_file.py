@@ -12,10 +12,9 @@ Continuation lines came with ccache 4.13; before that an indented line was an it
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from pycc.config_values import SPACE
 from pycc.errors import ConfigError
+from pycc.record import record
 
 
 class ConfigSyntaxError(ConfigError):
@@ -27,7 +26,7 @@ class ConfigSyntaxError(ConfigError):
         self.message = message
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Item:
     """One setting: its line (from 1), and the span of its raw value in the text."""
 

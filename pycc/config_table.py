@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from pycc import config_values as values
+
+from .record import record
 
 
 class DirectoryPolicy(enum.Enum):
@@ -23,7 +24,7 @@ class DirectoryPolicy(enum.Enum):
     REJECT = "reject"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Kind:
     """How the values of a setting are read and written."""
 
@@ -31,7 +32,7 @@ class Kind:
     format: Callable[[Any], str]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Setting:
     """One row: ``variables`` are full names; a boolean's negations are derived from them."""
 
@@ -41,7 +42,7 @@ class Setting:
     policy: DirectoryPolicy = DirectoryPolicy.ALLOW
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Variable:
     """An environment variable, and the one that a person who wrote ``=0`` wanted."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from .basedir import absolute_diagnostics
 from .cache.result import Entry, Kind, ResultError, unpack
@@ -13,6 +12,7 @@ from .depfile import DepfileError, Style, parse, render
 from .frame import REPLACE, REPLACE_ALWAYS, Exit, Op, Out, Write
 from .invocation import Action, DependencyRequest, Family, Invocation
 from .invocation import Kind as OutputKind
+from .record import record
 
 KINDS: dict[OutputKind, Kind] = {
     OutputKind.OBJECT: Kind.OBJECT,
@@ -44,7 +44,7 @@ def target_name(dependencies: DependencyRequest) -> bytes:
     return b"\0".join(b"%d%s" % (quoted, text) for text, quoted in targets)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Delivery:
     """Where the outputs of one call go; small, because hot calls keep theirs."""
 

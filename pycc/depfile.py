@@ -24,10 +24,10 @@ prerequisite before quoting, and writes an empty line before every phony rule.
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from enum import Enum
 
 from pycc.errors import PyccError
+from pycc.record import record
 
 
 class DepfileError(PyccError):
@@ -41,7 +41,7 @@ class Style(Enum):
     CLANG = "clang"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Rule:
     """One dependency file.
 

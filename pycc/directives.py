@@ -25,12 +25,13 @@ word. Command lines can hold such words too: give the bodies of ``-D`` options t
 """
 
 import re
-from dataclasses import dataclass
+
+from .record import record
 
 NOTHING: frozenset[bytes] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Directives:
     """The findings of one text, or of several joined by `union`.
 
@@ -76,7 +77,7 @@ class Directives:
         return Directives(*(getattr(self, name) | getattr(other, name) for name in _FIELDS))
 
 
-_FIELDS: tuple[str, ...] = tuple(Directives.__dataclass_fields__)
+_FIELDS: tuple[str, ...] = Directives.__match_args__
 
 # What gcc and clang pass over inside a directive. Both take NUL for a blank; a lone CR ends the
 # line for both, but reading on past one can only find more.

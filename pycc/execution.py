@@ -17,7 +17,6 @@ import itertools
 import os
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .call import RECURSION_GUARD
@@ -40,6 +39,7 @@ from .invocation import Action, Family, Invocation
 from .job import Job
 from .keying import forces_colour
 from .outcome import Outcome
+from .record import record
 from .talk import Gone, Talk
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ INDEX_STORE = b"-index-store-path"
 _numbers = itertools.count()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Execution:
     """A compile that succeeded. ``ops`` end the call; ``depfile`` is its list of headers."""
 

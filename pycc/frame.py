@@ -7,8 +7,9 @@ before anything is sliced, and a frame is never longer than ``LIMIT`` bytes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from struct import Struct, error
+
+from .record import record
 
 MAGIC = 0x31435950
 LIMIT = 1 << 30  # bytes; environments reach 6 MiB, captured output a few hundred
@@ -36,7 +37,7 @@ class FrameError(Exception):
     """The peer sent something that is no frame of this protocol."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Request:
     """What the launcher saw: everything that the server may use, and nothing of the server's."""
 
@@ -58,7 +59,7 @@ class Request:
         return bool(self.flags & OWN_NAME)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Report:
     """How a command ended: ``status`` as wait(2) gives it, ``error`` an errno if it never ran."""
 
@@ -73,7 +74,7 @@ class Report:
         return self.status == 0 and self.error == 0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Write:
     """Make a file; ``flags`` say how an existing one is treated."""
 
@@ -83,7 +84,7 @@ class Write:
     mode: int = 0o666
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Out:
     """Write ``data`` to the launcher's own descriptor ``fd``."""
 
@@ -91,7 +92,7 @@ class Out:
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Run:
     """Run ``argv`` (argv[0] is the file to execute) as the launcher's child and report."""
 
@@ -101,7 +102,7 @@ class Run:
     out_path: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Exec:
     """Become ``argv``: nothing of ours remains."""
 
@@ -109,21 +110,21 @@ class Exec:
     environment: Sequence[bytes] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Exit:
     """End as a child with this wait status ended."""
 
     status: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Unlink:
     """Remove a file, if it is there."""
 
     path: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Link:
     """Give a file a second name."""
 
@@ -132,14 +133,14 @@ class Link:
     flags: int = REPLACE
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Wait:
     """The answer will take up to ``ms`` milliseconds more."""
 
     ms: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Fallback:
     """Let the launcher find and exec the real compiler itself."""
 

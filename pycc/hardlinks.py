@@ -16,13 +16,13 @@ import os
 import stat
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .cache.lookup import absolute
 from .cache.result import LIMIT, Entry, Kind, ResultError, holds, linked, read_linked
 from .frame import REPLACE, Link, Op, Write
 from .invocation import Action, Invocation
+from .record import record
 
 if TYPE_CHECKING:
     from .cache.directory import CacheDirectory
@@ -73,7 +73,7 @@ def store(
     return kept
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LinkedObjects:
     """How one call receives objects that the store has as files: linked or copied."""
 

@@ -32,9 +32,9 @@ maps, -remap, -I-, and a list of dependencies without system headers (-MMD).
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 from pycc.directives import Directives
+from pycc.record import record
 from pycc.searchchain import SearchChain, parse_search_output, user_chain
 
 __all__ = ["Absent", "SearchChain", "absent", "normal", "parse_search_output", "user_chain"]
@@ -42,7 +42,7 @@ __all__ = ["Absent", "SearchChain", "absent", "normal", "parse_search_output", "
 Probe = Callable[[bytes], bool]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Absent:
     """What must still be missing, or still be there, for a stored result to be right.
 

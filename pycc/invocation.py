@@ -6,11 +6,11 @@ are the caller's questions. So one command line in one directory always gives eq
 caller may keep them as long as its words, directory and settings stay the same.
 """
 
-from dataclasses import dataclass
 from enum import Enum, StrEnum
 
 from pycc.options import Scope
 from pycc.outcome import Outcome
+from pycc.record import record
 
 
 class Family(Enum):
@@ -52,7 +52,7 @@ class Kind(StrEnum):
     IPA_CLONES = "ipa-clones"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Uncacheable:
     """The call cannot be cached: run the compiler as it was called, and count ``outcome``."""
 
@@ -60,7 +60,7 @@ class Uncacheable:
     detail: bytes  # the option or file that decided it, for the log
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ParseSettings:
     """The part of the configuration that reading a command line depends on."""
 
@@ -70,7 +70,7 @@ class ParseSettings:
     ignore_options: tuple[bytes, ...] = ()  # ccache's patterns
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class KeyArg:
     """One option with its value as it enters a key; ``scope`` is BOTH or CPP, see the options.
 
@@ -81,7 +81,7 @@ class KeyArg:
     scope: Scope
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PathArg:
     """A path in the command line: ``args[index][offset:]``. ``option`` is b"" for the source."""
 
@@ -91,7 +91,7 @@ class PathArg:
     path: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class InputFile:
     """A file, besides source and headers, whose content is part of the key.
 
@@ -105,7 +105,7 @@ class InputFile:
     optional: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class IncludeFlags:
     """The user's include search path; ``special`` words go to the compiler that is asked for the
     built-in part of it, in order and unchanged."""
@@ -119,7 +119,7 @@ class IncludeFlags:
     special: tuple[bytes, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class DependencyRequest:
     """The dependency file that was asked for.
 
@@ -136,7 +136,7 @@ class DependencyRequest:
     generated: bool  # -MG
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Output:
     """A file that the command makes besides the primary one; ``optional``: not by every version."""
 
@@ -145,7 +145,7 @@ class Output:
     optional: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PrefixMap:
     """One ``-f*-prefix-map=old=new``; the compiler tries the last one on the line first."""
 
@@ -154,7 +154,7 @@ class PrefixMap:
     new: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Profile:
     """Instrumentation and feedback options."""
 
@@ -166,7 +166,7 @@ class Profile:
     absolute_path: bool = False  # -fprofile-abs-path: the physical directory is in the .gcno
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Invocation:
     """A command line that can be cached."""
 

@@ -12,10 +12,10 @@ import glob
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 
 from .errors import Fatal
 from .locate import is_launcher, is_wrapper
+from .record import record
 
 DEFAULT_DIRECTORY = b"/usr/lib/pycc/bin"
 ALWAYS_SEARCHED = (b"/usr/local/bin", b"/usr/bin", b"/opt/*/bin")
@@ -52,7 +52,7 @@ class Present(enum.Enum):
     """Anything else: never touched."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Plan:
     """What must be done to the directory; sorted names."""
 

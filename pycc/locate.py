@@ -10,16 +10,16 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
 
 from .native import ABSENT, SAME, SAME_LINK, absence, pack, signature
+from .record import record
 
 WRAPPERS = (b"pycc", b"ccache", b"distcc")
 DEFAULT_PATH = b"/usr/local/bin:/usr/bin:/bin"
 _MARK = b"pycc"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Located:
     """``path`` is absolute; ``witnesses`` are packed records (native.pack)."""
 

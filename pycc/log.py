@@ -13,7 +13,9 @@ process; `Log.stream` says so, and the caller sends `Log.text` there.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -178,3 +180,15 @@ def _write_syslog(pid: int, lines: list[tuple[str, str]]) -> None:
             printable = text.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()
             syslog.syslog(syslog.LOG_DEBUG, printable)
         syslog.closelog()
+
+
+def log_problem(problem: BaseException) -> None:
+    """To the server's own log (its stderr), with the time."""
+    import traceback
+
+    stamp = time.strftime("%Y-%m-%d %H:%M:%S")
+    text = "".join(traceback.format_exception(problem))
+    with contextlib.suppress(
+        OSError, ValueError
+    ):  # a full disk, or no stderr: no reason to fail calls
+        print(f"[{stamp}] {text}", file=sys.stderr, flush=True)

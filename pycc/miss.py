@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from . import collect, hardlinks, keying, precompiled
@@ -26,6 +25,7 @@ from .job import Job
 from .keep import keep
 from .outcome import Outcome
 from .preprocess import Preprocessed, preprocess
+from .record import replace
 from .stability import identities, prefixes
 from .talk import Talk
 

@@ -10,9 +10,10 @@ unsupported options, and trials with gcc 12 and clang 14 for what they leave in 
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from enum import Enum, auto
 from functools import lru_cache
+
+from .record import record
 
 
 class Value(Enum):
@@ -33,7 +34,7 @@ class Scope(Enum):
     NONE = auto()  # no output at all, or an output that is described in another field
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Option:
     """One row: ``name`` as typed, up to and including any ``=``."""
 
@@ -46,7 +47,7 @@ class Option:
     clang: bool  # gcc reads the same letters as another option
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Word:
     """One option of a command line with its value, or one word that is not an option."""
 

@@ -23,11 +23,9 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from .cache.lookup import absolute
-from .includes import normal
 from .invocation import Family, Invocation
 from .languages import is_header
 from .outcome import Outcome
-from .searched import looker, searched
 
 if TYPE_CHECKING:
     from .job import Job
@@ -57,6 +55,10 @@ class Files(Protocol):
 def named(invocation: Invocation) -> tuple[bytes, ...]:
     """What the command line may have read, by name."""
     explicit = (name for kind, name in invocation.include.forced if kind in _EXPLICIT)
+    if not (invocation.pch_candidates or explicit):
+        return ()
+    from .includes import normal
+
     return tuple(map(normal, (*invocation.pch_candidates, *explicit)))
 
 
@@ -88,6 +90,9 @@ def may_read(invocation: Invocation) -> bool:
 def find(job: Job, resident: Resident) -> tuple[bytes, ...]:
     """The precompiled headers that exist now where this compile may look for one."""
     call, invocation = job.call, job.invocation
+    # Loaded for a miss only: a process that serves one hit has no use for it.
+    from .searched import looker, searched
+
     look = looker(call.cwd)
     if not may_read(invocation):
         return ()

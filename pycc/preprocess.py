@@ -12,7 +12,6 @@ import os
 import re
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from . import keying, precompiled
@@ -26,6 +25,7 @@ from .job import Job
 from .locate import DEFAULT_PATH
 from .native import signature, signatures
 from .outcome import Outcome
+from .record import record
 from .talk import Talk
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ _MARKER = re.compile(rb'^# \d+ "([^"\n]*)"', re.MULTILINE)
 TEXT_LIMIT = 1 << 30
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Preprocessed:
     """``depfile`` lists every header that the text came from."""
 

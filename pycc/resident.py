@@ -17,7 +17,6 @@ from array import array
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import compile as compiling
@@ -31,13 +30,14 @@ from .cache.storage import Storage
 from .cache.storage_local import open_local
 from .config import Config
 from .frame import Op, Request, read_environment, write_reply
-from .lifecycle import Place
-from .server import log_problem
+from .log import log_problem
+from .record import record
 from .talk import Talk
 from .watch import Watch, is_system
 
 if TYPE_CHECKING:
     from .directives import Directives
+    from .lifecycle import Place
 
 T = TypeVar("T")
 
@@ -77,7 +77,7 @@ class Memo:
         self._entries.pop(key, None)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Environment:
     """The variables of one call; ``number`` names the whole block in other memos' keys."""
 
@@ -102,11 +102,11 @@ class Records:
     def number(self, records: Iterable[bytes]) -> array[int]:
         numbers = self._numbers
         out = array("I")
-        for record in records:
-            number = numbers.get(record)
+        for single in records:
+            number = numbers.get(single)
             if number is None:
-                number = numbers[record] = len(self._records)
-                self._records.append(record)
+                number = numbers[single] = len(self._records)
+                self._records.append(single)
             out.append(number)
         return out
 
@@ -133,7 +133,7 @@ class Records:
         return len(self._records)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class HotCall:
     """A direct hit: it is one again while its records hold and the result is there."""
 
@@ -168,7 +168,7 @@ class Resident:
         self._caches: dict[tuple[str, int | None], CacheDirectory] = {}
         self._hot: dict[tuple[object, ...], HotCall] = {}
         self._records = Records()
-        self._watch = Watch()
+        self._watch = Watch(enabled=place is not None)
         self._hot_lock = threading.Lock()
         self._leaving = False
         self._dirty = False

@@ -21,10 +21,11 @@ appears in it will be found.
 
 import re
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+
+from .record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SearchChain:
     """Directories in the order of the search, as the compiler names them; some may not exist.
 

@@ -20,10 +20,8 @@ import os
 import selectors
 import socket
 import struct
-import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Protocol
@@ -275,11 +273,3 @@ class Server:
                 self._selector.unregister(incoming.connection)
                 incoming.connection.close()
                 del self._incoming[fd]
-
-
-def log_problem(problem: BaseException) -> None:
-    """To the server's own log (its stderr), with the time."""
-    stamp = time.strftime("%Y-%m-%d %H:%M:%S")
-    text = "".join(traceback.format_exception(problem))
-    with suppress(OSError, ValueError):  # a full disk, or no stderr: no reason to fail calls
-        print(f"[{stamp}] {text}", file=sys.stderr, flush=True)

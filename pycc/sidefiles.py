@@ -7,13 +7,12 @@ when neither is given. clang replaces the suffix of ``-o``, or uses the source's
 directory. The two differ in what counts as a suffix: ``.o`` alone has one only for clang.
 """
 
-from dataclasses import dataclass
-
 from pycc.invocation import Action, Family, Kind, Output
 from pycc.languages import is_header
+from pycc.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Names:
     """What file names are derived from; None: the option was not given."""
 
@@ -90,7 +89,7 @@ class Names:
         return _stem(_base(self.source)) + b".o"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Requests:
     """Which side files the options ask for."""
 

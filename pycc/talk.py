@@ -6,9 +6,8 @@ process (PYCC_RESIDENT=0) and in tests with a scripted launcher.
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from .frame import (
     HEADER,
@@ -21,6 +20,9 @@ from .frame import (
     read_report,
     write_reply,
 )
+
+if TYPE_CHECKING:
+    import socket
 
 REPORT_LIMIT_SECONDS = 24 * 3600.0  # a compile may take long; a dead launcher closes its socket
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Hashable
-from dataclasses import replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +26,7 @@ from .compiler import (
     unknown,
 )
 from .invocation import Family, Invocation
+from .record import replace
 from .searchchain import SearchChain
 from .talk import Talk
 

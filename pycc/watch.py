@@ -57,7 +57,9 @@ def is_system(record: bytes) -> bool:
 class Watch:
     """``generation`` names a time in which nothing that is watched has changed."""
 
-    def __init__(self, fs_type: Callable[[bytes], int] = native.fs_type) -> None:
+    def __init__(
+        self, fs_type: Callable[[bytes], int] = native.fs_type, *, enabled: bool = True
+    ) -> None:
         self._fs_type = fs_type
         self._watched: set[bytes] = set()
         self._refused: set[bytes] = set()
@@ -65,6 +67,8 @@ class Watch:
         self._lock = threading.Lock()
         self._fd = -1
         self._poll = select.poll()
+        if not enabled:
+            return
         with suppress(OSError, AttributeError):
             self._libc = ctypes.CDLL(None, use_errno=True)
             self._mounts = os.open("/proc/self/mountinfo", os.O_RDONLY | os.O_CLOEXEC)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from pycc.cache.result import Entry, Kind, pack
@@ -11,6 +9,7 @@ from pycc.delivery import Delivery, delivery_for, target_name, without_colour
 from pycc.depfile import Style
 from pycc.frame import REPLACE, REPLACE_ALWAYS, Exit, Out, Write
 from pycc.invocation import DependencyRequest, Family
+from pycc.record import replace
 from tests.command_lines import understood
 
 DEPENDENCIES = DependencyRequest(b"a.d", True, (), b"a.o", False, False)

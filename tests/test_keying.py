@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, cast
 
 import pytest
@@ -17,6 +17,7 @@ from pycc.invocation import Family, Invocation
 from pycc.log import NO_LOG
 from pycc.native import NO_FILE, Signature
 from pycc.outcome import Outcome
+from pycc.record import replace
 from pycc.resident import Environment
 from pycc.searchchain import SearchChain
 from tests.command_lines import understood

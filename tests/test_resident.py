@@ -6,7 +6,6 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from pycc import resident as residing
 from pycc.frame import Exit, Request, Write, read_reply, write_reply
 from pycc.lifecycle import Place
 from pycc.native import ABSENT, SAME, pack, signature
+from pycc.record import replace
 from pycc.resident import Memo, Records, Resident, drop_oldest
 from pycc.talk import NotHere
 from tests.compile_kit import Bench, request_of
@@ -235,7 +235,7 @@ class TestHotCalls:
         ],
     )
     def test_another_call_is_not(self, hot: Hot, fields: dict[str, object]) -> None:
-        other = replace(hot.request, **fields)  # type: ignore[arg-type]
+        other = replace(hot.request, **fields)
         hot.resident.environment(other.environment_block)
         assert hot.resident.quick(other) is None
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from pycc import log
 from pycc import server as serving
 from pycc.frame import (
     HEADER,
@@ -395,7 +396,7 @@ def test_nothing_is_raised_where_nothing_can_be_logged(monkeypatch: pytest.Monke
     full = open("/dev/full", "w")  # noqa: SIM115
     try:
         monkeypatch.setattr("sys.stderr", full)
-        serving.log_problem(ValueError("x"))
+        log.log_problem(ValueError("x"))
     finally:
         with suppress(OSError):
             full.close()

@@ -142,10 +142,10 @@ def test_the_date_is_that_of_the_clients_time_zone(world: World) -> None:
 
 def test_the_time_is_the_clocks(world: World) -> None:
     world.write("a.c", "const char *d = __TIME__;\n")
-    for _ in range(3):
+    for _ in range(2):
         world.gcc("-c", "a.c")
-        time.sleep(0.4)
-    stats = world.stats()  # two calls within a second have the same text
+        time.sleep(1.1)  # two calls within a second have the same text
+    stats = world.stats()
     assert "direct_cache_hit" not in stats
     assert stats["cache_miss"] >= 2
 

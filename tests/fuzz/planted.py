@@ -12,7 +12,6 @@ test of nothing.
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
 import os
 import shlex
@@ -22,6 +21,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from pycc import record
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -45,7 +46,7 @@ def forget_files(chosen: Callable[[bytes], bool]) -> None:
     def wrap(verify: Any) -> Any:
         def blind(self: Any, entry: Any, cwd: bytes) -> Any:
             files = tuple(file for file in entry.files if not chosen(file[0]))
-            return verify(self, dataclasses.replace(entry, files=files), cwd)
+            return verify(self, record.replace(entry, files=files), cwd)
 
         return blind
 
@@ -62,7 +63,7 @@ def resolve_links_once() -> None:
             for path, digest in entry.files:
                 full = os.path.join(cwd, path)
                 files.append((resolved.setdefault(full, os.path.realpath(full)), digest))
-            return verify(self, dataclasses.replace(entry, files=tuple(files)), cwd)
+            return verify(self, record.replace(entry, files=tuple(files)), cwd)
 
         return stale
 
@@ -73,7 +74,7 @@ def forget_absent() -> None:
     """Let a manifest entry hold whatever has appeared."""
 
     def wrap(verify: Any) -> Any:
-        return lambda self, entry, cwd: verify(self, dataclasses.replace(entry, groups=()), cwd)
+        return lambda self, entry, cwd: verify(self, record.replace(entry, groups=()), cwd)
 
     replace("pycc.cache.lookup", "Verifier.verify", wrap)
 
@@ -117,7 +118,7 @@ def edit_operations(edit: Callable[[Any], Any]) -> None:
 
 def old_mode(op: Any) -> Any:
     """Write a file with the mode that it has under the usual umask."""
-    return dataclasses.replace(op, mode=0o644) if type(op).__name__ == "Write" else op
+    return record.replace(op, mode=0o644) if type(op).__name__ == "Write" else op
 
 
 def without_stderr(op: Any) -> Any:
@@ -136,7 +137,7 @@ def sorted_include_order() -> None:
     def wrap(direct: Any) -> Any:
         def unordered(base: Any, call: Any, invocation: Any, *rest: Any) -> Any:
             words = tuple(sorted(invocation.key_args, key=lambda arg: arg.words))
-            return direct(base, call, dataclasses.replace(invocation, key_args=words), *rest)
+            return direct(base, call, record.replace(invocation, key_args=words), *rest)
 
         return unordered
 
@@ -195,7 +196,7 @@ def unseen_directives(*names: str) -> None:
     """Do not notice these in the text of sources."""
 
     def wrap(scan: Any) -> Any:
-        return lambda text: dataclasses.replace(scan(text), **dict.fromkeys(names, False))
+        return lambda text: record.replace(scan(text), **dict.fromkeys(names, False))
 
     replace("pycc.directives", "scan", wrap)
 
@@ -219,7 +220,7 @@ def nothing(module: str, name: str) -> Callable[[], None]:
     return lambda: replace(module, name, lambda _: ())
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@record.record
 class Planted:
     """One bug: what is wrong, the scenario that should meet it, and the patch."""
 
