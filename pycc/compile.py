@@ -76,6 +76,8 @@ def _compile(call: Call, talk: Talk, resident: Resident) -> Sequence[Op]:
         return call.plain()
     if call.log.enabled:
         _log_compiler(call)
+    if call.config.reread_files:
+        resident.digests.forget()
     witnesses = Witnesses(resident.digests)
     witnesses.records += call.records
     base_dir = _base_directories(call, witnesses)

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from pycc import compile as compiling
+from pycc import native
+from pycc.cache.digest import digest_of
 from pycc.frame import Exec, Exit, Fallback, Op, Out, Report, Run, Write
 from pycc.outcome import Outcome
 from pycc.resident import Resident
@@ -516,3 +518,22 @@ def test_an_include_path_below_a_relative_directory_belongs_to_its_directory(
         launcher.carry_out(compiling.answer(request, launcher, bench.resident))
         seen.append("cache_miss" in bench.counters())
     assert seen == [True, True, False]
+
+
+def test_reread_files_trusts_no_time_stamp(bench: Bench) -> None:
+    """As after a store through a shared mapping, which moves no time stamp."""
+    line = "-c a.c -o a.o"
+    for outcome in (MISS, DIRECT_HIT):
+        bench.call(line)
+        assert bench.counters() == outcome
+    header = os.fsencode(bench.cwd / "h.h")
+    old = digest_of((bench.cwd / "h.h").read_bytes())
+    bench.file("h.h", "#define V 2\n", age=1800)
+    memo = bench.resident.digests._memo
+    memo[header] = (native.signature(header), old)
+    bench.call(line)
+    assert bench.counters() == DIRECT_HIT
+    bench.variables[b"PYCC_REREAD_FILES"] = b"1"
+    bench.call(line)
+    assert bench.counters() == MISS
+    assert (bench.cwd / "a.o").read_bytes() == plainly(bench, "-c a.c -o OUT", "a.o")
