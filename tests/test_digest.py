@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from hashlib import blake2b
 from pathlib import Path
@@ -217,4 +218,5 @@ def test_the_clock_is_that_of_new_files(tmp_path: Path) -> None:
     before = file_clock()
     (tmp_path / "new").write_text("")
     made = signature(os.fsencode(tmp_path / "new")).mtime
-    assert before <= made <= file_clock()
+    # Kernels with fine-grained stamps may be ahead of the coarse clock, never of the real one.
+    assert before <= made <= time.time_ns()
