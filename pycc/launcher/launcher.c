@@ -302,8 +302,9 @@ static int is_wrapper(const char *path)
     return starts(base, "pycc") || starts(base, "ccache") || starts(base, "distcc");
 }
 
-/* The first executable regular file of that name on PATH which is no compiler wrapper. */
-static int find_on_path(const char *name, char *out, size_t size)
+/* The first executable regular file of that name on PATH, compiler wrappers left out if
+ * `compiler`. */
+static int find_on_path(const char *name, int compiler, char *out, size_t size)
 {
     const char *path = env_get("PATH");
     if (!path)
@@ -321,7 +322,7 @@ static int find_on_path(const char *name, char *out, size_t size)
             put(&t, n ? "/" : "./");
             put(&t, name);
             if (!SYS(newfstatat, AT_FDCWD, out, &s, 0) && S_ISREG(s.st_mode) &&
-                !SYS(faccessat, AT_FDCWD, out, 1) && !is_wrapper(out))
+                !SYS(faccessat, AT_FDCWD, out, 1) && !(compiler && is_wrapper(out)))
                 return 1;
         }
         if (!*end)
@@ -420,7 +421,7 @@ static _Noreturn void plain(const char *reason)
                  " on PATH leads back here; is a compiler wrapper script calling itself?");
         quit(EXIT_RECURSION);
     }
-    if (!find_on_path(base_name(name), found, sizeof found)) {
+    if (!find_on_path(base_name(name), 1, found, sizeof found)) {
         complain("error: could not find compiler \"", base_name(name), "\" in PATH");
         quit(1);
     }
@@ -565,7 +566,7 @@ static int find_server(char *out, size_t size)
         if (!SYS(faccessat, AT_FDCWD, out, 1))
             return 1;
     }
-    if (find_on_path("pycc-server", out, size))
+    if (find_on_path("pycc-server", 0, out, size))
         return 1;
     if (!self.dir_len)
         return 0;
