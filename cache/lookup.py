@@ -182,10 +182,6 @@ class Verifier:
             self._listings[directory] = (signature, listing)
         return listing
 
-    def forget(self) -> None:
-        """Drop what is remembered (the server's memory is over its limit)."""
-        self._listings.clear()
-
 
 def result_key_of(
     manifest_key: bytes, entry_files: Sequence[tuple[bytes, bytes]], day: bytes = b""

@@ -282,7 +282,6 @@ def _look_up(job: Job, resident: Resident) -> Sequence[Op] | None:
         key = result_key(entry.result_key)
         value = call.cache.get(key)
         if value is None:
-            job.extra_misses += 1
             continue
         ops = job.delivery(value)
         if ops is None:

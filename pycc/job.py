@@ -106,7 +106,6 @@ class Job:
     direct: Fingerprint | None = None
     manifest_key: bytes = b""
     entries: tuple[ManifestEntry, ...] = ()
-    extra_misses: int = 0
     precompiled: tuple[bytes, ...] = ()
     """Precompiled headers that this compile may read, if it comes to one."""
     needs_text: bool = False

@@ -1,8 +1,9 @@
 """Frozen, slotted records, made quickly: what ``dataclass(frozen=True, slots=True)`` gives.
 
-A process that serves one hit imports some sixty records, and dataclasses takes 1.5 ms to make each
-(and 20 ms to be imported) where this takes a tenth: a third of the time that a call without a
-server may take. Type checkers see a dataclass. Fields are annotations, defaults are immutable,
+A process that serves one hit makes some sixty of these classes while it imports. dataclasses takes
+0.95 ms for a class of six fields where this takes 0.04 ms; the
+whole import fell from 0.21 to 0.17 s with the change. The price is 1 us more for each instance.
+Type checkers see a dataclass. Fields are annotations, defaults are immutable,
 methods and properties are kept; there is no inheritance, no ``field()`` and no ``__post_init__``.
 """
 
