@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from pycc import native
 from pycc import resident as residing
 from pycc.frame import Exit, Request, Write, read_reply, write_reply
 from pycc.lifecycle import Place
@@ -423,7 +422,6 @@ def test_fallbacks_are_counted_where_somebody_looks(tmp_path: Path) -> None:
     assert cache.counted == [{"pycc_launcher_server_gone": 2}]
 
 
-@pytest.mark.skipif(native._library is None, reason="without statcheck nothing is pinned")
 class TestWithCompiler:
     """Hot calls of a real compile."""
 
