@@ -12,6 +12,7 @@ import pytest
 from pycc.cache.storage import Totals
 from pycc.cache.storage_files import open_files
 from pycc.cache.storage_local import open_local
+from tests.mounting import UNSHARE, need_private_mounts
 from tests.storage_faults_kit import (  # noqa: F401
     LARGE,
     SMALL,
@@ -81,7 +82,8 @@ def test_space_is_given_back_by_cleanup(tmp_path: Path) -> None:
 
 def in_private_mounts(script: str, code: str, *arguments: str) -> str:
     """Run ``code`` in Python after ``script`` in sh, in a mount namespace of their own."""
-    command = ["unshare", "--mount", "sh", "-ec", script + '\nexec "$@"', "sh", sys.executable]
+    need_private_mounts()
+    command = [*UNSHARE, "sh", "-ec", script + '\nexec "$@"', "sh", sys.executable]
     return subprocess.run(
         [*command, "-c", code, *arguments],
         env={"PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"]},

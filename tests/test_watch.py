@@ -15,6 +15,7 @@ import pytest
 from pycc import native, watch
 from pycc.resident import Records
 from pycc.watch import Watch, is_system
+from tests.mounting import UNSHARE, need_private_mounts
 
 Edit = Callable[[Path], object]
 
@@ -149,6 +150,7 @@ def test_a_record_that_is_wrong_when_its_watch_is_laid_is_not_trusted(
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 def test_a_mount_ends_the_trust(tree: Path) -> None:
+    need_private_mounts()
     code = (
         "import os, subprocess, sys; from pathlib import Path; sys.path.insert(0, '.');"
         "from pycc import watch; from tests.test_watch import covered, still_trusted;"
@@ -158,7 +160,7 @@ def test_a_mount_ends_the_trust(tree: Path) -> None:
         "assert not still_trusted(w, table, numbers)"
     )
     subprocess.run(
-        ["unshare", "--mount", sys.executable, "-c", code, str(tree)],
+        [*UNSHARE, sys.executable, "-c", code, str(tree)],
         check=True,
         cwd=Path(__file__).parents[1],
     )

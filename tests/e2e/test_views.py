@@ -17,6 +17,7 @@ import diskcache
 import pytest
 
 from tests.e2e.kit import SYSTEM_PATH, Done, Install, World, real, wait_until
+from tests.mounting import UNSHARE, need_private_mounts
 
 SOURCE = "int f(int x) { return x + 1; }\n"
 STRANGER = 54321
@@ -32,10 +33,9 @@ def world(private: World) -> World:
 
 def unshared(world: World, text: str) -> Done:
     """A shell script in a mount namespace of its own."""
-    if shutil.which("unshare") is None or subprocess.run(["unshare", "-m", "true"]).returncode:
-        pytest.skip("cannot make mount namespaces")
+    need_private_mounts()
     done = subprocess.run(
-        ["unshare", "-m", "/bin/sh", "-ec", text],
+        [*UNSHARE, "/bin/sh", "-ec", text],
         env=world.environment(None) | {"PATH": f"{world.env['PATH']}:/usr/sbin:/sbin"},
         cwd=world.src,
         capture_output=True,
