@@ -9,6 +9,7 @@ with the size that the caller has found within its own limits.
 from __future__ import annotations
 
 import threading
+from functools import lru_cache
 
 import zstandard
 
@@ -23,9 +24,14 @@ class _Own(threading.local):
 _own = _Own()
 
 
+_one_at_a_time = threading.Lock()
+_compressor = lru_cache(maxsize=2)(lambda level: zstandard.ZstdCompressor(level=level))
+
+
 def compress(data: bytes, level: int) -> bytes:
     """One frame that names its size; ``level`` is zstd's."""
-    return zstandard.ZstdCompressor(level=level).compress(data)
+    with _one_at_a_time:  # making a compressor costs ten times as much as compressing a manifest
+        return _compressor(level).compress(data)
 
 
 def decompress(frame: bytes, size: int) -> bytes:

@@ -165,6 +165,11 @@ class Verifier:
                 return name, ()
         return b"", loose
 
+    def listing(self, directory: bytes, signature: Stat) -> frozenset[bytes] | None:
+        """The names in a directory whose signature was just taken; None if they are too many."""
+        fresh = not self._digests.settled(directory, signature, self._clock())
+        return self._listing(directory, signature, fresh)
+
     def _listing(self, directory: bytes, signature: Stat, fresh: bool) -> frozenset[bytes] | None:
         known = self._listings.get(directory)
         if known is not None and known[0] == signature and not fresh:

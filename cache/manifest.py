@@ -71,9 +71,16 @@ def add(entries: Sequence[ManifestEntry], new: ManifestEntry) -> tuple[ManifestE
 def pack(entries: Sequence[ManifestEntry]) -> bytes:
     """Entries as one value."""
     ids: dict[bytes, int] = {}
+    packed: dict[tuple[bytes, ...], bytes] = {}
 
-    def number(path: bytes) -> bytes:
-        return _U32.pack(ids.setdefault(path, len(ids)))
+    def numbers(paths: tuple[bytes, ...]) -> bytes:
+        # Most groups of an entry have the same names.
+        done = packed.get(paths)
+        if done is None:
+            for path in paths:
+                ids.setdefault(path, len(ids))
+            done = packed[paths] = Struct(f"<{len(paths)}I").pack(*map(ids.__getitem__, paths))
+        return done
 
     body: list[bytes] = [len(entries).to_bytes(2, "little")]
     for entry in entries:
@@ -87,12 +94,11 @@ def pack(entries: Sequence[ManifestEntry]) -> bytes:
                 ids.setdefault(entry.day, len(ids)),
             )
         )
-        body += (number(path) for path, _ in entry.files)
+        body.append(numbers(tuple(path for path, _ in entry.files)))
         body += (digest for _, digest in entry.files)
         for directory, names in entry.groups:
-            body += (number(directory), _U32.pack(len(names)))
-            body += (number(name) for name in names)
-        body += (number(path) for path in entry.present)
+            body += (numbers((directory,)), _U32.pack(len(names)), numbers(names))
+        body.append(numbers(entry.present))
     paths = b"".join(path + b"\0" for path in ids)
     raw = _TABLE.pack(len(ids), len(paths)) + paths + b"".join(body)
     return _HEAD.pack(_MAGIC, _VERSION, 0, len(raw)) + compress(raw, 1)

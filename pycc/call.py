@@ -82,14 +82,16 @@ class Call:
         return self.plain(outcome)
 
     def commit(self) -> list[Op]:
-        """Count, log, and write what debugging asks for; the operations that do the rest, to be
-        carried out first."""
+        """Count what is not counted yet, log, and write what debugging asks for; the operations
+        that do the rest, to be carried out first."""
         for outcome in self.tally:
             self.log(f"Result: {outcome.value}")
         if self.config.stats and (self.tally or self.extra):
             self.cache.count(self._counts())
         if self.config.stats_log and self.tally:
             self._append_stats_log()
+        self.tally.clear()
+        self.extra.clear()
         if not self.log.enabled:
             return []
         if self.debug is not None:

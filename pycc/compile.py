@@ -57,8 +57,18 @@ def answer(request: Request, talk: Talk, resident: Resident) -> Sequence[Op]:
     call = open_call(request, resident)
     if not isinstance(call, Call):
         return call
-    ops = _compile(call, talk, resident)
-    return [*call.commit(), *ops]
+    found = _compile(call, talk, resident)
+    if not isinstance(found, Job):
+        return [*call.commit(), *found]
+    return talk.hand_over(lambda talk: _miss(found, talk, resident))
+
+
+def _miss(job: Job, talk: Talk, resident: Resident) -> Sequence[Op]:
+    # A process that only serves a hit never pays for loading what a miss needs.
+    from .miss import miss
+
+    ops = miss(job, talk, resident)
+    return [*job.call.commit(), *ops]
 
 
 def count_failure(request: Request, resident: Resident) -> None:
@@ -70,7 +80,8 @@ def count_failure(request: Request, resident: Resident) -> None:
             call.commit()
 
 
-def _compile(call: Call, talk: Talk, resident: Resident) -> Sequence[Op]:
+def _compile(call: Call, talk: Talk, resident: Resident) -> Sequence[Op] | Job:
+    """What ends this call, or the job that is a miss. Raises NotHere."""
     start = file_clock()
     if call.config.disable:
         return call.plain()
@@ -138,16 +149,15 @@ def _compile(call: Call, talk: Talk, resident: Resident) -> Sequence[Op]:
         if call.debug is not None:
             call.debug.add("d", job.direct, base)
         if not call.config.recache:
+            if job.manifest_key in resident.unfinished:
+                talk.may_block()
+                resident.unfinished.wait(job.manifest_key)
             ops = _look_up(job, resident)
             if ops is not None:
                 return ops
         if call.config.read_only_direct:
             return call.plain(*job.missed())
-    talk.may_block()
-    # A process that only serves a hit never pays for loading what a miss needs.
-    from .miss import miss
-
-    return miss(job, talk, resident)
+    return job
 
 
 def _log_compiler(call: Call) -> None:
@@ -273,7 +283,7 @@ def _look_up(job: Job, resident: Resident) -> Sequence[Op] | None:
         if entry.flags & manifest.NEEDS_TEXT:
             job.needs_text = True
             continue
-        if entry.day and entry.day != job.started_day:
+        if entry.day and entry.day != job.day(job.started):
             continue
         verdict = resident.verifier.verify(entry, call.cwd, job.output_directories())
         if not verdict.holds:

@@ -25,6 +25,8 @@ word. Command lines can hold such words too: give the bodies of ``-D`` options t
 """
 
 import re
+from collections.abc import Iterable
+from operator import attrgetter
 
 from .record import record
 
@@ -72,12 +74,18 @@ class Directives:
     pch_pragma: bool = False
     dependency_pragma: bool = False
 
-    def union(self, other: "Directives") -> "Directives":
-        """Both sets of findings as those of one text."""
-        return Directives(*(getattr(self, name) | getattr(other, name) for name in _FIELDS))
+
+_FLAGS = tuple(
+    name for name, value in Directives.__annotations__.items() if value in ("bool", bool)
+)
+_flags_of = attrgetter(*_FLAGS)
 
 
-_FIELDS: tuple[str, ...] = Directives.__match_args__
+def flags_of(texts: Iterable[Directives]) -> Directives:
+    """What any of ``texts`` asks for, without the names."""
+    found = map(any, zip(*map(_flags_of, texts), strict=True))
+    return Directives(NOTHING, NOTHING, NOTHING, frozenset(), *found)
+
 
 # What gcc and clang pass over inside a directive. Both take NUL for a blank; a lone CR ends the
 # line for both, but reading on past one can only find more.

@@ -16,8 +16,8 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Sequence
-from typing import IO, NoReturn
+from collections.abc import Callable, Iterable, Sequence
+from typing import IO, TYPE_CHECKING, NoReturn
 
 from .frame import (
     CAPTURE_ERR,
@@ -44,6 +44,9 @@ from .frame import (
     Wait,
     Write,
 )
+
+if TYPE_CHECKING:
+    from .talk import Talk
 
 LEVEL = b"_PYCC_LEVEL"
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
@@ -151,11 +154,18 @@ class Executor:
     def may_block(self) -> None:
         return
 
+    def hand_over(self, go_on: Callable[[Talk], Sequence[Op]]) -> Sequence[Op]:
+        return go_on(self)
+
+    def release(self, ops: Sequence[Op]) -> bool:
+        return False
+
     def wait(self, ms: int) -> None:
         return
 
-    def run(self, command: Run, before: Sequence[Op] = ()) -> Report:
-        self.carry_out(before)
+    def run(self, command: Run, meanwhile: Callable[[], None] | None = None) -> Report:
+        if meanwhile is not None:
+            meanwhile()
         report = _run(command)
         if command.flags & FINAL and not report.error:
             self._final_status = report.status

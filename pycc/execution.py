@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -90,9 +90,15 @@ def is_colour_word(word: bytes) -> bool:
 
 
 def run_compiler(
-    job: Job, talk: Talk, resident: Resident, *, ask_headers: bool
+    job: Job,
+    talk: Talk,
+    resident: Resident,
+    meanwhile: Callable[[], None] | None,
+    *,
+    ask_headers: bool,
 ) -> Execution | Sequence[Op]:
-    """Run the compiler through the launcher; operations when the call ends without a result."""
+    """Run the compiler through the launcher; operations when the call ends without a result.
+    ``meanwhile`` is called while it starts."""
     call, invocation = job.call, job.invocation
     words: Sequence[bytes] = call.words if job.base_dir is None else invocation.args
     added: list[bytes] = []
@@ -135,7 +141,7 @@ def run_compiler(
         flags |= STRIP_ERR
     argv = (*call.prefix, call.compiler, *added, *words)
     try:
-        report = talk.run(Run(argv, flags, (RECURSION_GUARD,)))
+        report = talk.run(Run(argv, flags, (RECURSION_GUARD,)), meanwhile)
     except Gone:
         _remove(temporary)
         raise

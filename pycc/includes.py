@@ -31,7 +31,7 @@ Not modelled, and to be refused by the caller where they occur: framework direct
 maps, -remap, -I-, and a list of dependencies without system headers (-MMD).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from pycc.directives import Directives
 from pycc.record import record
@@ -40,6 +40,7 @@ from pycc.searchchain import SearchChain, parse_search_output, user_chain
 __all__ = ["Absent", "SearchChain", "absent", "normal", "parse_search_output", "user_chain"]
 
 Probe = Callable[[bytes], bool]
+Listing = Callable[[bytes], Collection[bytes] | None]
 
 
 @record
@@ -77,6 +78,7 @@ def absent(
     exists: Probe,
     is_directory: Probe,
     is_link: Probe | None = None,
+    listing: Listing | None = None,
     forced: Sequence[bytes] = (),
     clang: bool = False,
 ) -> Absent:
@@ -86,26 +88,31 @@ def absent(
     gave it in its dependency file, to its directives. ``forced`` are the names of -include and
     -imacros. ``exists`` tells whether a non-directory is there now (links followed),
     ``is_directory`` likewise; ``is_link`` tells whether the name itself is a symbolic link, and
-    without it dangling links are taken for nothing. Each is asked at most once a path.
+    without it dangling links are taken for nothing. Each is asked at most once a path, and not at
+    all about what ``listing`` does not show: the names in a directory, None if it is not known.
     """
-    search = _Search(deps, chain, exists, is_directory, is_link)
+    search = _Search(deps, chain, exists, is_directory, is_link, listing)
     main = normal(source)
-    clang_precompiled: list[bytes] = []
-    for name in forced:
-        search.quoted(b"", name, precompiled=not clang)
-        if clang:
-            # clang's driver looks only where -include is spelled, and drops the last suffix.
-            head, slash, base = name.rpartition(b"/")
-            stem = base.rpartition(b".")[0] or base
-            clang_precompiled += (head + slash + stem + b".pch", head + slash + stem + b".gch")
-            clang_precompiled += (name + b".pch", name + b".gch")
-    if not clang:
-        # gcc includes this one by itself before everything else, when there is one.
-        search.along(b"stdc-predef.h", quoted=False, precompiled=True)
-        search.precompiled.add(main + b".gch")
-    search.precompiled.update(map(normal, clang_precompiled))
-    search.files(deps, None if clang else main)
+    search.everything(deps, main, forced, clang=clang)
     return search.result(complete=search.unexplained(main))
+
+
+def precompiled(
+    asked: Directives,
+    source: bytes,
+    chain: SearchChain,
+    *,
+    exists: Probe,
+    is_directory: Probe,
+    listing: Listing | None = None,
+    forced: Sequence[bytes] = (),
+) -> tuple[bytes, ...]:
+    """The precompiled headers that gcc may read for a source that asks for ``asked``, before any
+    other file is known to be read; the arguments are those of `absent`."""
+    search = _Search({source: asked}, chain, exists, is_directory, None, listing)
+    search.everything({source: asked}, normal(source), forced, clang=False)
+    search.unexplained(normal(source))
+    return search.precompiled_that_exist()
 
 
 def normal(path: bytes) -> bytes:
@@ -143,6 +150,7 @@ class _Search:
         exists: Probe,
         is_directory: Probe,
         is_link: Probe | None,
+        listing: Listing | None,
     ) -> None:
         self.read = {normal(name) for name in deps}
         self.explained: set[bytes] = set()
@@ -161,10 +169,36 @@ class _Search:
         self.ask_exists = exists
         self.ask_is_directory = is_directory
         self.ask_is_link = is_link
+        self.ask_listing = listing
+        self.known_listings: dict[bytes, Collection[bytes] | None] = {}
         self.known_files: dict[bytes, bool] = {}
         self.known_directories: dict[bytes, bool] = {b".": True, b"/": True}
 
     # What the texts ask for.
+
+    def everything(
+        self,
+        deps: Mapping[bytes, Directives],
+        main: bytes,
+        forced: Sequence[bytes],
+        *,
+        clang: bool,
+    ) -> None:
+        """Every lookup that the command line, the compiler and the texts may have caused."""
+        for name in forced:
+            self.quoted(b"", name, precompiled=not clang)
+            if clang:
+                # clang's driver looks only where -include is spelled, and drops the last suffix.
+                head, slash, base = name.rpartition(b"/")
+                stem = head + slash + (base.rpartition(b".")[0] or base)
+                self.precompiled.update(
+                    normal(s + e) for s in (stem, name) for e in (b".pch", b".gch")
+                )
+        if not clang:
+            # gcc includes this one by itself before everything else, when there is one.
+            self.along(b"stdc-predef.h", quoted=False, precompiled=True)
+            self.precompiled.add(main + b".gch")
+        self.files(deps, None if clang else main)
 
     def files(self, deps: Mapping[bytes, Directives], main: bytes | None) -> None:
         """Every lookup that the texts may have caused; ``main`` may use precompiled headers."""
@@ -305,9 +339,26 @@ class _Search:
         known = self.known_files.get(path)
         if known is None:
             # Most parents are missing, and known to be.
-            known = self.is_directory(_parent(path)) and self.ask_exists(path)
+            parent = _parent(path)
+            known = self.is_directory(parent) and self.may_be_in(parent, path)
+            known = known and self.ask_exists(path)
             self.known_files[path] = known
         return known
+
+    def may_be_in(self, directory: bytes, path: bytes) -> bool:
+        """False when the listing of its directory shows that ``path`` is not there."""
+        listing = self.listing(directory)
+        return listing is None or path[path.rfind(b"/") + 1 :] in listing
+
+    def listing(self, directory: bytes) -> Collection[bytes] | None:
+        """The names in a directory that exists."""
+        if self.ask_listing is None:
+            return None
+        try:
+            return self.known_listings[directory]
+        except KeyError:
+            known = self.known_listings[directory] = self.ask_listing(directory)
+            return known
 
     def is_directory(self, path: bytes) -> bool:
         known = self.known_directories.get(path)
@@ -315,6 +366,13 @@ class _Search:
             known = self.ask_is_directory(path)
             self.known_directories[path] = known
         return known
+
+    def precompiled_that_exist(self) -> tuple[bytes, ...]:
+        sorter = _Sorter(self)
+        for path in self.precompiled:
+            cut = path.rfind(b"/") + 1
+            sorter.add(path[:cut], (path[cut:],), precompiled=True)
+        return tuple(sorted(sorter.precompiled))
 
     def result(self, *, complete: bool) -> Absent:
         """Sort the places that were noted by what is there now."""
@@ -374,6 +432,14 @@ class _Sorter:
                 self.dangling.update(prefix + name for name in names)
             return
         lacking: list[bytes] = []
+        listing = search.listing(parent)
+        if listing is not None:
+            lacking = [name for name in names if name not in listing]
+            self.groups.setdefault(parent, set()).update(lacking)
+            if len(lacking) == len(names):
+                return
+            names = [name for name in names if name in listing]
+            lacking = []
         for name in names:
             path = prefix + name
             there = search.known_files.get(path)

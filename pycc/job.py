@@ -110,10 +110,8 @@ class Job:
     """Precompiled headers that this compile may read, if it comes to one."""
     needs_text: bool = False
     """An earlier compile found that direct mode cannot serve this source."""
-    started_day: bytes | None = field(init=False, default=None)
-
-    def __post_init__(self) -> None:
-        self.started_day = self.day()
+    started: float = field(init=False, default_factory=time.time)
+    """Seconds since 1970."""
 
     def output_directories(self) -> frozenset[bytes]:
         """The directories that this call writes into, as normal paths."""
@@ -140,16 +138,17 @@ class Job:
         direct = [Outcome.DIRECT_CACHE_MISS] if self.manifest_key else []
         return [Outcome.CACHE_MISS, *direct]
 
-    def day(self) -> bytes | None:
-        """Today in the client's time zone, as __DATE__ will say it; None when it cannot be known
-        (a preloaded library such as faketime may tell the compiler another date)."""
+    def day(self, now: float) -> bytes | None:
+        """The date of ``now`` (seconds since 1970) in the client's time zone, as __DATE__ will say
+        it; None when it cannot be known (a preloaded library such as faketime may tell the compiler
+        another date)."""
         variables = self.call.variables
         if b"LD_PRELOAD" in variables:
             return None
         epoch = variables.get(b"SOURCE_DATE_EPOCH")
         if epoch is not None:
             return b"epoch " + epoch
-        return local_day(variables.get(b"TZ"), time.time())
+        return local_day(variables.get(b"TZ"), now)
 
 
 def local_day(zone: bytes | None, now: float) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -14,12 +15,12 @@ from .cache.manifest import ManifestEntry
 from .cache.result import Entry, pack
 from .cache.storage import file_key, manifest_key, result_key
 from .collect import Dependencies, Refused
-from .directives import Directives
+from .directives import Directives, flags_of
 from .execution import Execution
 from .job import Job
 from .outcome import Outcome
 from .preprocess import Preprocessed
-from .searched import looker, searched
+from .searched import Looker, searched
 
 if TYPE_CHECKING:
     from .resident import Resident
@@ -54,16 +55,14 @@ def keep(
     if isinstance(found, Refused):
         _refuse(job, found, entries)
         return None
-    asked = Directives()
-    for directives in found.directives.values():
-        asked = asked.union(directives)
+    asked = flags_of(found.directives.values())
     if text is not None and _assembler_reads_more(job, found, asked, assembler_files, text):
         call.log("Not stored: the assembler reads other files")
         if entries is not None:
             call.tally.clear()
             call.count(Outcome.UNSUPPORTED_CODE_DIRECTIVE)
         return None
-    entry = _manifest_entry(job, found, asked, assembler_files, text)
+    entry = _manifest_entry(job, resident, found, asked, assembler_files, text)
     if isinstance(entry, Refused):
         _refuse(job, entry, entries)
         return None
@@ -135,6 +134,7 @@ def _assembler_reads_more(
 
 def _manifest_entry(
     job: Job,
+    resident: Resident,
     found: Dependencies,
     asked: Directives,
     assembler_files: tuple[bytes, ...] | None,
@@ -153,11 +153,11 @@ def _manifest_entry(
         return "the assembler may read files that it was not asked about"
     day = b""
     if asked.date and not sloppy_time:
-        now = job.day()
-        if now is None or now != job.started_day:
+        began, now = job.day(job.started), job.day(time.time())
+        if now is None or now != began:
             return "the date turned or cannot be known"
         day = now
-    places = _absent(job, found, assembler_files or ())
+    places = _absent(job, resident, found, assembler_files or ())
     if isinstance(places, str | Refused):
         return places
     files, (groups, present) = found.files, places
@@ -170,10 +170,10 @@ def _manifest_entry(
 
 
 def _absent(
-    job: Job, found: Dependencies, assembler_files: Sequence[bytes]
+    job: Job, resident: Resident, found: Dependencies, assembler_files: Sequence[bytes]
 ) -> tuple[tuple[tuple[bytes, tuple[bytes, ...]], ...], tuple[bytes, ...]] | Refused | str:
     invocation, cwd = job.invocation, job.call.cwd
-    look = looker(cwd)
+    look = Looker(cwd, resident.verifier)
     if invocation.preprocessed:
         groups: tuple[tuple[bytes, tuple[bytes, ...]], ...] = ()
         present: tuple[bytes, ...] = ()

@@ -5,6 +5,9 @@ socket), ``….lock`` (taken to start and to leave, so that no starter sees half
 ``….log`` (stderr); ``server`` links to the program for launchers that were copied elsewhere, and
 ``fallbacks`` collects the reasons for which launchers ran the compiler without us.
 
+Files of a running compile lie in a directory in memory if there is one: making a file on a disk may
+take a millisecond, and every miss makes two.
+
 A new build has another socket name, so it never meets an old server; it asks the old ones of the
 same identity to leave by removing their sockets, which every server watches.
 """
@@ -20,10 +23,16 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from hashlib import blake2b
 from pathlib import Path
+
+from .native import fs_type
 
 LOG_LIMIT = 1 << 20  # bytes
 BACKLOG = 4096
+MEMORY = "/dev/shm"  # noqa: S108  # directories there are ours alone or not used
+TMPFS = 0x01021994  # statfs(2)
+MEMORY_FREE = 1 << 30  # bytes; a container's may be too small for preprocessed texts
 
 
 @contextmanager
@@ -44,10 +53,26 @@ def _hold(directory: Path) -> int:
         return -1
     with suppress(OSError):
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.path.samestat(os.fstat(fd), os.lstat(directory)):
+        found = os.fstat(fd)
+        if found.st_uid == os.geteuid() and os.path.samestat(found, os.lstat(directory)):
             return fd
     os.close(fd)
     return -1
+
+
+def memory_for(directory: Path) -> Path | None:
+    """Where directories in memory may be made instead of below ``directory``, or None."""
+    with suppress(OSError):
+        found = os.statvfs(MEMORY)
+        wide = found.f_bavail * found.f_frsize >= MEMORY_FREE
+        if wide and fs_type(MEMORY.encode()) == TMPFS != fs_type(os.fsencode(directory)):
+            return Path(MEMORY)
+    return None
+
+
+def mark_of(directory: Path) -> str:
+    """What tells the directories in memory of one runtime directory from others'."""
+    return f"pycc-{os.geteuid()}-{blake2b(os.fsencode(directory), digest_size=4).hexdigest()}"
 
 
 class Place:
@@ -59,7 +84,11 @@ class Place:
         self.log = Path(socket_path + ".log")
         self.directory = self.socket.parent
         self.fallbacks = self.directory / "fallbacks"
-        self.temporary = Path(f"{socket_path}.{os.getpid()}.tmp")
+        self.memory = memory_for(self.directory)
+        self.temporary = self._below_runtime = Path(f"{socket_path}.{os.getpid()}.tmp")
+        if self.memory is not None:
+            name = self.temporary.name
+            self.temporary = self.memory / f"{mark_of(self.directory)}-{name}"
         self._identity = self._socket_identity()
         self._held = -1
 
@@ -84,7 +113,7 @@ class Place:
         """Make the directories and links that a server needs; ask older builds to leave."""
         self._hold_temporary()
         identity = self.socket.name.rpartition("-")[2]
-        for directory in self.directory.glob("*.tmp"):
+        for directory in self._temporary_directories():
             abandoned = _hold(directory)
             if abandoned >= 0:
                 shutil.rmtree(directory, ignore_errors=True)
@@ -107,10 +136,20 @@ class Place:
         """Make our directory and keep it locked: process ids say nothing across namespaces, and
         outlive their processes."""
         for _ in range(100):
-            self.temporary.mkdir(mode=0o700, exist_ok=True)
+            with suppress(OSError):
+                self.temporary.mkdir(mode=0o700, exist_ok=True)
             self._held = _hold(self.temporary)
             if self._held >= 0:  # else another server took it for abandoned just now
                 return
+            if self.memory is not None:  # or it is not to be had, or is somebody else's
+                self.temporary, self.memory = self._below_runtime, None
+
+    def _temporary_directories(self) -> list[Path]:
+        """Those of all servers of this user, also of runtime directories that are gone."""
+        found = list(self.directory.glob("*.tmp"))
+        if self.memory is not None:
+            found += self.memory.glob(f"pycc-{os.geteuid()}-*.tmp")
+        return found
 
     def take_fallbacks(self) -> dict[str, int]:
         """The reasons noted since the last time, each with its number; the file starts anew."""

@@ -10,7 +10,7 @@ where the text asks for the time, and where ``preprocess_first`` says so.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from . import collect, hardlinks, keying, precompiled
@@ -39,14 +39,23 @@ TICK_SECONDS, TICKS = 0.002, 6
 def miss(job: Job, talk: Talk, resident: Resident) -> Sequence[Op]:
     """The operations that end a call whose result is not known directly. Raises Gone."""
     call, invocation = job.call, job.invocation
-    job.precompiled = precompiled.find(job, resident)
-    trouble = precompiled.trouble(job)
-    if trouble is not None:
-        return call.refuse(*trouble)
+
+    def find_precompiled() -> None:
+        job.precompiled = precompiled.find(job, resident)
+
+    classic = _classic_order(job, resident)
+    meanwhile: Callable[[], None] | None = find_precompiled
+    if classic or job.entries:
+        find_precompiled()
+        trouble = precompiled.trouble(job)
+        if trouble is not None:
+            return call.refuse(*trouble)
+        classic = classic or (not job.precompiled and keying.free_text_allowed(invocation))
+        meanwhile = None
     _start_anew(job)
     before = identities(_directories_known_before(job, resident), resident.look)
     text: Preprocessed | None = None
-    if _classic_order(job, resident):
+    if classic:
         got = preprocess(job, talk, resident)
         if not isinstance(got, Preprocessed):
             return got
@@ -58,9 +67,16 @@ def miss(job: Job, talk: Talk, resident: Resident) -> Sequence[Op]:
     if call.config.read_only:
         return call.plain(*job.missed(), Outcome.PREPROCESSED_CACHE_MISS)
     hardlinks.make_way(call, invocation)
-    execution = run_compiler(job, talk, resident, ask_headers=text is None)
+    # The compiler needs milliseconds until it opens a file, which is time enough to look.
+    execution = run_compiler(job, talk, resident, meanwhile, ask_headers=text is None)
     if not isinstance(execution, Execution):
         return execution
+    trouble = precompiled.trouble(job)
+    if trouble is not None:
+        execution.clean()
+        call.log(f"Not stored: {trouble[1]}")
+        call.count(trouble[0])
+        return execution.ops
     if call.config.recache:
         call.count(Outcome.RECACHE)
     else:
@@ -79,11 +95,24 @@ def miss(job: Job, talk: Talk, resident: Resident) -> Sequence[Op]:
         call.count(entries.outcome)
         execution.clean()
         return execution.ops
-    entry = keep(job, resident, execution, entries, text, before)
-    if entry is not None:
-        foresee(job, resident, entry)
     execution.clean()
+    keys = [job.manifest_key, job.base.key()]
+    with resident.unfinished.storing(keys):
+        released = _nobody_looks(job) and talk.release(execution.ops)
+        entry = keep(job, resident, execution, entries, text, before)
+        if entry is not None:
+            foresee(job, resident, entry)
+        if released:
+            call.commit()
+            return ()
     return execution.ops
+
+
+def _nobody_looks(job: Job) -> bool:
+    """Whether all that is still to be done may happen behind the launcher's back."""
+    config = job.call.config
+    seen = config.log_file or config.debug or config.stats_log or config.recache or config.hard_link
+    return not seen
 
 
 def _start_anew(job: Job) -> None:
@@ -128,7 +157,7 @@ def _classic_order(job: Job, resident: Resident) -> bool:
     asked = resident.directives(source, job.source_digest)
     if asked is not None and (asked.time or asked.timestamp):
         return "time_macros" not in config.sloppiness
-    return bool(job.entries) and not job.precompiled and keying.free_text_allowed(invocation)
+    return False
 
 
 def _is_dependency_word(word: bytes) -> bool:
@@ -140,6 +169,7 @@ def _look_up_text(
 ) -> Sequence[Op] | None:
     call = job.call
     key = result_key(text.key)
+    resident.unfinished.wait(job.base.key())
     value = call.cache.get(key)
     ops = None if value is None else job.delivery(value)
     if ops is None:

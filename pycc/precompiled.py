@@ -91,9 +91,9 @@ def find(job: Job, resident: Resident) -> tuple[bytes, ...]:
     """The precompiled headers that exist now where this compile may look for one."""
     call, invocation = job.call, job.invocation
     # Loaded for a miss only: a process that serves one hit has no use for it.
-    from .searched import looker, searched
+    from .searched import Looker, precompiled_for
 
-    look = looker(call.cwd)
+    look = Looker(call.cwd, resident.verifier)
     if not may_read(invocation):
         return ()
     found = [path for path in named(invocation) if look(path).exists]
@@ -101,8 +101,7 @@ def find(job: Job, resident: Resident) -> tuple[bytes, ...]:
         source = absolute(call.cwd, invocation.source)
         asked = resident.directives(source, job.source_digest)
         if asked is not None:
-            places = searched(job, {invocation.source: asked}, look)
-            found += places.precompiled
+            found += precompiled_for(job, asked, look)
     return tuple(dict.fromkeys(found))
 
 

@@ -9,7 +9,7 @@ methods and properties are kept; there is no inheritance, no ``field()`` and no 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from operator import attrgetter
 from typing import Any, NoReturn, TypeVar, dataclass_transform
 
@@ -48,12 +48,16 @@ def _initializer(cls: Any, names: tuple[str, ...], defaults: dict[str, Any]) -> 
     known = frozenset(names)
 
     def __init__(self: Any, *values: Any, **named: Any) -> None:  # noqa: N807
-        if named or len(values) != len(names):
-            values = _in_order(values, named)
-        for put, value in zip(setters, values, strict=True):
+        complete = len(values) == len(names) and not named
+        in_order = values if complete else _in_order(values, named)
+        for put, value in zip(setters, in_order, strict=True):
             put(self, value)
 
-    def _in_order(values: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, ...]:
+    def _in_order(values: tuple[Any, ...], named: dict[str, Any]) -> Iterable[Any]:
+        if not values:
+            full = {**defaults, **named}
+            if full.keys() == known:
+                return map(full.__getitem__, names)
         given = {**dict(zip(names, values, strict=False)), **named}
         if (
             len(values) > len(names)

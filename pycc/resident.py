@@ -32,7 +32,8 @@ from .config import Config
 from .frame import Op, Request, read_environment, write_reply
 from .log import log_problem
 from .record import record
-from .talk import Talk
+from .talk import NotHere, Talk
+from .unfinished import Unfinished
 from .watch import Watch, is_system
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ T = TypeVar("T")
 
 ENVIRONMENTS, CONFIGS, LOCATIONS, TOOLCHAINS, DIRECTIVES = 64, 256, 256, 256, 20_000
 DOUBTFUL = 500
+MOST_PUT_OFF = 400
 REPLIES_SIZE, LARGEST_REPLY = 8 << 20, 128 << 10  # bytes of replies kept whole
 HOT_CALLS, HOT_RECORDS = 20_000, 60_000
 MEMORY_LIMIT = 400 << 20  # bytes resident; beyond it the server leaves and the next one starts
@@ -170,11 +172,14 @@ class Resident:
         self._records = Records()
         self._watch = Watch(enabled=place is not None)
         self._hot_lock = threading.Lock()
+        self.unfinished = Unfinished()
         self._leaving = False
         self._dirty = False
         self._replies: dict[Hashable, tuple[HotCall, bytes]] = {}
         self._replies_size = 0
         self._uses: deque[HotCall] = deque()
+        self._when_idle: deque[Callable[[], None]] = deque(maxlen=MOST_PUT_OFF)
+        self._last_requests = 0
 
     # Calls.
 
@@ -243,7 +248,11 @@ class Resident:
 
     def answer(self, request: Request, talk: Talk) -> Sequence[Op]:
         """What the launcher is to do. Raises talk.NotHere where it would have to wait."""
-        ops = compiling.answer(request, talk, self)
+        try:
+            ops = compiling.answer(request, talk, self)
+        except NotHere as elsewhere:
+            self.requests += elsewhere.go_on is not None
+            raise
         self.requests += 1
         self._dirty = True
         return ops
@@ -404,11 +413,19 @@ class Resident:
 
     # The server's own life.
 
+    def when_idle(self, job: Callable[[], None]) -> None:
+        """Have ``job`` done when no call has come for a step of the server; the oldest of too many
+        is never done."""
+        self._when_idle.append(job)
+
     def tick(self, now: float) -> None:
         self.settle()
-        if self._dirty:
-            self._dirty = False
-            for cache in list(self._caches.values()):
+        idle, self._last_requests = self._last_requests == self.requests, self.requests
+        while idle and self._when_idle:
+            self._when_idle.popleft()()
+        dirty, self._dirty = self._dirty, False
+        for cache in list(self._caches.values()):
+            if dirty or cache.statistics.pending:
                 cache.tick()
 
     def leave(self) -> None:

@@ -3,8 +3,8 @@
 One selectors loop owns the listening socket. A launcher sends its whole request at once, so the
 loop usually has it with one recv; an answer that needs nothing but memory, stats and the store is
 sent at once on the same thread. Whatever has to wait (the compiler runs, a large file is hashed,
-a lock is held) raises NotHere on the loop and is done again from its start on a thread of its own,
-over the same socket made blocking: compile.py has no side effects before its first question.
+a lock is held) raises NotHere on the loop and is done again, or gone on with, on a thread of its
+own, over the same socket made blocking: compile.py has no side effects before its first question.
 
 A request that raises is logged, counted and answered with FALLBACK: the launcher runs the user's
 command line as if we did not exist. This is the one place where every exception is caught.
@@ -17,6 +17,7 @@ ends. A launcher that connected in between sees its connection closed and starts
 from __future__ import annotations
 
 import os
+import queue
 import selectors
 import socket
 import struct
@@ -24,6 +25,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Protocol
 
 from .frame import (
@@ -44,6 +46,7 @@ STEP_SECONDS = 1.0
 REQUEST_SECONDS = 5.0
 """A launcher that has connected but does not send is dropped after this."""
 MAX_THREADS = 512
+IDLE_THREAD_SECONDS = 5.0
 
 
 class Handler(Protocol):
@@ -98,6 +101,8 @@ class Server:
         self._selector = selectors.DefaultSelector()
         self._incoming: dict[int, _Incoming] = {}
         self._threads = 0
+        self._idle_threads = 0
+        self._work: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._threads_lock = threading.Lock()
         self._last_use = time.monotonic()
         self._loop_talk = LoopTalk()
@@ -199,8 +204,8 @@ class Server:
             reply = self._handler.quick(request)
             if reply is None:
                 reply = write_reply(self._handler.answer(request, self._loop_talk))
-        except NotHere:
-            self._hand_on(connection, request)
+        except NotHere as elsewhere:
+            self._hand_on(connection, request, elsewhere.go_on)
             return
         except Exception as problem:
             self._handler.failed(request, problem)
@@ -217,23 +222,50 @@ class Server:
         else:
             self._start(self._send_rest, connection, reply[sent:])
 
-    def _hand_on(self, connection: socket.socket, request: Request) -> None:
+    def _hand_on(
+        self,
+        connection: socket.socket,
+        request: Request,
+        go_on: Callable[[Talk], Sequence[Op]] | None,
+    ) -> None:
         if self._threads < MAX_THREADS:
-            self._start(self._converse, connection, request)
+            self._start(self._converse, connection, request, go_on)
             return
         with suppress(OSError):
             connection.send(write_reply([Fallback()]))
         connection.close()
 
-    def _start(self, target: Callable[..., None], connection: socket.socket, what: object) -> None:
+    def _start(self, target: Callable[..., None], connection: socket.socket, *what: object) -> None:
+        work = partial(target, connection, *what)
         with self._threads_lock:
             self._threads += 1
+            ready = self._idle_threads > 0
+            self._idle_threads -= ready
+        if ready:
+            self._work.put(work)
+            return
         try:
-            threading.Thread(target=target, args=(connection, what), daemon=True).start()
+            threading.Thread(target=self._work_on, args=(work,), daemon=True).start()
         except RuntimeError:  # no more threads to be had
             with self._threads_lock:
                 self._threads -= 1
             connection.close()
+
+    def _work_on(self, work: Callable[[], None]) -> None:
+        """A thread's life; it waits for more work, because threads are slow to start."""
+        while True:
+            work()
+            with self._threads_lock:
+                self._idle_threads += 1
+            while True:
+                try:
+                    work = self._work.get(timeout=IDLE_THREAD_SECONDS)
+                    break
+                except queue.Empty:
+                    with self._threads_lock:
+                        if self._idle_threads:  # else there is work that counts on this thread
+                            self._idle_threads -= 1
+                            return
 
     def _done(self, connection: socket.socket) -> None:
         connection.close()
@@ -250,16 +282,25 @@ class Server:
         finally:
             self._done(connection)
 
-    def _converse(self, connection: socket.socket, request: Request) -> None:
+    def _converse(
+        self,
+        connection: socket.socket,
+        request: Request,
+        go_on: Callable[[Talk], Sequence[Op]] | None,
+    ) -> None:
+        talk = SocketTalk(connection)
         try:
             connection.settimeout(10.0)
             try:
-                reply = write_reply(self._handler.answer(request, SocketTalk(connection)))
+                ops = self._handler.answer(request, talk) if go_on is None else go_on(talk)
+                reply = write_reply(ops)
             except Gone:
                 return
             except Exception as problem:
                 self._handler.failed(request, problem)
                 reply = write_reply([Fallback()])
+            if talk.released:
+                return
             connection.settimeout(10.0)
             connection.sendall(reply)
         except OSError:

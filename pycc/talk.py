@@ -6,7 +6,7 @@ process (PYCC_RESIDENT=0) and in tests with a scripted launcher.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from .frame import (
@@ -32,18 +32,32 @@ class Gone(Exception):
 
 
 class NotHere(Exception):
-    """This caller must not block: do the same again where it may (a worker thread)."""
+    """This caller must not block: do the same again, or ``go_on``, where it may (a thread of its
+    own)."""
+
+    def __init__(self, go_on: Callable[[Talk], Sequence[Op]] | None = None) -> None:
+        super().__init__()
+        self.go_on = go_on
 
 
 class Talk(Protocol):
     """What compile.py may say to a launcher."""
 
-    def run(self, command: Run, before: Sequence[Op] = ()) -> Report:
-        """Have ``before`` carried out, then ``command`` run. Raises Gone, NotHere."""
+    def run(self, command: Run, meanwhile: Callable[[], None] | None = None) -> Report:
+        """Have ``command`` run; ``meanwhile`` is called at its beginning. Raises Gone, NotHere."""
         ...
 
     def may_block(self) -> None:
         """Raises NotHere on a thread that answers others too."""
+        ...
+
+    def hand_over(self, go_on: Callable[[Talk], Sequence[Op]]) -> Sequence[Op]:
+        """What ``go_on`` gives, called where it may block. Raises NotHere."""
+        ...
+
+    def release(self, ops: Sequence[Op]) -> bool:
+        """End the launcher's call with ``ops`` while the caller still has work to do, and returns
+        no operations; False where the launcher has to wait for that."""
         ...
 
     def wait(self, ms: int) -> None:
@@ -54,10 +68,16 @@ class Talk(Protocol):
 class LoopTalk:
     """On the loop's thread nothing may block: every attempt to talk raises NotHere."""
 
-    def run(self, command: Run, before: Sequence[Op] = ()) -> Report:
+    def run(self, command: Run, meanwhile: Callable[[], None] | None = None) -> Report:
         raise NotHere
 
     def may_block(self) -> None:
+        raise NotHere
+
+    def hand_over(self, go_on: Callable[[Talk], Sequence[Op]]) -> Sequence[Op]:
+        raise NotHere(go_on)
+
+    def release(self, ops: Sequence[Op]) -> bool:
         raise NotHere
 
     def wait(self, ms: int) -> None:
@@ -69,15 +89,26 @@ class SocketTalk:
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
+        self.released = False
 
     def may_block(self) -> None:
         return
 
+    def hand_over(self, go_on: Callable[[Talk], Sequence[Op]]) -> Sequence[Op]:
+        return go_on(self)
+
+    def release(self, ops: Sequence[Op]) -> bool:
+        self._send(ops)
+        self.released = True
+        return True
+
     def wait(self, ms: int) -> None:
         self._send([Wait(ms)])
 
-    def run(self, command: Run, before: Sequence[Op] = ()) -> Report:
-        self._send([*before, command])
+    def run(self, command: Run, meanwhile: Callable[[], None] | None = None) -> Report:
+        self._send([command])
+        if meanwhile is not None:
+            meanwhile()
         try:
             return read_report(self._receive())
         except (OSError, FrameError) as problem:

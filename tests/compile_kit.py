@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from pycc.cache.digest import file_clock
 from pycc.execute import Executor
 from pycc.frame import OWN_NAME, Exec, Exit, Link, Op, Out, Report, Request, Run, Write
 from pycc.resident import Resident
+from pycc.talk import Talk
 
 GCC = shutil.which("gcc", path="/usr/local/bin:/usr/bin:/bin") or ""
 OLD = time.time() - 3600
@@ -45,11 +46,18 @@ class Launcher:
     def may_block(self) -> None:
         return
 
+    def hand_over(self, go_on: Callable[[Talk], Sequence[Op]]) -> Sequence[Op]:
+        return go_on(self)
+
+    def release(self, ops: Sequence[Op]) -> bool:
+        return False
+
     def wait(self, ms: int) -> None:
         return
 
-    def run(self, command: Run, before: Sequence[Op] = ()) -> Report:
-        Executor().carry_out(before)
+    def run(self, command: Run, meanwhile: Callable[[], None] | None = None) -> Report:
+        if meanwhile is not None:
+            meanwhile()
         self.commands.append(command)
         environment = dict(self.environment)
         for edit in command.environment:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,7 @@ import pytest
 from pycc import compile as compiling
 from pycc import native
 from pycc.cache.digest import digest_of
-from pycc.frame import Exec, Exit, Fallback, Op, Out, Report, Run, Write
+from pycc.frame import Exec, Exit, Fallback, Out, Report, Run, Write
 from pycc.outcome import Outcome
 from pycc.resident import Resident
 from pycc.talk import Gone, LoopTalk, NotHere
@@ -265,8 +265,8 @@ def test_a_link_that_is_switched_while_the_compiler_runs_is_not_stored(bench: Be
     time.sleep(0.02)
 
     class Switching(Launcher):
-        def run(self, command: Run, before: Sequence[Op] = ()) -> Report:
-            report = super().run(command, before)
+        def run(self, command: Run, meanwhile: Callable[[], None] | None = None) -> Report:
+            report = super().run(command, meanwhile)
             if b"a.c" in command.argv:
                 (bench.cwd / "new").symlink_to("h2.h")
                 (bench.cwd / "new").replace(bench.cwd / "h.h")
@@ -291,7 +291,7 @@ def test_time_is_never_kept_by_its_manifest(bench: Bench) -> None:
 def test_another_day_is_another_entry(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     days = [b"2024-02-28", b"2024-02-29"]
     for day, outcome in [(days[0], MISS), (days[1], MISS), (days[0], DIRECT_HIT)]:
-        monkeypatch.setattr("pycc.job.Job.day", lambda job, day=day: day)
+        monkeypatch.setattr("pycc.job.Job.day", lambda job, now, day=day: day)
         bench.call("-c date.c")
         assert bench.counters() == outcome
 
@@ -299,8 +299,8 @@ def test_another_day_is_another_entry(bench: Bench, monkeypatch: pytest.MonkeyPa
 def test_a_day_that_turns_during_the_compile_is_not_kept(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    days = iter([b"2024-02-28", b"2024-02-29", b"2024-02-29"])
-    monkeypatch.setattr("pycc.job.Job.day", lambda job: next(days))
+    days = iter([b"2024-02-28", b"2024-02-29"])
+    monkeypatch.setattr("pycc.job.Job.day", lambda job, now: next(days))
     bench.call("-c date.c")
     assert "local_storage_write" not in bench.counters()
 
@@ -367,8 +367,8 @@ def test_no_temporary_file_stays(bench: Bench) -> None:
 class Leaving(Launcher):
     """A launcher that is killed while the compiler runs."""
 
-    def run(self, command: Run, before: Sequence[Op] = ()) -> Report:
-        report = super().run(command, before)
+    def run(self, command: Run, meanwhile: Callable[[], None] | None = None) -> Report:
+        report = super().run(command, meanwhile)
         if b"a.c" in command.argv:
             raise Gone
         return report
@@ -404,9 +404,9 @@ class Canned(Launcher):
         super().__init__(bench.variables, os.fsencode(bench.cwd))
         self.report = report
 
-    def run(self, command: Run, before: Sequence[Op] = ()) -> Report:
+    def run(self, command: Run, meanwhile: Callable[[], None] | None = None) -> Report:
         if b"a.c" not in command.argv:
-            return super().run(command, before)
+            return super().run(command, meanwhile)
         self.commands.append(command)
         return self.report
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pycc.directives import Directives, scan
+from pycc.directives import Directives, flags_of, scan
 
 QUOTED = [
     b'#include "x.h"',
@@ -233,11 +233,10 @@ def test_no_flag_is_raised(text: bytes) -> None:
     assert not any(getattr(found, name) is True for name in Directives.__match_args__)
 
 
-def test_union_joins_names_and_flags() -> None:
-    one, two = scan(b"#include <a>\n__DATE__"), scan(b'#include "b"\n__TIME__')
-    assert one.union(two) == Directives(
-        quoted=frozenset({b"b"}), angled=frozenset({b"a"}), date=True, time=True
-    )
+def test_the_flags_of_several_texts() -> None:
+    texts = scan(b"#include <a>\n__DATE__"), scan(b'.incbin "b"\n__TIME__'), Directives()
+    assert flags_of(texts) == Directives(date=True, time=True, incbin=True)
+    assert flags_of(()) == Directives()
 
 
 @given(st.binary(max_size=200))

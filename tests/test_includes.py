@@ -35,6 +35,11 @@ class Files:
     def is_link(self, path: bytes) -> bool:
         return path in self.links
 
+    def listing(self, path: bytes) -> set[bytes]:
+        directory = os.path.normpath(path)
+        here = {name.rpartition(b"/") for name in self.files | self.links | self.directories}
+        return {name for parent, slash, name in here if (parent or slash or b".") == directory}
+
 
 def search(
     texts: Mapping[bytes, bytes],
@@ -49,16 +54,22 @@ def search(
 ) -> Absent:
     """`absent` for a compile that read ``texts``, the source first; no .gch unless asked for."""
     files = Files([*map(normal, texts), *also], empty, links)
-    return absent(
-        {name: scan(text) for name, text in texts.items()},
-        next(iter(texts)),
-        SearchChain(tuple(quote), tuple(bracket)),
-        exists=files.exists,
-        is_directory=files.is_directory,
-        is_link=files.is_link,
-        forced=forced,
-        clang=clang,
+    found, listed = (
+        absent(
+            {name: scan(text) for name, text in texts.items()},
+            next(iter(texts)),
+            SearchChain(tuple(quote), tuple(bracket)),
+            exists=files.exists,
+            is_directory=files.is_directory,
+            is_link=files.is_link,
+            listing=listing,
+            forced=forced,
+            clang=clang,
+        )
+        for listing in (None, files.listing)
     )
+    assert found == listed
+    return found
 
 
 def test_a_quoted_name_beside_its_file_was_searched_nowhere_else() -> None:

@@ -18,8 +18,8 @@ PACKAGES = {"pycc": ROOT / "pycc", "pycc.cache": ROOT / "cache", "pycc.remote": 
 LONGEST = 600
 
 LEAVES = """
-    commands_text config_access directives elf errors frame lifecycle native options optionroles
-    outcome record searchchain cache.compression cache.digest cache.fingerprint cache.mounts
+    commands_text config_access directives elf errors frame native options optionroles outcome
+    record searchchain unfinished cache.compression cache.digest cache.fingerprint cache.mounts
     cache.storage
 """
 """They import nothing of ours, or errors alone."""
@@ -52,6 +52,7 @@ ALLOWED = {
     "watch": "native",
     "locate": "native",
     "links": "errors locate",
+    "lifecycle": "native",
     # Talking with a launcher.
     "talk": "frame",
     "server": "frame talk",
@@ -87,7 +88,7 @@ ALLOWED = {
     # The server and the ways in.
     "resident": "cache.digest cache.directory cache.lookup cache.mounts cache.statistics"
     " cache.storage cache.storage_files cache.storage_local compile config directives frame log"
-    " lifecycle native server talk watch",
+    " lifecycle native server talk unfinished watch",
     "__main__": "execute lifecycle resident server",
     # The cache: what things are called.
     "cache.manifest": "cache.compression cache.digest cache.fingerprint",

@@ -71,6 +71,48 @@ def test_settling_makes_what_a_server_needs(place: Place) -> None:
     assert not place.temporary.exists()
 
 
+def test_files_of_compiles_lie_in_memory_if_there_is_any(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = directory / "memory"
+    memory.mkdir()
+    monkeypatch.setattr(lifecycle, "memory_for", lambda _: memory)
+    place = Place(str(directory / NAME))
+    gone = memory / f"{lifecycle.mark_of(directory)}-gone.1234.tmp"
+    gone.mkdir()
+    place.settle("/p")
+    assert place.temporary.parent == memory
+    assert list(memory.iterdir()) == [place.temporary]
+    place.clear()
+    assert not place.temporary.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_a_directory_in_memory_that_is_somebody_elses_is_not_used(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lifecycle, "memory_for", lambda _: directory)
+    place = Place(str(directory / NAME))
+    place.temporary.mkdir()
+    os.chown(place.temporary, 54321, -1)
+    place.settle("/p")
+    assert place.temporary == Path(f"{place.socket}.{os.getpid()}.tmp")
+    assert place.temporary.stat().st_uid == 0
+
+
+def test_memory_is_used_where_it_is_another_file_system(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kinds = {lifecycle.MEMORY.encode(): lifecycle.TMPFS, os.fsencode(directory): 1}
+    monkeypatch.setattr(lifecycle, "fs_type", kinds.get)
+    monkeypatch.setattr(lifecycle, "MEMORY_FREE", 0)
+    assert lifecycle.memory_for(directory) == Path(lifecycle.MEMORY)
+    kinds[os.fsencode(directory)] = lifecycle.TMPFS
+    assert lifecycle.memory_for(directory) is None
+    kinds[os.fsencode(directory)] = kinds[lifecycle.MEMORY.encode()] = 1
+    assert lifecycle.memory_for(directory) is None
+
+
 def test_older_builds_of_the_same_identity_are_asked_to_leave(place: Place) -> None:
     names = ["older-feed", "older-beef", "older-feed.lock", "older-feed.log", "x-feed.tmp"]
     for name in names:

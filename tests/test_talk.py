@@ -69,13 +69,23 @@ def test_a_large_report_arrives(ends: Ends) -> None:
     thread.join()
 
 
-def test_the_command_is_sent_behind_what_comes_before(ends: Ends) -> None:
-    thread = ends.answer(a_report())
-    ends.talk.run(RUN, [Out(1, b"x")])
-    thread.join()
+def test_what_can_be_done_meanwhile_is_done_while_the_command_runs(ends: Ends) -> None:
+    sent = []
+
+    def meanwhile() -> None:
+        sent.append(ends.client.recv(1 << 16))
+        ends.client.sendall(a_report())
+
+    ends.talk.run(RUN, meanwhile)
+    assert [read_reply(frame) for frame in sent] == [[RUN]]
+
+
+def test_a_launcher_that_is_released_has_its_operations(ends: Ends) -> None:
+    assert ends.talk.release([Out(1, b"x"), Exit(0)])
+    assert ends.talk.released
     sent = ends.client.recv(1 << 16)
     assert frame_length(sent) == len(sent)
-    assert read_reply(sent) == [Out(1, b"x"), RUN]
+    assert read_reply(sent) == [Out(1, b"x"), Exit(0)]
 
 
 def test_waiting_is_announced(ends: Ends) -> None:
@@ -114,6 +124,7 @@ def test_whoever_has_left_is_gone(ends: Ends) -> None:
 
 def test_on_a_thread_of_its_own_a_call_may_block(ends: Ends) -> None:
     ends.talk.may_block()
+    assert ends.talk.hand_over(lambda there: [Exit(there is ends.talk)]) == [Exit(1)]
 
 
 def test_on_the_loop_nothing_may_be_asked() -> None:
@@ -121,6 +132,12 @@ def test_on_the_loop_nothing_may_be_asked() -> None:
     with pytest.raises(NotHere):
         talk.may_block()
     with pytest.raises(NotHere):
-        talk.run(RUN, [Exit(0)])
+        talk.run(RUN)
+    with pytest.raises(NotHere):
+        talk.release([Exit(0)])
+    with pytest.raises(NotHere) as elsewhere:
+        talk.hand_over(lambda there: [Exit(1)])
+    assert elsewhere.value.go_on is not None
+    assert elsewhere.value.go_on(talk) == [Exit(1)]
     with pytest.raises(NotHere):
         talk.wait(1)

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pycc.launcher import build_launcher
+from pycc.lifecycle import MEMORY, mark_of
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
@@ -403,11 +404,16 @@ class World:
         """What the servers wrote to their logs."""
         return "".join(path.read_text() for path in self.run_dir.glob("*.log"))
 
+    def temporary_directories(self) -> list[Path]:
+        """Where the servers keep files of running compiles."""
+        in_memory = Path(MEMORY).glob(f"{mark_of(self.run_dir)}-*.tmp")
+        return [*self.run_dir.glob("*.tmp"), *in_memory]
+
     def leftovers(self) -> list[Path]:
         """Files of unfinished work in the runtime directory, the live servers' own left out."""
         live = {str(pid) for pid in self.servers()}
         found = []
-        for path in self.run_dir.glob("*.tmp"):
+        for path in self.temporary_directories():
             if path.name.split(".")[-2] in live:
                 found += list(path.iterdir())
             else:
@@ -423,7 +429,8 @@ class World:
             with contextlib.suppress(AssertionError):
                 wait_until(lambda: not self.servers(), 2.0)
                 break
-        shutil.rmtree(self.runtime, ignore_errors=True)
+        for path in (self.runtime, *self.temporary_directories()):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def define(world: World, path: str, value: int) -> Path:

@@ -32,7 +32,7 @@ def source(world: World) -> None:
 
 def remove(directory: Path, depth: int = 0) -> None:
     """What the server is just writing may appear behind rm's back: call it again, as users do."""
-    command = ["find", directory, "-mindepth", str(depth), "-delete"]
+    command = ["find", str(directory), "-mindepth", str(depth), "-delete"]
     assert any(not subprocess.run(command, check=False).returncode for _ in range(100))
 
 
@@ -356,11 +356,11 @@ def test_a_compiler_that_cannot_be_executed(world: World) -> None:
 
 def test_a_temporary_directory_that_is_swept_under_the_server(world: World) -> None:
     world.compare(*WORDS)
-    for path in world.run_dir.glob("*.tmp"):
+    for path in world.temporary_directories():
         shutil.rmtree(path)
     world.compare("gcc", "-DMISS", "-Wall", "-c", "a.c")
     env = {"CCACHE_NODIRECT": "1"}
-    for path in world.run_dir.glob("*.tmp"):
+    for path in world.temporary_directories():
         shutil.rmtree(path)
     world.compare("gcc", "-DMISS", "-Wall", "-c", "a.c", env=env)
 
@@ -368,7 +368,7 @@ def test_a_temporary_directory_that_is_swept_under_the_server(world: World) -> N
 @pytest.mark.parametrize("nodirect", [None, "1"], ids=["our order", "classic order"])
 def test_a_temporary_directory_that_cannot_be_used(world: World, nodirect: str | None) -> None:
     world.start()
-    (place,) = world.run_dir.glob("*.tmp")
+    (place,) = world.temporary_directories()
     shutil.rmtree(place)
     place.write_text("")
     world.compare(*WORDS, "-O2", env={"CCACHE_NODIRECT": nodirect})
