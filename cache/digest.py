@@ -143,6 +143,14 @@ class FileDigests:
         self._remember(path, signature, state.digest(), now)
         return state.digest()
 
+    def content(self, path: bytes, signature: Stat) -> tuple[bytes, bytes | None] | None:
+        """(digest, content if it had to be read) of a file whose signature was just taken."""
+        known = self.known(path, signature)
+        if known is not None:
+            return known, None
+        got = self.read(path)
+        return (got[0], got[1]) if got is not None and got[2] == signature else None
+
     def digest(self, path: bytes, signature: Stat) -> bytes | None:
         """The digest of a file whose signature was just taken, from memory or by reading."""
         known = self.known(path, signature)

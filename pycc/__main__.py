@@ -6,6 +6,9 @@ from __future__ import annotations
 import os
 import sys
 
+GARBAGE = 10_000
+"""Objects between two collections: a miss makes thousands, and hardly a cycle."""
+
 
 def server() -> None:
     """Entry point of the ``pycc-server`` program, which the launcher runs."""
@@ -36,6 +39,7 @@ def _serve(socket_path: str, idle: float | None = None) -> None:
     place.settle(program_path())
     sys.setswitchinterval(0.0005)
     gc.freeze()
+    gc.set_threshold(GARBAGE, 20, 50)
     resident = Resident(place)
     try:
         Server(

@@ -45,6 +45,8 @@ class Call:
     """Basename under which the compiler was called; it decides the language of clang and g++."""
     compiler: bytes
     """Absolute path of the real compiler."""
+    real_name: bytes
+    """What its file is called behind all links, when it was last found."""
     named: bytes
     """The compiler as the user named it, if by a path, else as it was found."""
     words: tuple[bytes, ...]
@@ -174,7 +176,7 @@ def open_call(request: Request, resident: Resident) -> Call | list[Op]:
     driver = os.path.basename(name)
     wanted = os.fsencode(config.compiler) if config.compiler else name
 
-    located = _locate(resident, wanted, search_path, request.cwd)
+    located, real_name = _locate(resident, wanted, search_path, request.cwd)
     if located is None:
         log = _log(request, config)[0]
         log(f"Could not find compiler {os.fsdecode(wanted)} in PATH")
@@ -191,6 +193,7 @@ def open_call(request: Request, resident: Resident) -> Call | list[Op]:
         config=config,
         driver=driver,
         compiler=located.path,
+        real_name=real_name,
         named=wanted if b"/" in wanted else located.path,
         words=words,
         prefix=prefix,
@@ -222,20 +225,24 @@ def _say(log: Log) -> list[Op]:
     return [Out(log.stream, log.text)] if log.stream is not None else []
 
 
-def _locate(resident: Resident, name: bytes, search_path: bytes, cwd: bytes) -> Located | None:
-    def make() -> tuple[bytes, Located | None]:
+def _locate(
+    resident: Resident, name: bytes, search_path: bytes, cwd: bytes
+) -> tuple[Located | None, bytes]:
+    def make() -> tuple[bytes, tuple[Located | None, bytes]]:
         located = locate(name, search_path, cwd)
         # Nothing found has no witnesses worth having: look again next time.
-        return (b"", None) if located is None else (located.witnesses, located)
+        if located is None:
+            return b"", (None, b"")
+        return located.witnesses, (located, located.real_name)
 
     relative = not name.startswith(b"/") and (
         b"/" in name or any(not d.startswith(b"/") for d in search_path.split(b":"))
     )
     key = (name, search_path, cwd if relative else b"")
-    located = resident.locations.get(key, make)[1]
+    located, real_name = resident.locations.get(key, make)[1]
     if located is None:
         resident.locations.drop(key)
-    return located
+    return located, real_name
 
 
 def _prefix(config: Config, search_path: bytes, cwd: bytes) -> tuple[tuple[bytes, ...], bytes]:

@@ -114,7 +114,7 @@ def _compile(call: Call, talk: Talk, resident: Resident) -> Sequence[Op] | Job:
     call.source = invocation.source
     if witnesses.size_of(source) > BIG_SOURCE:
         talk.may_block()
-    source_digest = witnesses.content(source)
+    source_digest, source_text = witnesses.content_and_text(source)
     if source_digest is None:
         return call.refuse(Outcome.BAD_INPUT_FILE, os.fsdecode(source))
     if source_digest in resident.digests.disabling:
@@ -136,6 +136,7 @@ def _compile(call: Call, talk: Talk, resident: Resident) -> Sequence[Op] | Job:
         ),
         base=base,
         source_digest=source_digest,
+        source_text=source_text,
         start=start,
         witnesses=witnesses,
         base_dir=base_dir,
@@ -235,8 +236,7 @@ def _likely_family(call: Call) -> Family:
     configured = call.config.compiler_type
     if configured == "clang":
         return Family.CLANG
-    name = os.path.basename(os.path.realpath(call.compiler))
-    return Family.CLANG if b"clang" in name or b"clang" in call.driver else Family.GCC
+    return Family.CLANG if b"clang" in call.real_name or b"clang" in call.driver else Family.GCC
 
 
 # The files of the command line.

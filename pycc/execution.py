@@ -61,8 +61,8 @@ class Execution:
     ops: Sequence[Op]
     coloured: bool
     depfile: bytes | None
-    assembler_files: tuple[bytes, ...] | None
-    """What GNU as read besides the source; None when it was not asked."""
+    assembler_depfile: bytes | None
+    """Its list of files, by GNU as; None when it was not asked."""
     temporary: tuple[bytes, ...]
 
     def clean(self) -> None:
@@ -154,7 +154,7 @@ def run_compiler(
         [*said, Exit(report.status)],
         forced,
         _read(own_depfile or _users_depfile(job, ask_headers)),
-        _assembler_files(job.call.cwd, _read(assembler_depfile)),
+        _read(assembler_depfile),
         tuple(temporary),
     )
     if report.error or ours or (report.status and b"--MD" in report.err):
@@ -204,9 +204,11 @@ def _read(path: bytes) -> bytes | None:
         return None
 
 
-def _assembler_files(cwd: bytes, text: bytes | None) -> tuple[bytes, ...] | None:
-    """What exists of the list: the compiler's temporary file is gone, and .file directives name
-    files that need not be there (those that are were not read, but do no harm here)."""
+def assembler_files(cwd: bytes, text: bytes | None) -> tuple[bytes, ...] | None:
+    """What GNU as read besides the source, out of its list; None when it was not asked.
+
+    Only what exists: the compiler's temporary file is gone, and .file directives name files that
+    need not be there (those that are were not read, but do no harm here)."""
     if text is None:
         return None
     try:

@@ -54,10 +54,15 @@ class Witnesses:
 
     def content(self, path: bytes) -> bytes | None:
         """The digest of a regular file, None when there is none."""
+        return self.content_and_text(path)[0]
+
+    def content_and_text(self, path: bytes) -> tuple[bytes | None, bytes | None]:
+        """Its digest, and what is in it if it had to be read for that."""
         if path == NULL:
-            return digest_of(b"")
+            return digest_of(b""), b""
         found = self.signature(path)
-        return self._digests.digest(path, found) if found.is_regular else None
+        got = self._digests.content(path, found) if found.is_regular else None
+        return got or (None, None)
 
     def names(self, path: bytes) -> tuple[bytes, ...]:
         """The names in a directory."""
@@ -99,6 +104,8 @@ class Job:
     delivery: Delivery
     base: Fingerprint
     source_digest: bytes
+    source_text: bytes | None
+    """If it had to be read."""
     start: int
     """ns by the file clock, before anything was looked at."""
     witnesses: Witnesses

@@ -16,7 +16,7 @@ from .cache.result import Entry, pack
 from .cache.storage import file_key, manifest_key, result_key
 from .collect import Dependencies, Refused
 from .directives import Directives, flags_of
-from .execution import Execution
+from .execution import Execution, assembler_files
 from .job import Job
 from .outcome import Outcome
 from .preprocess import Preprocessed
@@ -38,14 +38,16 @@ def keep(
 
     The entry, if there is one."""
     call = job.call
-    assembler_files = execution.assembler_files if execution is not None else None
+    read_by_assembler = (
+        assembler_files(call.cwd, execution.assembler_depfile) if execution is not None else None
+    )
     found = collect.dependencies(
         call,
         resident,
         job.invocation,
         job.source_digest,
         text.depfile if text is not None else (execution.depfile if execution else None),
-        assembler_files or (),
+        read_by_assembler or (),
         job.start,
         before,
         precompiled.files(
@@ -56,13 +58,13 @@ def keep(
         _refuse(job, found, entries)
         return None
     asked = flags_of(found.directives.values())
-    if text is not None and _assembler_reads_more(job, found, asked, assembler_files, text):
+    if text is not None and _assembler_reads_more(job, found, asked, read_by_assembler, text):
         call.log("Not stored: the assembler reads other files")
         if entries is not None:
             call.tally.clear()
             call.count(Outcome.UNSUPPORTED_CODE_DIRECTIVE)
         return None
-    entry = _manifest_entry(job, resident, found, asked, assembler_files, text)
+    entry = _manifest_entry(job, resident, found, asked, read_by_assembler, text)
     if isinstance(entry, Refused):
         _refuse(job, entry, entries)
         return None
@@ -118,14 +120,14 @@ def _assembler_reads_more(
     job: Job,
     found: Dependencies,
     asked: Directives,
-    assembler_files: Sequence[bytes] | None,
+    read_by_assembler: Sequence[bytes] | None,
     text: Preprocessed,
 ) -> bool:
     """Whether files that are not in the preprocessed text may have reached the object."""
     if text.asks_assembler or asked.incbin or asked.asm_include:
         return True
     known = {job.invocation.source, *found.directives}
-    unknown = [name for name in assembler_files or () if name not in known]
+    unknown = [name for name in read_by_assembler or () if name not in known]
     if not unknown:
         return False
     named = text.file_names()
@@ -137,7 +139,7 @@ def _manifest_entry(
     resident: Resident,
     found: Dependencies,
     asked: Directives,
-    assembler_files: tuple[bytes, ...] | None,
+    read_by_assembler: tuple[bytes, ...] | None,
     text: Preprocessed | None,
 ) -> ManifestEntry | Refused | str:
     """The entry, why direct mode cannot serve this source, or why nothing can be stored."""
@@ -149,7 +151,7 @@ def _manifest_entry(
         return "the time is asked for"
     if asked.embed or asked.modules or asked.dependency_pragma or asked.pch_pragma:
         return "files are read in a way that is not followed"
-    if (asked.incbin or asked.asm_include) and assembler_files is None:
+    if (asked.incbin or asked.asm_include) and read_by_assembler is None:
         return "the assembler may read files that it was not asked about"
     day = b""
     if asked.date and not sloppy_time:
@@ -157,7 +159,7 @@ def _manifest_entry(
         if now is None or now != began:
             return "the date turned or cannot be known"
         day = now
-    places = _absent(job, resident, found, assembler_files or ())
+    places = _absent(job, resident, found, read_by_assembler or ())
     if isinstance(places, str | Refused):
         return places
     files, (groups, present) = found.files, places
@@ -170,7 +172,7 @@ def _manifest_entry(
 
 
 def _absent(
-    job: Job, resident: Resident, found: Dependencies, assembler_files: Sequence[bytes]
+    job: Job, resident: Resident, found: Dependencies, read_by_assembler: Sequence[bytes]
 ) -> tuple[tuple[tuple[bytes, tuple[bytes, ...]], ...], tuple[bytes, ...]] | Refused | str:
     invocation, cwd = job.invocation, job.call.cwd
     look = Looker(cwd, resident.verifier)
@@ -193,7 +195,7 @@ def _absent(
                 return f"{os.fsdecode(path)} appeared during the compile"
         groups = places.groups + tuple((b"/", (absolute(cwd, p)[1:],)) for p in places.dangling)
         present = places.present
-    extra = _assembler_candidates(invocation.include.angle, assembler_files)
+    extra = _assembler_candidates(invocation.include.angle, read_by_assembler)
     missing = tuple(path for path in extra if not look(path).exists)
     if missing:
         groups = (*groups, (b".", tuple(p for p in missing if p[:1] != b"/")))

@@ -28,6 +28,11 @@ class Located:
     skipped: tuple[bytes, ...] = ()
     """The wrappers that stood in front, as realpaths."""
 
+    @property
+    def real_name(self) -> bytes:
+        """What the file is called behind all links (gcc-12 for gcc)."""
+        return os.path.basename(os.path.realpath(self.path))
+
 
 def is_launcher(path: bytes) -> bool:
     """Whether the file is a copy of our launcher, of whatever build."""

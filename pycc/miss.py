@@ -30,6 +30,7 @@ from .stability import identities, prefixes
 from .talk import Talk
 
 if TYPE_CHECKING:
+    from .directives import Directives
     from .resident import Resident
 
 TICK_SECONDS, TICKS = 0.002, 6
@@ -44,6 +45,7 @@ def miss(job: Job, talk: Talk, resident: Resident) -> Sequence[Op]:
         job.precompiled = precompiled.find(job, resident)
 
     classic = _classic_order(job, resident)
+    job.source_text = None
     meanwhile: Callable[[], None] | None = find_precompiled
     if classic or job.entries:
         find_precompiled()
@@ -95,10 +97,10 @@ def miss(job: Job, talk: Talk, resident: Resident) -> Sequence[Op]:
         call.count(entries.outcome)
         execution.clean()
         return execution.ops
-    execution.clean()
     keys = [job.manifest_key, job.base.key()]
     with resident.unfinished.storing(keys):
         released = _nobody_looks(job) and talk.release(execution.ops)
+        execution.clean()
         entry = keep(job, resident, execution, entries, text, before)
         if entry is not None:
             foresee(job, resident, entry)
@@ -153,11 +155,17 @@ def _classic_order(job: Job, resident: Resident) -> bool:
         return True
     if invocation.records_command_line and invocation.family is Family.CLANG:
         return True
-    source = absolute(job.call.cwd, invocation.source)
-    asked = resident.directives(source, job.source_digest)
+    asked = _asked(job, resident)
     if asked is not None and (asked.time or asked.timestamp):
         return "time_macros" not in config.sloppiness
     return False
+
+
+def _asked(job: Job, resident: Resident) -> Directives | None:
+    if job.source_text is not None:
+        return resident.learn(job.source_digest, job.source_text)
+    source = absolute(job.call.cwd, job.invocation.source)
+    return resident.directives(source, job.source_digest)
 
 
 def _is_dependency_word(word: bytes) -> bool:

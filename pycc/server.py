@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import os
 import queue
+import select
 import selectors
 import socket
 import struct
@@ -45,6 +46,8 @@ STEP_SECONDS = 1.0
 """How often the loop looks at itself: counters to write, silent launchers, reasons to leave."""
 REQUEST_SECONDS = 5.0
 """A launcher that has connected but does not send is dropped after this."""
+INSTANT_MS = 0.5
+"""So long the loop itself waits for a launcher that has connected."""
 MAX_THREADS = 512
 IDLE_THREAD_SECONDS = 5.0
 
@@ -75,6 +78,12 @@ def _peer(connection: socket.socket) -> tuple[int, int]:
     credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
     pid, uid, _ = struct.unpack("3i", credentials)
     return pid, uid
+
+
+def _comes_at_once(connection: socket.socket) -> bool:
+    poll = select.poll()
+    poll.register(connection, select.POLLIN)
+    return bool(poll.poll(INSTANT_MS))
 
 
 class Server:
@@ -158,7 +167,11 @@ class Server:
                 connection.close()
                 continue
             incoming = _Incoming(connection, pid, self._last_use + REQUEST_SECONDS)
-            if not self._read(incoming):
+            # A request that is on its way is awaited here, which is cheaper than to be woken again.
+            done = self._read(incoming)
+            if not done and _comes_at_once(connection):
+                done = self._read(incoming)
+            if not done:
                 self._incoming[connection.fileno()] = incoming
                 self._selector.register(connection, selectors.EVENT_READ, incoming)
 

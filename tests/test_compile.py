@@ -276,6 +276,7 @@ def test_a_link_that_is_switched_while_the_compiler_runs_is_not_stored(bench: Be
     request = request_of([b"gcc", b"-c", b"a.c"], bench.variables, launcher.cwd)
     launcher.carry_out(compiling.answer(request, launcher, bench.resident))
     assert bench.counters()["modified_input_file"] == 1
+    time.sleep(0.02)
     bench.call("-c a.c")
     assert bench.counters()["cache_miss"] == 1
     assert (bench.cwd / "a.o").read_bytes() == plainly(bench, "-c a.c -o OUT", "a.o")

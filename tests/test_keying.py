@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -87,6 +88,7 @@ class Facts:
             config=load(environment=self.settings or {}, cwd=self.cwd.decode()),
             driver=self.driver,
             compiler=self.compiler,
+            real_name=os.path.basename(self.compiler),
             named=self.compiler,
             words=words,
             prefix=(),

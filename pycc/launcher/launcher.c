@@ -748,21 +748,29 @@ static int is_tty(int fd)
     return !SYS(ioctl, fd, 0x5401 /* TCGETS */, termios);
 }
 
-static int send_request(int fd)
-{
+/* The request is put together before the server is called, so that it follows the connection at
+ * once: a server that accepts and finds nothing to read has to be woken a second time. */
+static struct {
+    uint32_t head[11];
     char cwd[4096];
-    struct iovec v[4];
-    uint32_t h[11];
-    long n = SYS(getcwd, cwd, sizeof cwd);
-    if (n <= 1 || cwd[0] != '/')
-        return -1;
-    v[1].iov_base = cwd;
+    struct iovec parts[4];
+    int complete;
+} request;
+
+static void prepare_request(void)
+{
+    struct iovec *v = request.parts;
+    uint32_t *h = request.head;
+    long n = SYS(getcwd, request.cwd, sizeof request.cwd);
+    if (n <= 1 || request.cwd[0] != '/')
+        return;
+    v[1].iov_base = request.cwd;
     v[1].iov_len = (size_t)n - 1;
     if (!strings_of(self.argv, self.argc, &v[2]) || !strings_of(self.env, self.envc, &v[3]))
-        return -1;
-    size_t total = sizeof h + v[1].iov_len + v[2].iov_len + v[3].iov_len;
+        return;
+    size_t total = sizeof request.head + v[1].iov_len + v[2].iov_len + v[3].iov_len;
     if (total > FRAME_LIMIT)
-        return -1;
+        return;
     uint32_t mask = (uint32_t)SYS(umask, 022);
     SYS(umask, mask);
     h[0] = (uint32_t)total;
@@ -777,7 +785,16 @@ static int send_request(int fd)
     h[9] = (uint32_t)v[3].iov_len;
     h[10] = 0;
     v[0].iov_base = h;
-    v[0].iov_len = sizeof h;
+    v[0].iov_len = sizeof request.head;
+    request.complete = 1;
+}
+
+static int send_request(int fd)
+{
+    struct iovec v[4];
+    if (!request.complete)
+        return -1;
+    memcpy(v, request.parts, sizeof v);
     return send_parts(fd, v, 4);
 }
 
@@ -1322,6 +1339,7 @@ static _Noreturn void launcher_main(int argc, char **argv, char **env)
         in_process();
     if (!named)
         plain(NULL);
+    prepare_request();
     int fd = connect_server();
     if (fd == -ENOENT || fd == -ECONNREFUSED)
         fd = start_server();
