@@ -7,6 +7,7 @@ before anything is sliced, and a frame is never longer than ``LIMIT`` bytes.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from hashlib import blake2b
 from struct import Struct, error
 
 from .record import record
@@ -49,6 +50,8 @@ class Request:
     flags: int
     pid: int = 0
     """The client's process, for its log lines; 0 when it is not known."""
+    name: bytes = b""
+    """name_of its frame; nothing when it had none."""
 
     @property
     def stderr_tty(self) -> bool:
@@ -170,6 +173,11 @@ def _strings(block: bytes, count: int, what: str) -> tuple[bytes, ...]:
     return tuple(parts)
 
 
+def name_of(frame: bytes) -> bytes:
+    """What stands for a whole request: requests with one name differ in their processes alone."""
+    return blake2b(frame, digest_size=20).digest()
+
+
 def read_request(frame: bytes, pid: int = 0) -> Request:
     """One whole request frame from the process ``pid``. Raises FrameError."""
     try:
@@ -197,6 +205,7 @@ def read_request(frame: bytes, pid: int = 0) -> Request:
         umask,
         flags,
         pid,
+        name_of(frame),
     )
 
 

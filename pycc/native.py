@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import ctypes
 import os
+import queue
 import stat
-from collections.abc import Iterable, Sequence
+import threading
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from struct import Struct
 from typing import NamedTuple
@@ -184,6 +186,56 @@ def check(buffer: bytes, first: int = 0) -> int:
     if _library is None:
         return _reference_check(buffer, first)
     return int(_library.pycc_check(buffer, len(buffer), first))
+
+
+MANY = 192
+"""Records from which on two threads share the work; waking the second costs what fifty do."""
+PART = 48
+_work: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+_worker: threading.Thread | None = None
+
+
+def all_hold(records: Sequence[bytes]) -> bool:
+    """Whether every record holds at this moment; many are shared out between two processors."""
+    if len(records) < MANY or _library is None or not _TWO_PROCESSORS:
+        return check(b"".join(records)) < 0
+    parts = iter([b"".join(records[i : i + PART]) for i in range(0, len(records), PART)])
+    failed: list[bytes] = []
+
+    def ask() -> None:
+        for part in parts:
+            if failed or check(part) >= 0:
+                failed.append(part)
+                return
+
+    running = threading.Lock()
+
+    def help_to_ask() -> None:
+        # Too late if everything is asked already: nobody waits for a thread that has not started.
+        if running.acquire(blocking=False):
+            ask()
+            running.release()
+
+    _have_worker()
+    _work.put(help_to_ask)
+    ask()
+    running.acquire()
+    return not failed
+
+
+_TWO_PROCESSORS = len(os.sched_getaffinity(0)) > 1
+
+
+def _have_worker() -> None:
+    global _worker  # one thread serves the process
+    if _worker is None:
+        _worker = threading.Thread(target=_help, daemon=True)
+        _worker.start()
+
+
+def _help() -> None:
+    while True:
+        _work.get()()
 
 
 def _reference_signature(path: bytes, follow: bool = True) -> Signature:

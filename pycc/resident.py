@@ -29,7 +29,7 @@ from .cache.statistics import Statistics
 from .cache.storage import Storage
 from .cache.storage_local import open_local
 from .config import Config
-from .frame import Op, Request, read_environment, write_reply
+from .frame import Op, Request, name_of, read_environment, write_reply
 from .log import log_problem
 from .record import record
 from .talk import NotHere, Talk
@@ -112,8 +112,8 @@ class Records:
             out.append(number)
         return out
 
-    def join(self, numbers: Iterable[int]) -> bytes:
-        return b"".join(map(self._records.__getitem__, numbers))
+    def take(self, numbers: Iterable[int]) -> list[bytes]:
+        return list(map(self._records.__getitem__, numbers))
 
     def begin(self, generation: int) -> None:
         """Something that is watched may have changed: nothing is verified any more."""
@@ -125,7 +125,7 @@ class Records:
         """Lay the watches of these records, ask them, and know them verified from then on."""
         before = watch.generation()
         covered = [n for n in numbers if watch.covers(self._records[n])]
-        if not covered or native.check(self.join(covered)) >= 0:
+        if not covered or not native.all_hold(self.take(covered)):
             return
         verified = self.verified
         if before == watch.generation() == self.generation:
@@ -168,7 +168,7 @@ class Resident:
         self._directives: dict[bytes, Directives] = {}
         self._caches_lock = threading.Lock()
         self._caches: dict[tuple[str, int | None], CacheDirectory] = {}
-        self._hot: dict[tuple[object, ...], HotCall] = {}
+        self._hot: dict[bytes, HotCall] = {}
         self._records = Records()
         self._watch = Watch(enabled=place is not None)
         self._hot_lock = threading.Lock()
@@ -183,12 +183,9 @@ class Resident:
 
     # Calls.
 
-    def quick(self, request: Request) -> bytes | None:
-        """The reply to a call that was a direct hit before and still is one, else None."""
-        environment = self._environments.get(request.environment_block)
-        if environment is None:
-            return None
-        key = _hot_key(request, environment)
+    def quick(self, frame: bytes) -> bytes | None:
+        """The reply to a request that was a direct hit before and still is one, else None."""
+        key = name_of(frame)
         call = self._hot.get(key)
         if call is None or not self._holds(call):
             return None
@@ -215,8 +212,8 @@ class Resident:
         if generation != table.generation:
             table.begin(generation)
         elif table.verified.issuperset(call.system):
-            return native.check(table.join(call.records)) < 0
-        if native.check(table.join((*call.records, *call.system))) >= 0:
+            return native.all_hold(table.take(call.records))
+        if not native.all_hold(table.take((*call.records, *call.system))):
             return False
         missing = [n for n in call.system if n not in table.wanted]
         if missing and generation >= 0:
@@ -273,7 +270,8 @@ class Resident:
         counts: dict[str, int],
     ) -> None:
         """Keep a direct hit whose every witness is pinned."""
-        environment = self.environment(request.environment_block)
+        if not request.name:
+            return
         single = native.unpack(records)
         with self._hot_lock:
             if len(self._hot) >= HOT_CALLS or len(self._records) >= HOT_RECORDS:
@@ -283,7 +281,7 @@ class Resident:
             own = self._records.number(r for r in single if not is_system(r))
             system = self._records.number(filter(is_system, single))
             call = HotCall(self._records, own, system, cache, keys, deliver, counts)
-            self._hot[_hot_key(request, environment)] = call
+            self._hot[request.name] = call
 
     @property
     def stays(self) -> bool:
@@ -446,16 +444,6 @@ class Resident:
         for cache in self._caches.values():
             cache.close()
         self._caches.clear()
-
-
-def _hot_key(request: Request, environment: Environment) -> tuple[object, ...]:
-    return (
-        request.argv_block,
-        environment.number,
-        request.cwd,
-        request.umask,
-        request.flags,
-    )
 
 
 def memory_in_use() -> int:

@@ -56,7 +56,7 @@ class Handler(Protocol):
     """What the server serves (resident.Resident; a fake in tests)."""
 
     def answer(self, request: Request, talk: Talk) -> Sequence[Op]: ...
-    def quick(self, request: Request) -> bytes | None: ...
+    def quick(self, frame: bytes) -> bytes | None: ...
     def failed(self, request: Request | None, problem: BaseException) -> None: ...
     def tick(self, now: float) -> None: ...
     def should_leave(self) -> bool: ...
@@ -204,25 +204,35 @@ class Server:
             length = frame_length(frame)
             if len(frame) < length:
                 return False
-            request = read_request(bytes(frame), incoming.pid)
+            reply = self._quick(bytes(frame))
+            if reply is not None:
+                self._send(connection, reply)
+            else:
+                self._answer(connection, read_request(bytes(frame), incoming.pid))
         except FrameError as problem:
             self._handler.failed(None, problem)
             connection.close()
-            return True
-        self._answer(connection, request)
         return True
+
+    def _quick(self, frame: bytes) -> bytes | None:
+        try:
+            return self._handler.quick(frame)
+        except Exception as problem:
+            self._handler.failed(None, problem)
+            return None
 
     def _answer(self, connection: socket.socket, request: Request) -> None:
         try:
-            reply = self._handler.quick(request)
-            if reply is None:
-                reply = write_reply(self._handler.answer(request, self._loop_talk))
+            reply = write_reply(self._handler.answer(request, self._loop_talk))
         except NotHere as elsewhere:
             self._hand_on(connection, request, elsewhere.go_on)
             return
         except Exception as problem:
             self._handler.failed(request, problem)
             reply = write_reply([Fallback()])
+        self._send(connection, reply)
+
+    def _send(self, connection: socket.socket, reply: bytes) -> None:
         try:
             sent = connection.send(reply)
         except BlockingIOError:

@@ -13,26 +13,39 @@ from pathlib import Path
 from pycc import compile as compiling
 from pycc.cache.digest import file_clock
 from pycc.execute import Executor
-from pycc.frame import OWN_NAME, Exec, Exit, Link, Op, Out, Report, Request, Run, Write
+from pycc.frame import (
+    OWN_NAME,
+    Exec,
+    Exit,
+    Link,
+    Op,
+    Out,
+    Report,
+    Request,
+    Run,
+    Write,
+    read_request,
+)
 from pycc.resident import Resident
 from pycc.talk import Talk
+from tests.test_frame import a_request
 
 GCC = shutil.which("gcc", path="/usr/local/bin:/usr/bin:/bin") or ""
 OLD = time.time() - 3600
 
 
+def frame_of_call(
+    argv: Sequence[bytes], environment: Mapping[bytes, bytes], cwd: bytes, flags: int = 0
+) -> bytes:
+    words = b"".join(word + b"\0" for word in argv)
+    variables = b"".join(b"%s=%s\0" % item for item in environment.items())
+    return a_request(words, variables, cwd, flags=flags)
+
+
 def request_of(
     argv: Sequence[bytes], environment: Mapping[bytes, bytes], cwd: bytes, flags: int = 0
 ) -> Request:
-    return Request(
-        tuple(argv),
-        b"".join(word + b"\0" for word in argv),
-        b"".join(b"%s=%s\0" % item for item in environment.items()),
-        cwd,
-        0o022,
-        flags,
-        os.getpid(),
-    )
+    return read_request(frame_of_call(argv, environment, cwd, flags), os.getpid())
 
 
 class Launcher:

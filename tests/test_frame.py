@@ -89,7 +89,8 @@ def a_report(
 
 def test_a_request_is_read() -> None:
     got = read_request(a_request(umask=0o77, flags=5), pid=7)
-    assert got == Request((b"gcc", b"-c"), b"gcc\0-c\0", b"A=1\0", b"/w", 0o77, 5, 7)
+    assert got == Request((b"gcc", b"-c"), b"gcc\0-c\0", b"A=1\0", b"/w", 0o77, 5, 7, got.name)
+    assert got.name == frame.name_of(a_request(umask=0o77, flags=5))
 
 
 @pytest.mark.parametrize(

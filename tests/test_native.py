@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import queue
 import random
 import shutil
 import subprocess
@@ -320,3 +321,39 @@ class TestAbsence:
 def test_file_systems_are_known_by_their_numbers(library: ctypes.CDLL) -> None:
     assert library.pycc_fs_type(b"/proc") == 0x9FA0
     assert library.pycc_fs_type(b"/no/such/place") < 0
+
+
+class TestMany:
+    """Records that two threads ask."""
+
+    @pytest.fixture
+    def records(
+        self, tmp_path: Path, library: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch
+    ) -> list[bytes]:
+        monkeypatch.setattr(native, "_library", library)
+        monkeypatch.setattr(native, "_TWO_PROCESSORS", True)
+        for number in range(native.MANY * 2):
+            (tmp_path / f"{number}.h").write_text("x")
+        names = [os.fsencode(path) for path in sorted(tmp_path.iterdir())]
+        return [native.as_found(name) for name in names]
+
+    def test_they_hold(self, records: list[bytes]) -> None:
+        for _ in range(50):
+            assert native.all_hold(records)
+
+    @pytest.mark.parametrize("which", [0, 1, 47, 48, native.MANY, -1])
+    def test_each_of_them_is_asked(self, records: list[bytes], which: int) -> None:
+        os.truncate(native.kind_and_path(records[which])[1], 0)
+        for _ in range(20):
+            assert not native.all_hold(records)
+
+    def test_without_a_second_thread(
+        self, records: list[bytes], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(native, "_have_worker", lambda: None)
+        monkeypatch.setattr(native, "_work", queue.SimpleQueue())
+        assert native.all_hold(records)
+        os.truncate(native.kind_and_path(records[99])[1], 0)
+        assert not native.all_hold(records)
+        late = native._work.get()
+        late()  # nobody waits for it any more

@@ -8,17 +8,18 @@ import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pycc import resident as residing
-from pycc.frame import Exit, Request, Write, read_reply, write_reply
+from pycc.frame import Exit, Write, read_reply, read_request, write_reply
 from pycc.lifecycle import Place
 from pycc.native import ABSENT, SAME, pack, signature
-from pycc.record import replace
 from pycc.resident import Memo, Records, Resident, drop_oldest
 from pycc.talk import NotHere
-from tests.compile_kit import Bench, request_of
+from tests.compile_kit import Bench, frame_of_call
+from tests.test_frame import a_request as frame_of
 
 ROOT = pack(SAME, b"/", signature(b"/"))
 
@@ -104,9 +105,8 @@ def quick_switches() -> Iterator[None]:
     sys.setswitchinterval(before)
 
 
-def a_request(number: int = 0, environment: bytes = b"A=1\0") -> Request:
-    argv = (b"gcc", b"-c", b"%d.c" % number)
-    return Request(argv, b"\0".join(argv) + b"\0", environment, b"/w", 0o22, 0)
+def a_frame(number: int = 0) -> bytes:
+    return frame_of(b"gcc\0-c\0%d.c\0" % number)
 
 
 class TestEnvironments:
@@ -140,7 +140,7 @@ def test_records_are_numbered_once() -> None:
     one = records.number([b"a", b"b", b"a"])
     two = records.number([b"b", b"c"])
     assert list(one) == [0, 1, 0]
-    assert records.join(two) == b"bc"
+    assert records.take(two) == [b"b", b"c"]
     assert len(records) == 3
 
 
@@ -188,12 +188,12 @@ class Hot:
         self.cache = FakeCache()
         self.file = tmp_path / "a.c"
         self.file.write_text("one")
-        self.request = a_request()
+        self.frame = a_frame()
         self.remember()
 
     def remember(self, key: bytes = b"R1", cache: FakeCache | None = None) -> None:
         self.resident.remember(
-            self.request,
+            read_request(self.frame),
             [holding(self.file)],
             cache or self.cache,  # type: ignore[arg-type]
             (b"M", key),
@@ -203,7 +203,7 @@ class Hot:
 
     def reply(self) -> bytes | None:
         """The object in the reply, None when the call is not answered at once."""
-        reply = self.resident.quick(self.request)
+        reply = self.resident.quick(self.frame)
         if reply is None:
             return None
         write = read_reply(reply)[0]
@@ -221,22 +221,22 @@ class TestHotCalls:
 
     def test_it_is_answered(self, hot: Hot) -> None:
         assert hot.reply() == b"object"
-        assert hot.resident.quick(hot.request) == write_reply(deliver(b"object") or [])
+        assert hot.resident.quick(hot.frame) == write_reply(deliver(b"object") or [])
 
     @pytest.mark.parametrize(
         "fields",
         [
-            {"argv_block": b"gcc\0-c\0b.c\0"},
-            {"environment_block": b"A=2\0"},
+            {"argv": b"gcc\0-c\0b.c\0"},
+            {"environment": b"A=2\0"},
             {"cwd": b"/v"},
             {"umask": 0},
             {"flags": 1},
         ],
     )
-    def test_another_call_is_not(self, hot: Hot, fields: dict[str, object]) -> None:
-        other = replace(hot.request, **fields)
-        hot.resident.environment(other.environment_block)
-        assert hot.resident.quick(other) is None
+    def test_another_call_is_not(self, hot: Hot, fields: dict[str, Any]) -> None:
+        same: dict[str, Any] = {"argv": b"gcc\0-c\x000.c\0"}
+        assert hot.resident.quick(frame_of(**same)) is not None
+        assert hot.resident.quick(frame_of(**{**same, **fields})) is None
 
     def test_not_after_a_witness_failed(self, hot: Hot) -> None:
         hot.reply()
@@ -289,7 +289,7 @@ class TestHotCalls:
     def test_they_are_bounded(self, hot: Hot, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(residing, "HOT_CALLS", 5)
         for number in range(20):
-            hot.request = a_request(number)
+            hot.frame = a_frame(number)
             hot.remember()
             assert hot.reply() == b"object"
             assert len(hot.resident._hot) <= 5
@@ -301,7 +301,7 @@ class TestHotCalls:
         for number in range(20):
             hot.file = tmp_path / f"{number}.c"
             hot.file.write_text("")
-            hot.request = a_request(number)
+            hot.frame = a_frame(number)
             hot.remember()
             assert hot.reply() == b"object"
             assert len(hot.resident._records) <= 5
@@ -310,7 +310,7 @@ class TestHotCalls:
         monkeypatch.setattr(residing, "REPLIES_SIZE", 5000)
         hot.cache.value = bytes(1000)
         for number in range(20):
-            hot.request = a_request(number)
+            hot.frame = a_frame(number)
             hot.remember()
             hot.reply()
             kept = sum(len(reply) for _, reply in hot.resident._replies.values())
@@ -328,13 +328,14 @@ class TestHotCalls:
 
         def work(which: int) -> None:
             for number in range(150):
-                request = a_request(which * 1000 + number)
+                frame = a_frame(which * 1000 + number)
                 records = good[number % 30 : number % 30 + 5]
                 if which % 2:
                     records = [*records, bad[number % 40]]
                 keys = (b"M", b"R")
+                request = read_request(frame)
                 resident.remember(request, records, cache, keys, deliver, {})  # type: ignore[arg-type]
-                if resident.quick(request) is not None and which % 2:
+                if resident.quick(frame) is not None and which % 2:
                     wrong.append(number)
 
         assert in_threads(work) == []
@@ -443,8 +444,8 @@ class TestWithCompiler:
 
     def quick(self, bench: Bench) -> bytes | None:
         words = [b"gcc", *self.LINE.encode().split()]
-        request = request_of(words, bench.variables, os.fsencode(bench.cwd))
-        reply = bench.resident.quick(request)
+        frame = frame_of_call(words, bench.variables, os.fsencode(bench.cwd))
+        reply = bench.resident.quick(frame)
         if reply is None:
             return None
         write = read_reply(reply)[0]

@@ -18,12 +18,14 @@ from pycc.frame import (
     HEADER,
     Exit,
     Fallback,
+    FrameError,
     Op,
     Out,
     Request,
     Run,
     frame_length,
     read_reply,
+    read_request,
     write_reply,
 )
 from pycc.server import Server
@@ -46,8 +48,10 @@ class Fake:
         self.ticks = 0
         self.closed = False
 
-    def quick(self, request: Request) -> bytes | None:
-        return self.replies.get(request.argv[0])
+    def quick(self, frame: bytes) -> bytes | None:
+        with suppress(FrameError):
+            return self.replies.get(read_request(frame).argv[0])
+        return None
 
     def answer(self, request: Request, talk: Talk) -> Sequence[Op]:
         self.requests.append(request)
