@@ -12,8 +12,9 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from hashlib import blake2b
 from typing import Protocol
+
+from ..blake import blake2b
 
 DIGEST_SIZE = 20
 SETTLED_NS = 2_000_000_000

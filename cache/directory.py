@@ -156,8 +156,11 @@ class CacheDirectory:
 
     def close(self) -> None:
         """Write everything and stop the thread."""
-        self.drain()
         writer = self._writer
+        if writer is None and self._jobs.empty():
+            self.flush()
+        else:
+            self.drain()
         self._jobs.put(None)
         if writer is not None:
             writer.join(10.0)

@@ -7,7 +7,8 @@ fields whose values run into each other, can never give one key.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from hashlib import blake2b
+
+from ..blake import blake2b
 
 KEY_SIZE = 32
 VERSION = b"pycc key 1"

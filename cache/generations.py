@@ -20,15 +20,16 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Final
 
+from ..pattern import pattern
 from . import local_database, shared_files
 
-_GENERATION: Final = re.compile(r"db-([0-9]{1,20})", re.ASCII)
-_NEW: Final = re.compile(r"new-[0-9a-f]{16}", re.ASCII)
-_GONE: Final = re.compile(r"gone-[0-9a-f]{16}", re.ASCII)
+_GENERATION: Final = pattern(r"db-([0-9]{1,20})", re.ASCII)
+_NEW: Final = pattern(r"new-[0-9a-f]{16}", re.ASCII)
+_GONE: Final = pattern(r"gone-[0-9a-f]{16}", re.ASCII)
 
 # Nothing younger (seconds) has been left over: its maker may still be about to finish it.
 ORPHAN_AGE: Final = 3600.0
-_LEVEL: Final = re.compile(r"[0-9a-f]{2}", re.ASCII)
+_LEVEL: Final = pattern(r"[0-9a-f]{2}", re.ASCII)
 
 
 def newest(root: str) -> str | None:

@@ -23,7 +23,6 @@ Settings, each for a reason:
 
 import contextlib
 import os
-import secrets
 import sqlite3
 import threading
 import time
@@ -31,7 +30,6 @@ import weakref
 from collections.abc import Callable, Iterator
 from enum import Enum
 from typing import Final
-from urllib.parse import quote
 
 import diskcache
 
@@ -229,7 +227,7 @@ class Database(diskcache.Cache):  # type: ignore[misc]  # the library publishes 
 
     def _connect(self) -> _Slot:
         connection = sqlite3.connect(
-            f"file:{quote(os.fsencode(self.path))}?{self._mode()}",
+            f"file:{_quoted(os.fsencode(self.path))}?{self._mode()}",
             uri=True,
             timeout=LOCK_WAIT,
             isolation_level=None,
@@ -497,4 +495,9 @@ def build(directory: str, umask: int | None) -> None:
 
 def new_name() -> str:
     """Return a name for a directory that is being built or thrown away."""
-    return secrets.token_hex(8)
+    return os.urandom(8).hex()
+
+
+def _quoted(path: bytes) -> str:
+    """``path`` for a file: URI (urllib takes 4 ms to import)."""
+    return "".join(chr(c) if c < 128 and c not in b"%?#" else f"%{c:02X}" for c in path)

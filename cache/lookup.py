@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Sequence
-from hashlib import blake2b
 from typing import Any, Protocol
 
+from ..blake import blake2b
 from ..record import record
 from .digest import DIGEST_SIZE, FileDigests, file_clock
 from .fingerprint import KEY_SIZE

@@ -6,8 +6,9 @@ earlier one of the same mount point.
 """
 
 import os
-import re
 from typing import Final
+
+from ..pattern import pattern
 
 # Types on which machines, or guests and hosts, see one another's writes without sharing memory.
 NETWORK_TYPES: Final = frozenset(
@@ -15,7 +16,7 @@ NETWORK_TYPES: Final = frozenset(
     " orangefs panfs prl_fs pvfs2 smb2 smb3 smbfs vboxsf virtiofs vmhgfs".split()
 )
 
-_ESCAPE: Final = re.compile(rb"\\([0-7]{3})")
+_ESCAPE: Final = pattern(rb"\\([0-7]{3})")
 _MOUNTINFO: Final = "/proc/self/mountinfo"
 
 

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import IntEnum
-from hashlib import blake2b
 from struct import Struct
 from struct import error as struct_error
 
+from ..blake import blake2b
 from ..record import record
 from .compression import CompressionError, compress, decompress
 

@@ -13,7 +13,6 @@ lock on two inodes. flock goes away with its holder, however that ends.
 import contextlib
 import fcntl
 import os
-import secrets
 import stat
 import time
 from collections.abc import Iterator
@@ -83,7 +82,7 @@ def write_new(path: str, data: bytes, umask: int | None) -> None:
 
 def temporary_name(path: str) -> str:
     """Return a fresh name beside ``path``, recognised by `is_temporary`."""
-    return f"{path}.{secrets.token_hex(8)}.tmp"
+    return f"{path}.{os.urandom(8).hex()}.tmp"
 
 
 def is_temporary(name: str) -> bool:

@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from ..pattern import pattern
 from . import shared_files
 from .storage import LOCK_WAIT
 
@@ -30,10 +31,10 @@ UPDATED: Final = "stats_updated_timestamp"
 ZEROED: Final = "stats_zeroed_timestamp"
 
 _HEADER: Final = b"pycc statistics 1\n"
-_FILE: Final = re.compile(
+_FILE: Final = pattern(
     re.escape(_HEADER) + rb"((?:[a-z0-9_]{1,64}\t[0-9]{1,20}\n)*)end\t([0-9]{1,5})\n"
 )
-_NAME: Final = re.compile(r"[a-z0-9_]{1,64}", re.ASCII)
+_NAME: Final = pattern(r"[a-z0-9_]{1,64}", re.ASCII)
 _MAX_FILE: Final = 1 << 16
 _MAX_COUNT: Final = (1 << 63) - 1
 

@@ -26,6 +26,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from ..pattern import pattern
 from . import shared_files
 from .local_database import new_name
 from .storage import (
@@ -44,10 +45,10 @@ from .storage import (
 ROOT: Final = "pycc/files-1"
 ORPHAN_AGE: Final = 3600.0
 
-_LEVEL: Final = re.compile(r"[0-9a-f]{2}", re.ASCII)
-_ENTRY: Final = re.compile(r"[A-Z][0-9a-f]{4,200}", re.ASCII)
-_GONE: Final = re.compile(r"files-gone-[0-9a-f]{16}", re.ASCII)
-_TOTALS: Final = re.compile(rb"([0-9]{1,18}) ([0-9]{1,18})\n")
+_LEVEL: Final = pattern(r"[0-9a-f]{2}", re.ASCII)
+_ENTRY: Final = pattern(r"[A-Z][0-9a-f]{4,200}", re.ASCII)
+_GONE: Final = pattern(r"files-gone-[0-9a-f]{16}", re.ASCII)
+_TOTALS: Final = pattern(rb"([0-9]{1,18}) ([0-9]{1,18})\n")
 _BLOCK: Final = 4096
 _BUDGET: Final = 0.050
 

@@ -8,11 +8,11 @@ import contextlib
 import errno
 import os
 import re
-import secrets
 from typing import Final
 
 import diskcache
 
+from ..pattern import pattern
 from . import shared_files
 from .storage import MAX_VALUE
 
@@ -24,7 +24,7 @@ ROW_OVERHEAD: Final = 512
 FILE_OVERHEAD: Final = 640
 _BLOCK: Final = 4096
 
-_VALUE_NAME: Final = re.compile(r"[0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f]{28}\.val", re.ASCII)
+_VALUE_NAME: Final = pattern(r"[0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f]{28}\.val", re.ASCII)
 
 
 def charge(size: int) -> int:
@@ -115,7 +115,7 @@ class BytesDisk(diskcache.Disk):  # type: ignore[misc]  # the library publishes 
 
     def filename(self, key: object = None, value: object = None) -> tuple[str, str]:  # noqa: ARG002
         """Return a fresh name of a value file, relative and absolute."""
-        name = secrets.token_hex(16)
+        name = os.urandom(16).hex()
         relative = f"{name[:2]}/{name[2:4]}/{name[4:]}.val"
         return relative, f"{self._directory}/{relative}"
 

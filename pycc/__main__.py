@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -12,6 +13,7 @@ GARBAGE = 10_000
 
 def server() -> None:
     """Entry point of the ``pycc-server`` program, which the launcher runs."""
+    gc.disable()  # loading makes many objects and no garbage
     arguments = sys.argv[1:]
     if len(arguments) in (2, 3) and arguments[0] == "--serve":
         _serve(arguments[1], *map(float, arguments[2:]))
@@ -29,17 +31,18 @@ def server() -> None:
 
 
 def _serve(socket_path: str, idle: float | None = None) -> None:
-    import gc
-
+    from . import native
     from .lifecycle import Place, listener_from, program_path
     from .resident import Resident
     from .server import IDLE_SECONDS, Server
 
+    native.load()
     place = Place(socket_path)
     place.settle(program_path())
     sys.setswitchinterval(0.0005)
     gc.freeze()
     gc.set_threshold(GARBAGE, 20, 50)
+    gc.enable()
     resident = Resident(place)
     try:
         Server(

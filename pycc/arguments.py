@@ -9,7 +9,8 @@ the environment.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from pycc import languages, sidefiles
-from pycc.dependencies import UnsupportedError
+from pycc.debuginfo import DebugOptions
+from pycc.dependencies import DependencyOptions, UnsupportedError
 from pycc.invocation import (
     Action,
     Debug,
@@ -57,7 +58,8 @@ def parse(
     ``driver`` is the base name of the compiler (``g++`` reads ``.c`` as C++), ``cwd`` the absolute
     working directory as the compiler sees it. ccache's words on the line are obeyed and left out.
     """
-    reader = Reader(family, driver, settings, cwd, list(args))
+    debug, dependencies = DebugOptions(family), DependencyOptions(family)
+    reader = Reader(family, driver, settings, cwd, list(args), debug, dependencies)
     for word in words(args, settings.ignore_options, gcc=family is Family.GCC):
         try:
             reader.take(word)

@@ -23,16 +23,17 @@ from typing import Protocol
 from pycc.arguments import rewrite
 from pycc.depfile import DepfileError, Style, parse, render
 from pycc.invocation import Invocation, KeyArg
+from pycc.pattern import pattern
 from pycc.record import replace
 
 Group = tuple[bytes, tuple[bytes, ...]]
 File = tuple[bytes, bytes]
 
 # Names with escapes are left alone: what they unescape to is another name.
-_MARKER = re.compile(rb'^(#(?:line)? \d+ |#pragma GCC pch_preprocess )"([^"\\\n]+)"', re.MULTILINE)
-_PREFIX_MAP = re.compile(rb"(-f[a-z]+-prefix-map=)(/[^=]*)(=.*)", re.DOTALL)
-_CSI = re.compile(rb"(?:\x1b\[[0-?]*[ -/]*[Km])*")
-_BEFORE_PATH = re.compile(
+_MARKER = pattern(rb'^(#(?:line)? \d+ |#pragma GCC pch_preprocess )"([^"\\\n]+)"', re.MULTILINE)
+_PREFIX_MAP = pattern(rb"(-f[a-z]+-prefix-map=)(/[^=]*)(=.*)", re.DOTALL)
+_CSI = pattern(rb"(?:\x1b\[[0-?]*[ -/]*[Km])*")
+_BEFORE_PATH = pattern(
     rb"    inlined from .*? at |                 from |In file included from |"
     rb"        included from |In module imported at |In module |of module |imported at "
 )

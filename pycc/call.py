@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from . import native
@@ -22,6 +21,7 @@ from .frame import Exec, Exit, Op, Out, Request
 from .locate import DEFAULT_PATH, Located, locate
 from .log import NO_LOG, Log, open_log
 from .outcome import Outcome
+from .record import made, mutable
 
 if TYPE_CHECKING:
     from .cache.directory import CacheDirectory
@@ -34,7 +34,7 @@ RECURSION_GUARD = b"CCACHE_DISABLE=1"
 COULD_NOT_FIND = 1
 
 
-@dataclass(slots=True)
+@mutable
 class Call:
     """One compile. The fields before ``tally`` never change."""
 
@@ -57,8 +57,8 @@ class Call:
     cache: CacheDirectory
     log: Log
     debug: DebugFiles | None = None
-    tally: list[Outcome] = field(default_factory=list)
-    extra: dict[str, int] = field(default_factory=dict)
+    tally: list[Outcome] = made(factory=list)
+    extra: dict[str, int] = made(factory=dict)
     source: bytes = b""
 
     @property

@@ -17,12 +17,13 @@ import re
 import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
-from hashlib import blake2b
 
 from . import elf
+from .blake import blake2b
 from .frame import CAPTURE_ERR, CAPTURE_OUT, Run
 from .invocation import Family
 from .native import ABSENT, SAME, Signature, absence, pack, signature
+from .pattern import pattern
 from .record import record
 from .searchchain import SearchChain, parse_search_output
 from .talk import Talk
@@ -58,7 +59,7 @@ PROBE_ENVIRONMENT = (
 """The search path is asked for without the user's variables; searchchain.py adds them."""
 
 _PROGRAM_PATHS = (b"COMPILER_PATH", b"GCC_EXEC_PREFIX")
-_FIXED_PLACE = re.compile(
+_FIXED_PLACE = pattern(
     rb"/.*|-m.*|-no.*|--?(?:target|stdlib|rtlib|gcc-triple)=.*|-[^=]*=/.*|-(?![BFi])[^=]*|"
     rb"(?:-B|-F|-iframework|-iprefix|-iwith[a-z]+|-isysroot|-imulti[a-z]+|-isystem-after)(?:/.*)?",
     re.DOTALL,

@@ -28,7 +28,6 @@ import os
 import posixpath
 import stat
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from pycc.config_access import FileAccess, RealFiles
@@ -45,6 +44,7 @@ from pycc.config_values import (
     parse_size,
 )
 from pycc.errors import ConfigError, Fatal
+from pycc.record import record
 
 __all__ = [
     "Config",
@@ -68,7 +68,7 @@ LIBEXEC_DIRS = ("/usr/local/libexec", "/usr/libexec")
 _NO_ORIGINS: Mapping[str, str] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Config:
     """All settings. Paths and lists are text as os.fsdecode gives it; see `absolute`.
 
@@ -129,7 +129,7 @@ class Config:
     reread_files: bool = False
 
     # Not settings: where they were found.
-    origins: Mapping[str, str] = field(default_factory=lambda: _NO_ORIGINS)
+    origins: Mapping[str, str] = _NO_ORIGINS
     config_path: str = ""  # where --set-config writes
     dir_config_path: str = ""  # "" when there is none
     system_config_path: str = ""  # "" when CCACHE_CONFIGPATH is set

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import Self
 
 from pycc.errors import ConfigError
+from pycc.pattern import pattern
 
 # C's isspace(); str.strip() without an argument would also eat Unicode spaces in names.
 SPACE = " \t\n\v\f\r"
@@ -39,10 +40,10 @@ COMPILER_TYPES = frozenset(
     ("clang", "clang-cl", "gcc", "icl", "icx", "icx-cl", "msvc", "nvcc", "qcc", "other")
 )
 
-_NAME = re.compile(r"[A-Za-z0-9_]*")
-_NUMBER = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)", re.ASCII)
-_INTEGER = re.compile(r"[+-]?[0-9]+")
-_UNSIGNED = {8: re.compile(r"\+?[0-7]+"), 10: re.compile(r"\+?[0-9]+")}
+_NAME = pattern(r"[A-Za-z0-9_]*")
+_NUMBER = pattern(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)", re.ASCII)
+_INTEGER = pattern(r"[+-]?[0-9]+")
+_UNSIGNED = {8: pattern(r"\+?[0-7]+"), 10: pattern(r"\+?[0-9]+")}
 _UINT64_MAX = 2**64 - 1
 _INT64 = (-(2**63), 2**63 - 1)
 _PREFIX_POWER = {"k": 1, "K": 1, "M": 2, "G": 3, "T": 4}

@@ -15,7 +15,6 @@ was answered without preprocessing has an empty third part, with a line that say
 from __future__ import annotations
 
 import os
-import re
 import socket
 import time
 from collections.abc import Iterator, Sequence
@@ -26,11 +25,12 @@ from .config import Config, show_lines
 from .config_access import make_directories
 from .frame import Request
 from .options import words
+from .pattern import pattern
 
 SECTIONS = {"c": b"COMMON", "d": b"DIRECT MODE", "p": b"PREPROCESSOR MODE"}
 _NOT_PREPROCESSED = b"### this call needed no preprocessed text\n"
-_PASSWORD = re.compile(r"(//[^/@\s:]*:)[^@/\s]+@")
-_TOKEN = re.compile(r"(bearer-token=)[^\s|]+")
+_PASSWORD = pattern(r"(//[^/@\s:]*:)[^@/\s]+@")
+_TOKEN = pattern(r"(bearer-token=)[^\s|]+")
 
 
 def without_secrets(text: str) -> str:

@@ -4,17 +4,16 @@
 option decides. Selecting a format (``-gdwarf-4``, ``-ggdb``) turns debug information on.
 """
 
-import re
-from dataclasses import dataclass
-
 from pycc.invocation import Debug, Family
+from pycc.pattern import pattern
+from pycc.record import mutable
 
-_LEVEL = re.compile(
+_LEVEL = pattern(
     rb"-g(?:gdb|dwarf(?:-[0-9]+)?|stabs\+?|xcoff\+?|coff|vms|ctf|btf|lldb|sce|dbx|codeview)?"
     rb"(?P<level>(?<!-)[0-9]+)?$"
 )
 _LINES = frozenset((b"-gmlt", b"-gline-tables-only", b"-gline-directives-only"))
-_NEUTRAL = re.compile(
+_NEUTRAL = pattern(
     rb"-g(?:no-.*|z(?:=.*)?|column-info|record-.*|strict-dwarf|pubnames|gnu-pubnames|as-loc.*"
     rb"|statement-frontiers|variable-location-views.*|inline-points|internal-reset-.*"
     rb"|describe-dies|dwarf32|dwarf64|simple-template-names.*|embed-source|codeview-.*"
@@ -22,7 +21,7 @@ _NEUTRAL = re.compile(
 )
 
 
-_VERSION = re.compile(rb"version (?P<major>[0-9]{1,4})\.")
+_VERSION = pattern(rb"version (?P<major>[0-9]{1,4})\.")
 _SPLIT_ALONE_IS_NOTHING = {Family.GCC: 11, Family.CLANG: 12}
 
 
@@ -34,7 +33,7 @@ def split_dwarf_is_debug(family: Family, version: bytes) -> bool:
     return match is None or since is None or int(match["major"]) < since
 
 
-@dataclass(slots=True)
+@mutable
 class DebugOptions:
     """The options read so far."""
 

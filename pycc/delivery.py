@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Sequence
 
 from .basedir import absolute_diagnostics
@@ -12,6 +11,7 @@ from .depfile import DepfileError, Style, parse, render
 from .frame import REPLACE, REPLACE_ALWAYS, Exit, Op, Out, Write
 from .invocation import Action, DependencyRequest, Family, Invocation
 from .invocation import Kind as OutputKind
+from .pattern import pattern
 from .record import record
 
 KINDS: dict[OutputKind, Kind] = {
@@ -30,7 +30,7 @@ KINDS: dict[OutputKind, Kind] = {
 
 NULL = b"/dev/null"
 
-_ANSI = re.compile(rb"\x1b\[[0-9;]*[mK]")
+_ANSI = pattern(rb"\x1b\[[0-9;]*[mK]")
 
 
 def without_colour(text: bytes) -> bytes:

@@ -8,11 +8,11 @@ targets before quoted ones. clang knows ``-Wp,-MD,file`` only as two values, and
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from pycc.invocation import Action, DependencyRequest, Family
 from pycc.languages import is_header
 from pycc.options import find
+from pycc.record import made, mutable
 from pycc.sidefiles import Names
 
 _STANDARD_OUTPUT = frozenset((b"-", b"/dev/stdout", b"/dev/stderr", b"/dev/fd/1", b"/dev/fd/2"))
@@ -27,7 +27,7 @@ class UnsupportedError(Exception):
         self.detail = detail
 
 
-@dataclass(slots=True)
+@mutable
 class DependencyOptions:
     """The options read so far, and the words for the preprocessor."""
 
@@ -35,10 +35,10 @@ class DependencyOptions:
     system: bool = False  # -MD
     user: bool = False  # -MMD
     file: bytes | None = None  # -MF
-    targets: list[tuple[bytes, bool]] = field(default_factory=list)  # (text, quoted)
+    targets: list[tuple[bytes, bool]] = made(factory=list)  # (text, quoted)
     phony: bool = False
     generated: bool = False
-    stream: list[bytes] = field(default_factory=list)  # -Wp, and -Xpreprocessor words in order
+    stream: list[bytes] = made(factory=list)  # -Wp, and -Xpreprocessor words in order
     wrapped: bool = False  # a -Wp, word names a dependency file
     direct: bool = True  # every word in the stream is understood
 
@@ -165,14 +165,14 @@ class DependencyOptions:
         return found
 
 
-@dataclass(slots=True)
+@mutable
 class _Stream:
     system: bool | None = None
     file: bytes | None = None
-    targets: list[tuple[bytes, bool]] = field(default_factory=list)
+    targets: list[tuple[bytes, bool]] = made(factory=list)
     phony: bool = False
     generated: bool = False
-    rest: list[bytes] = field(default_factory=list)
+    rest: list[bytes] = made(factory=list)
 
 
 def _check_plain(word: bytes) -> None:

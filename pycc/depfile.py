@@ -27,6 +27,7 @@ from collections.abc import Iterable, Sequence
 from enum import Enum
 
 from pycc.errors import PyccError
+from pycc.pattern import pattern
 from pycc.record import record
 
 
@@ -62,11 +63,11 @@ class Rule:
 
 # A run of backslashes with what gives it its meaning, a dollar pair, or the end of a name. The
 # look-behind keeps a long run of backslashes from being tried from each of its places.
-_SPECIAL = re.compile(rb"(?<!\\)(?:(\\*) |(\\+)([\t#]))|\$\$")
-_SPLICE = re.compile(rb"\\\r?\n")
+_SPECIAL = pattern(rb"(?<!\\)(?:(\\*) |(\\+)([\t#]))|\$\$")
+_SPLICE = pattern(rb"\\\r?\n")
 # The first colon that ends a word ends the targets: compilers write one, then a blank, a
 # continued line, or nothing. Colons inside names are left as they are by both compilers.
-_TARGET_END = re.compile(rb":(?=[ \t]|\\?\r?\n|\Z)")
+_TARGET_END = pattern(rb":(?=[ \t]|\\?\r?\n|\Z)")
 _MODULE_MARKS = (b"CXX_IMPORTS", b".PHONY", b".c++m", b".gcm")
 
 
@@ -144,8 +145,8 @@ def _split(line: bytes) -> tuple[bytes, ...]:
     return tuple(name for name in names if name)
 
 
-_QUOTED = re.compile(rb"(?<!\\)(\\*)([ \t])|#|\$")
-_QUOTED_BY_CLANG = re.compile(rb"(?<!\\)(\\*)( )|#|\$")
+_QUOTED = pattern(rb"(?<!\\)(\\*)([ \t])|#|\$")
+_QUOTED_BY_CLANG = pattern(rb"(?<!\\)(\\*)( )|#|\$")
 
 
 def _quote(name: bytes, special: re.Pattern[bytes] = _QUOTED) -> bytes:

@@ -15,13 +15,13 @@ Tried with gcc 12 and clang 14 and read in gcc/coverage.cc, gcc/opts.cc and clan
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 
 from pycc.debuginfo import split_dwarf_is_debug
 from pycc.invocation import Debug, Family, Invocation, Kind, PrefixMap
+from pycc.pattern import pattern
 
-_PREFIX_MAP = re.compile(rb"-f[a-z]+-prefix-map=")
+_PREFIX_MAP = pattern(rb"-f[a-z]+-prefix-map=")
 _PREFIX_PATH = b"-fprofile-prefix-path="
 
 

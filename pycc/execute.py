@@ -9,11 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import resource
-import selectors
-import signal
 import stat
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -46,10 +42,11 @@ from .frame import (
 )
 
 if TYPE_CHECKING:
+    import subprocess
+
     from .talk import Talk
 
 LEVEL = b"_PYCC_LEVEL"
-FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
 def once(argv: Sequence[bytes]) -> NoReturn:
@@ -136,6 +133,9 @@ def end_as(status: int) -> NoReturn:
             with contextlib.suppress(OSError):
                 stream.flush()
     if os.WIFSIGNALED(status):
+        import resource
+        import signal
+
         number = os.WTERMSIG(status)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         if number not in (signal.SIGKILL, signal.SIGSTOP):
@@ -248,6 +248,10 @@ def _size(path: bytes) -> int:
 
 
 def _run(command: Run) -> Report:
+    # A process that only serves a hit has no use for these, and they take 5 ms to load.
+    import signal
+    import subprocess
+
     environment = _environment(command.environment)
     keep: tuple[int, ...] = ()
     if command.flags & UNCACHED_FD:
@@ -276,7 +280,7 @@ def _run(command: Run) -> Report:
         for fd in keep:
             os.close(fd)
     previous = {}
-    for number in FORWARDED:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         if signal.getsignal(number) != signal.SIG_IGN:
             previous[number] = signal.signal(number, lambda n, _: child.send_signal(n))
     try:
@@ -292,6 +296,8 @@ def _run(command: Run) -> Report:
 
 def _capture(child: subprocess.Popen[bytes], flags: int) -> dict[int, bytearray]:
     """What the child says, passed on at once where that was asked for."""
+    import selectors
+
     captured = {1: bytearray(), 2: bytearray()}
     tee = {1: bool(flags & TEE_OUT), 2: bool(flags & TEE_ERR)}
     with selectors.DefaultSelector() as selector:

@@ -7,9 +7,9 @@ before anything is sliced, and a frame is never longer than ``LIMIT`` bytes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from hashlib import blake2b
 from struct import Struct, error
 
+from .blake import blake2b
 from .record import record
 
 MAGIC = 0x31435950

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 import time
-from dataclasses import dataclass, field
 
 from . import keying, native
 from .basedir import BaseDirectories
@@ -17,6 +16,7 @@ from .compiler import Toolchain
 from .delivery import NULL, Delivery
 from .invocation import Invocation
 from .outcome import Outcome
+from .record import made, mutable
 
 _TIME_ZONE_LOCK = threading.Lock()
 
@@ -94,7 +94,7 @@ class Witnesses:
         return native.signature(parent).is_directory
 
 
-@dataclass(slots=True)
+@mutable
 class Job:
     """``direct``, ``manifest_key`` and ``entries`` stay empty where direct mode is off."""
 
@@ -117,7 +117,7 @@ class Job:
     """Precompiled headers that this compile may read, if it comes to one."""
     needs_text: bool = False
     """An earlier compile found that direct mode cannot serve this source."""
-    started: float = field(init=False, default_factory=time.time)
+    started: float = made(factory=time.time)
     """Seconds since 1970."""
 
     def output_directories(self) -> frozenset[bytes]:

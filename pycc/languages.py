@@ -4,9 +4,8 @@ Sources: ``default_compilers`` in gcc/gcc.cc and gcc/cp/lang-specs.h, ``lookupTy
 clang's Types.cpp. Names are gcc's ``-x`` words.
 """
 
-import re
-
 from pycc.invocation import Family
+from pycc.pattern import pattern
 
 _SUFFIXES = {
     b"c": b"c",
@@ -42,9 +41,9 @@ SUPPORTED = frozenset(
 
 _AS_CXX = {b"c": b"c++", b"c-header": b"c++-header", b"cpp-output": b"c++-cpp-output"}
 
-_LINKER_INPUT = re.compile(rb"\.(?:o|a|so(?:\.[0-9]+)*|lo|la|obj|lib|dylib|tbd)$")
+_LINKER_INPUT = pattern(rb"\.(?:o|a|so(?:\.[0-9]+)*|lo|la|obj|lib|dylib|tbd)$")
 
-_CXX_DRIVER = re.compile(rb"(?:^|[-_])(?:g\+\+|c\+\+|clang\+\+)(?:-[0-9.]+)?$")
+_CXX_DRIVER = pattern(rb"(?:^|[-_])(?:g\+\+|c\+\+|clang\+\+)(?:-[0-9.]+)?$")
 
 
 def _table(*tables: dict[bytes, bytes]) -> dict[bytes, bytes]:

@@ -23,9 +23,9 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from hashlib import blake2b
 from pathlib import Path
 
+from .blake import blake2b
 from .native import fs_type
 
 LOG_LIMIT = 1 << 20  # bytes

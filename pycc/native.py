@@ -7,15 +7,13 @@ as an output. ``launcher/statcheck.c`` holds the layout.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import queue
 import stat
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 from struct import Struct
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 _RECORD = Struct("<HHIQQQqq")
 _STAT = Struct("=qQQQqq")  # overlay file systems use all 64 bits of an inode's number
@@ -57,11 +55,20 @@ class Signature(NamedTuple):
 NO_FILE = Signature(0, 0, 0, 0, 0, 0)
 
 
-def _load(path: Path) -> ctypes.CDLL | None:
-    if os.environ.get("PYCC_NATIVE") == "0":
-        return None
+def load(path: str = os.path.join(os.path.dirname(__file__), "_statcheck.so")) -> bool:
+    """Have the native library from now on: what a server does and a single call does not, because
+    it costs 3 ms. False when it is not to be had."""
+    global _library
+    if os.environ.get("PYCC_NATIVE") != "0":
+        _library = _load(path)
+    return _library is not None
+
+
+def _load(path: str) -> Any:
+    import ctypes
+
     try:
-        library = ctypes.CDLL(str(path))
+        library = ctypes.CDLL(path)
     except OSError:
         return None
     library.pycc_check.argtypes = (ctypes.c_char_p, ctypes.c_size_t, ctypes.c_long)
@@ -78,7 +85,7 @@ def _load(path: Path) -> ctypes.CDLL | None:
     return library
 
 
-_library = _load(Path(__file__).with_name("_statcheck.so"))
+_library: Any = None
 
 
 def pack(kind: int, path: bytes, signature: Signature = NO_FILE) -> bytes:
@@ -255,6 +262,8 @@ def signatures(paths: Sequence[bytes], *, follow: bool = True) -> list[Signature
     """The signatures of many paths, in order."""
     if _library is None or not paths:
         return [_reference_signature(path, follow) for path in paths]
+    import ctypes
+
     out = bytearray(_STAT.size * len(paths))
     _library.pycc_stat(
         b"\0".join(paths) + b"\0",
@@ -269,6 +278,8 @@ def fs_type(path: bytes) -> int:
     """statfs(2)'s magic number of the file system that holds ``path``; 0 when it is not known."""
     if _library is not None:
         return max(0, int(_library.pycc_fs_type(path)))
+    import ctypes
+
     try:
         answer = (ctypes.c_long * 64)()  # f_type is the first word of struct statfs
         failed = ctypes.CDLL(None).statfs(path, answer)

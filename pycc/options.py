@@ -65,17 +65,9 @@ class Word:
 
 
 def _rows(value: Value, scope: Scope, names: str, *marks: str) -> Iterator[tuple[bytes, Option]]:
-    for name in names.split():
-        row = Option(
-            name.encode(),
-            value,
-            scope,
-            path=_PATH in marks,
-            probe=_PROBE in marks,
-            hard=_HARD in marks,
-            clang=_CLANG in marks,
-        )
-        yield row.name, row
+    flags = [mark in marks for mark in (_PATH, _PROBE, _HARD, _CLANG)]
+    for name in names.encode().split():
+        yield name, Option(name, value, scope, *flags)
 
 
 _NONE, _JOINED, _SEPARATE, _EITHER = Value.NONE, Value.JOINED, Value.SEPARATE, Value.EITHER

@@ -26,6 +26,7 @@ from .cache.lookup import absolute
 from .invocation import Family, Invocation
 from .languages import is_header
 from .outcome import Outcome
+from .pattern import pattern
 
 if TYPE_CHECKING:
     from .job import Job
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 PREPROCESS = b"-fpch-preprocess"
 _EXPLICIT = (b"-include-pch", b"-include-pth")
-_PRAGMA = re.compile(rb'^#pragma GCC pch_preprocess "([^"\n]+)"', re.MULTILINE)
+_PRAGMA = pattern(rb'^#pragma GCC pch_preprocess "([^"\n]+)"', re.MULTILINE)
 
 
 class Place(Protocol):
@@ -54,7 +55,7 @@ class Files(Protocol):
 
 def named(invocation: Invocation) -> tuple[bytes, ...]:
     """What the command line may have read, by name."""
-    explicit = (name for kind, name in invocation.include.forced if kind in _EXPLICIT)
+    explicit = tuple(name for kind, name in invocation.include.forced if kind in _EXPLICIT)
     if not (invocation.pch_candidates or explicit):
         return ()
     from .includes import normal

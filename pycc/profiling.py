@@ -1,8 +1,7 @@
 """The profile and coverage options: instrumentation, feedback, and where their data lies."""
 
-from dataclasses import dataclass, field
-
 from pycc.invocation import Family, InputFile, Profile
+from pycc.record import made, mutable
 from pycc.sidefiles import profile_data
 
 _KNOWN = frozenset(
@@ -45,7 +44,7 @@ PREFIXES = (
 """What the options that are read here begin with."""
 
 
-@dataclass(slots=True)
+@mutable
 class ProfileOptions:
     """The options read so far."""
 
@@ -56,8 +55,8 @@ class ProfileOptions:
     directory: bytes = b""
     prefix_path: bytes = b""
     absolute_path: bool = False
-    _given: set[bytes] = field(default_factory=set)
-    _denied: set[bytes] = field(default_factory=set)
+    _given: set[bytes] = made(factory=set)
+    _denied: set[bytes] = made(factory=set)
 
     def take(self, text: bytes) -> bool:
         """Read one option; False: its effect, or the effect of two together, is unknown."""

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import compile as compiling
 from . import native
-from .cache.digest import FileDigests
+from .cache.digest import LOCAL_FILE_SYSTEMS, FileDigests
 from .cache.directory import CacheDirectory
 from .cache.lookup import Verifier
 from .cache.mounts import is_network
@@ -155,7 +155,9 @@ class Resident:
     def __init__(self, place: Place | None = None) -> None:
         self.place = place
         self.files = native.RealFiles()
-        self.digests = FileDigests(native.signature, native.fs_type)
+        # Whether signatures can be trusted matters to whoever remembers them for another call.
+        fs_type = native.fs_type if place is not None else lambda _: next(iter(LOCAL_FILE_SYSTEMS))
+        self.digests = FileDigests(native.signature, fs_type)
         self.verifier = Verifier(self.files, self.digests)
         self.configs = Memo(CONFIGS)
         self.locations = Memo(LOCATIONS)

@@ -19,9 +19,9 @@ A directory that does not exist is left out by the compiler. Here it is kept, be
 appears in it will be found.
 """
 
-import re
 from collections.abc import Callable, Hashable, Mapping, Sequence
 
+from .pattern import pattern
 from .record import record
 
 
@@ -45,7 +45,7 @@ _SYSTEM_VARIABLES: Mapping[bytes, bytes] = {
     b"assembler-with-cpp": b"C_INCLUDE_PATH",
 }
 # Translations of gcc set the directory between other quotation marks.
-_QUOTED_PATH = re.compile(
+_QUOTED_PATH = pattern(
     rb'["\xab\xbb]([^"\n]+?)["\xab\xbb]|'
     rb"(?:\xe2\x80[\x9c-\x9f]|\xc2[\xab\xbb])(.+?)(?:\xe2\x80[\x9c-\x9f]|\xc2[\xab\xbb])"
 )

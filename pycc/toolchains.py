@@ -7,12 +7,13 @@ identity of a compiler of 100 MB within a millisecond.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Hashable
-from hashlib import blake2b
+from struct import Struct
+from struct import error as struct_error
 from typing import TYPE_CHECKING, Any
 
 from . import native
+from .blake import blake2b
 from .cache.digest import SETTLED_NS, file_clock
 from .call import Call
 from .compiler import (
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 NEVER = native.pack(native.ABSENT, b"/")
 """A witness that does not hold: what it stands beside is found out again each time."""
 
-VERSION = b"pycc toolchain 1"
+VERSION = b"pycc toolchain 2"
 
 
 def toolchain(call: Call, talk: Talk, resident: Resident, invocation: Invocation) -> Toolchain:
@@ -135,42 +136,55 @@ def _compiler_check(call: Call, talk: Talk, path: bytes) -> bytes | None:
     return check_identity(talk, path, call.named, config.compiler_check)
 
 
-def _text(value: bytes) -> str:
-    return value.decode("latin-1")
+_COUNT = Struct("<I")
+_FIELDS = 5
 
 
 def encode(known: Toolchain) -> bytes:
-    """A toolchain as bytes (JSON; bytes as Latin-1)."""
-    return json.dumps(
-        {
-            "path": _text(known.path),
-            "family": known.family.value,
-            "version": _text(known.version),
-            "identity": _text(known.identity),
-            "witnesses": _text(known.witnesses),
-            "quote": [_text(d) for d in known.chain.quote],
-            "bracket": [_text(d) for d in known.chain.bracket],
-            "native": [_text(w) for w in known.native],
-        }
-    ).encode()
+    """A toolchain as bytes: the fields, then the lists with their lengths.
+
+    <toolchain> ::= { <field> } { <count:u32> { <field> } } ; <field> ::= <length:u32> <bytes>
+    """
+    fields = (known.path, known.family.value.encode(), known.version, known.identity)
+    parts = [_field(value) for value in (*fields, known.witnesses)]
+    for values in (known.chain.quote, known.chain.bracket, known.native):
+        parts.append(_COUNT.pack(len(values)))
+        parts += map(_field, values)
+    return b"".join(parts)
+
+
+def _field(value: bytes) -> bytes:
+    return _COUNT.pack(len(value)) + value
 
 
 def decode(value: bytes) -> Toolchain | None:
     """The inverse of encode; None for anything else."""
+    at = 0
+
+    def number() -> int:
+        nonlocal at
+        (count,) = _COUNT.unpack_from(value, at)
+        at += _COUNT.size
+        return int(count)
+
+    def field() -> bytes:
+        nonlocal at
+        length = number()
+        if length > len(value) - at:
+            raise ValueError("a field that is cut")
+        at += length
+        return value[at - length : at]
+
+    def fields() -> tuple[bytes, ...]:
+        return tuple(field() for _ in range(number()))
+
     try:
-        fields = json.loads(value)
-        quote, bracket, words = (
-            tuple(item.encode("latin-1") for item in fields[name])
-            for name in ("quote", "bracket", "native")
-        )
-        return Toolchain(
-            fields["path"].encode("latin-1"),
-            Family(fields["family"]),
-            fields["version"].encode("latin-1"),
-            fields["identity"].encode("latin-1"),
-            fields["witnesses"].encode("latin-1"),
-            SearchChain(quote, bracket),
-            words,
-        )
-    except (ValueError, KeyError, TypeError, AttributeError):
+        path, family, version, identity, witnesses = (field() for _ in range(_FIELDS))
+        chain = SearchChain(fields(), fields())
+        words = fields()
+        kind = Family(family.decode())
+    except (ValueError, struct_error):
         return None
+    if at != len(value):
+        return None
+    return Toolchain(path, kind, version, identity, witnesses, chain, words)

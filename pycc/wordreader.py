@@ -5,7 +5,6 @@ the words mean together is decided in ``arguments``.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from pycc.debuginfo import DebugOptions
 from pycc.dependencies import DependencyOptions
@@ -37,6 +36,7 @@ from pycc.options import Scope, Word
 from pycc.outcome import Outcome
 from pycc.profiling import PREFIXES as PROFILE_PREFIXES
 from pycc.profiling import ProfileOptions
+from pycc.record import made, mutable
 
 
 class UncacheableError(Exception):
@@ -52,7 +52,7 @@ def unsupported(detail: bytes) -> UncacheableError:
     return UncacheableError(Outcome.UNSUPPORTED_COMPILER_OPTION, detail)
 
 
-@dataclass(slots=True)
+@mutable
 class Input:
     """A word that is not an option."""
 
@@ -61,7 +61,7 @@ class Input:
     explicit: bytes | None  # the -x language in force
 
 
-@dataclass(slots=True)
+@mutable
 class Reader:
     """What was read so far. Words go to ``args`` (the compiler's) and ``cpp`` (the preprocessor's)
     as they come; ``place`` is where the next one will stand in ``args``."""
@@ -71,29 +71,31 @@ class Reader:
     settings: ParseSettings
     cwd: bytes
     given: list[bytes]
+    debug: DebugOptions
+    dependencies: DependencyOptions
     error: Uncacheable | None = None
-    args: list[bytes] = field(default_factory=list)
-    skipped: list[int] = field(default_factory=list)  # places of --ccache-skip's words
-    cpp: list[bytes] = field(default_factory=list)
-    key: list[KeyArg] = field(default_factory=list)
-    paths: list[PathArg] = field(default_factory=list)
-    inputs: list[Input] = field(default_factory=list)
+    args: list[bytes] = made(factory=list)
+    skipped: list[int] = made(factory=list)  # places of --ccache-skip's words
+    cpp: list[bytes] = made(factory=list)
+    key: list[KeyArg] = made(factory=list)
+    paths: list[PathArg] = made(factory=list)
+    inputs: list[Input] = made(factory=list)
     standard_input: bool = False
     language: bytes | None = None
-    actions: set[bytes] = field(default_factory=set)
+    actions: set[bytes] = made(factory=set)
     output: bytes | None = None
-    names: dict[bytes, bytes] = field(default_factory=dict)  # -dumpbase and its kin
-    includes: dict[str, list[bytes]] = field(default_factory=dict)
-    forced: list[tuple[bytes, bytes]] = field(default_factory=list)
-    headers: list[bytes] = field(default_factory=list)  # may have precompiled ones beside them
-    special: list[bytes] = field(default_factory=list)
-    files: list[InputFile] = field(default_factory=list)
-    maps: list[PrefixMap] = field(default_factory=list)
-    native: list[bytes] = field(default_factory=list)
-    dependency_words: list[bytes] = field(default_factory=list)
-    arches: set[bytes] = field(default_factory=set)
-    flags: set[bytes] = field(default_factory=set)
-    sanitizers: set[bytes] = field(default_factory=set)
+    names: dict[bytes, bytes] = made(factory=dict)  # -dumpbase and its kin
+    includes: dict[str, list[bytes]] = made(factory=dict)
+    forced: list[tuple[bytes, bytes]] = made(factory=list)
+    headers: list[bytes] = made(factory=list)  # may have precompiled ones beside them
+    special: list[bytes] = made(factory=list)
+    files: list[InputFile] = made(factory=list)
+    maps: list[PrefixMap] = made(factory=list)
+    native: list[bytes] = made(factory=list)
+    dependency_words: list[bytes] = made(factory=list)
+    arches: set[bytes] = made(factory=set)
+    flags: set[bytes] = made(factory=set)
+    sanitizers: set[bytes] = made(factory=set)
     lto: bool = False
     color: bool | None = None
     structured: bool = False
@@ -104,13 +106,7 @@ class Reader:
     debug_dir: bytes | None = None
     coverage_dir: bytes | None = None
     xclang: bytes = b""  # the cc1 option whose value the next -Xclang carries
-    debug: DebugOptions = field(init=False)
-    dependencies: DependencyOptions = field(init=False)
-    profile: ProfileOptions = field(default_factory=ProfileOptions)
-
-    def __post_init__(self) -> None:
-        self.debug = DebugOptions(self.family)
-        self.dependencies = DependencyOptions(self.family)
+    profile: ProfileOptions = made(factory=ProfileOptions)
 
     # ---- one word
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 
 import pytest
@@ -27,7 +26,7 @@ from tests.fake_files import FakeDirectory, FakeFile, FakeFiles
 
 
 def test_every_setting_has_a_field_and_every_field_is_accounted_for() -> None:
-    fields = {field.name for field in dataclasses.fields(Config)}
+    fields = set(Config.__match_args__)
     found = {
         "origins",
         "config_path",
@@ -55,7 +54,7 @@ def test_no_variable_name_begins_with_a_negation() -> None:
 
 
 def test_a_configuration_cannot_be_changed() -> None:
-    with pytest.raises((dataclasses.FrozenInstanceError, AttributeError)):
+    with pytest.raises(AttributeError):
         load().stats = False  # type: ignore[misc]
 
 

@@ -46,8 +46,9 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     target = tmp_path_factory.mktemp("native") / "_statcheck.so"
     command = compile_commands(find_compiler(dict(os.environ)), freestanding=True, shared=True)[0]
     subprocess.run([*command, "-Werror", "-o", str(target), str(SOURCE)], check=True)
-    loaded = native._load(target)
+    loaded = native._load(str(target))
     assert loaded is not None
+    assert isinstance(loaded, ctypes.CDLL)
     return loaded
 
 

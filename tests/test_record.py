@@ -6,7 +6,7 @@ import pickle
 
 import pytest
 
-from pycc.record import record, replace
+from pycc.record import made, mutable, record, replace
 
 
 @record
@@ -82,3 +82,26 @@ def test_a_record_shows_its_fields_and_matches_by_place() -> None:
 def test_a_record_is_never_pickled() -> None:
     with pytest.raises(TypeError):
         pickle.dumps(Point(1))
+
+
+@mutable
+class Reader:
+    """Something that fills."""
+
+    name: str
+    seen: list[int] = made(factory=list)
+    last: int = 0
+
+
+def test_a_mutable_record_can_be_changed_and_shares_nothing() -> None:
+    one, two = Reader("a"), Reader("a")
+    one.seen.append(1)
+    one.last = 3
+    assert (one.seen, one.last, two.seen, two.last) == ([1], 3, [], 0)
+    assert one == Reader("a", [1], 3) == Reader(name="a", seen=[1], last=3)
+    with pytest.raises(TypeError):
+        hash(one)
+    with pytest.raises(AttributeError):
+        one.other = 1  # type: ignore[attr-defined]
+    with pytest.raises(TypeError):
+        Reader()  # type: ignore[call-arg]
