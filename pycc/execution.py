@@ -55,15 +55,26 @@ _numbers = itertools.count()
 
 @record
 class Execution:
-    """A compile that succeeded. ``ops`` end the call; ``depfile`` is its list of headers."""
+    """A compile that succeeded. ``ops`` end the call."""
 
     report: Report
     ops: Sequence[Op]
     coloured: bool
-    depfile: bytes | None
-    assembler_depfile: bytes | None
-    """Its list of files, by GNU as; None when it was not asked."""
+    users_depfile: bytes | None
+    """The dependency file that the user asked for, read at once: he may remove it."""
+    own_depfile: bytes
+    """Where ours lies, if one was asked for."""
+    assembler_depfile: bytes
+    """Where GNU as left its list of files, if it was asked."""
     temporary: tuple[bytes, ...]
+
+    def depfile(self) -> bytes | None:
+        """The list of headers. To be asked before ``clean``."""
+        return _read(self.own_depfile) if self.own_depfile else self.users_depfile
+
+    def assembler_files(self, cwd: bytes) -> tuple[bytes, ...] | None:
+        """What GNU as read besides the source; None when it was not asked."""
+        return _assembler_files(cwd, _read(self.assembler_depfile))
 
     def clean(self) -> None:
         """Remove the temporary files."""
@@ -153,8 +164,9 @@ def run_compiler(
         report,
         [*said, Exit(report.status)],
         forced,
-        _read(own_depfile or _users_depfile(job, ask_headers)),
-        _read(assembler_depfile),
+        _read(_users_depfile(job, ask_headers)),
+        own_depfile,
+        assembler_depfile,
         tuple(temporary),
     )
     if report.error or ours or (report.status and b"--MD" in report.err):
@@ -204,11 +216,9 @@ def _read(path: bytes) -> bytes | None:
         return None
 
 
-def assembler_files(cwd: bytes, text: bytes | None) -> tuple[bytes, ...] | None:
-    """What GNU as read besides the source, out of its list; None when it was not asked.
-
-    Only what exists: the compiler's temporary file is gone, and .file directives name files that
-    need not be there (those that are were not read, but do no harm here)."""
+def _assembler_files(cwd: bytes, text: bytes | None) -> tuple[bytes, ...] | None:
+    """What exists of the list: the compiler's temporary file is gone, and .file directives name
+    files that need not be there (those that are were not read, but do no harm here)."""
     if text is None:
         return None
     try:

@@ -16,7 +16,7 @@ from .cache.result import Entry, pack
 from .cache.storage import file_key, manifest_key, result_key
 from .collect import Dependencies, Refused
 from .directives import Directives, flags_of
-from .execution import Execution, assembler_files
+from .execution import Execution
 from .job import Job
 from .outcome import Outcome
 from .preprocess import Preprocessed
@@ -38,15 +38,13 @@ def keep(
 
     The entry, if there is one."""
     call = job.call
-    read_by_assembler = (
-        assembler_files(call.cwd, execution.assembler_depfile) if execution is not None else None
-    )
+    read_by_assembler = execution.assembler_files(call.cwd) if execution is not None else None
     found = collect.dependencies(
         call,
         resident,
         job.invocation,
         job.source_digest,
-        text.depfile if text is not None else (execution.depfile if execution else None),
+        text.depfile if text is not None else (execution.depfile() if execution else None),
         read_by_assembler or (),
         job.start,
         before,
