@@ -15,7 +15,6 @@ between leaves directories that `remove_left_over` finds.
 import contextlib
 import os
 import re
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from typing import Final
@@ -61,7 +60,7 @@ def make_next(root: str, current: str | None, umask: int | None) -> None:
         local_database.build(temporary, umask)
         os.rename(temporary, f"{root}/db-{number}")
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        _remove_tree(temporary)
 
 
 def retire(root: str, generation: str) -> None:
@@ -69,7 +68,7 @@ def retire(root: str, generation: str) -> None:
     gone = f"{root}/gone-{local_database.new_name()}"
     with contextlib.suppress(OSError):
         os.rename(generation, gone)
-        shutil.rmtree(gone, ignore_errors=True)
+        _remove_tree(gone)
 
 
 def remove_left_over(root: str, older_than: float) -> int:
@@ -88,7 +87,7 @@ def remove_left_over(root: str, older_than: float) -> int:
         elif _GONE.fullmatch(entry.name) or (
             _NEW.fullmatch(entry.name) and _is_older(path, older_than)
         ):
-            shutil.rmtree(path, ignore_errors=True)
+            _remove_tree(path)
             removed += 1
     return removed
 
@@ -109,6 +108,13 @@ def remove_orphans(generation: str, older_than: float, is_known: Callable[[str],
                         os.unlink(entry.path)
                         removed += 1
     return removed
+
+
+def _remove_tree(path: str) -> None:
+    # Late: it takes 4 ms to load, and most processes have nothing to remove.
+    import shutil
+
+    shutil.rmtree(path, ignore_errors=True)
 
 
 def _levels(path: str) -> Iterator["os.DirEntry[str]"]:

@@ -4,6 +4,7 @@ diskcache opens by writing every setting into the database, retries that for a m
 another process writes, and takes any failure to begin a transaction for a time-out. Its constructor
 is therefore used only once in a database's life, on a directory that nobody else can see yet; from
 then on a database is opened by reading, and every wait is SQLite's own, bounded by `LOCK_WAIT`.
+Beyond that the library only writes the rows (disk_cache.py), and reading does without it.
 
 Two things are added to diskcache's tables. Access times live in a narrow table of their own,
 because updating one in the wide table rewrites the 16 kB page that its entry's value lies in: the
@@ -31,11 +32,9 @@ from collections.abc import Callable, Iterator
 from enum import Enum
 from typing import Final
 
-import diskcache
-
 from . import shared_files
 from .storage import LOCK_WAIT, MAX_WAIT, is_full
-from .value_files import MIN_FILE_SIZE, BytesDisk
+from .value_files import MIN_FILE_SIZE, ValueFiles
 
 DATABASE: Final = "cache.db"
 PAGE_SIZE: Final = 1 << 14
@@ -193,17 +192,11 @@ def _forget_after_fork() -> None:
 os.register_at_fork(after_in_child=_forget_after_fork)
 
 
-class Database(diskcache.Cache):  # type: ignore[misc]  # the library publishes no types
+class Database:
     """One generation's database, opened without writing. Methods raise `DatabaseErrors`."""
 
     def __init__(self, directory: str, umask: int | None, *, writable: bool) -> None:
-        # The parent's constructor is not called: see the module's essay and `build`.
-        self._directory = directory
-        self._timeout = LOCK_WAIT
-        self._txn_id = None
-        self._disk = BytesDisk(directory, min_file_size=MIN_FILE_SIZE)
-        self._disk.umask = umask
-        self.cull_limit = 0
+        self._files: Final = ValueFiles(directory, umask)
         self.path: Final = f"{directory}/{DATABASE}"
         self.writable: Final = writable
         self.immutable = False
@@ -214,11 +207,6 @@ class Database(diskcache.Cache):  # type: ignore[misc]  # the library publishes 
         """Drop every connection without closing it, and return them (see `_forget_after_fork`)."""
         dropped, self._local = self._local, threading.local()
         return dropped
-
-    @property
-    def _con(self) -> sqlite3.Connection:
-        # What the library's own methods call, inside `_transact`, which holds the slot.
-        return self._held().connection
 
     def _held(self) -> _Slot:
         """Return this thread's slot; whoever uses its connection holds it meanwhile."""
@@ -258,16 +246,18 @@ class Database(diskcache.Cache):  # type: ignore[misc]  # the library publishes 
 
     @contextlib.contextmanager
     def _transact(
-        self,
-        retry: bool = False,  # noqa: ARG002  # the library's signature
-        filename: str | None = None,
-    ) -> Iterator[tuple[Callable[..., sqlite3.Cursor], Callable[[str | None], None]]]:
+        self, filename: str | None = None
+    ) -> Iterator[tuple[sqlite3.Connection, Callable[[str | None], None]]]:
+        """Yield the connection and what takes the names of files to remove after the commit.
+
+        ``filename`` is removed if there is no commit.
+        """
         slot = self._held()
         connection = slot.connection
         removed: list[str | None] = []
         try:
             slot.begin()
-            yield connection.execute, removed.append
+            yield connection, removed.append
             connection.execute("COMMIT")
         except BaseException:
             # A commit that fails (disk full) leaves the transaction open.
@@ -275,11 +265,11 @@ class Database(diskcache.Cache):  # type: ignore[misc]  # the library publishes 
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
             if filename is not None:
-                self._disk.remove(filename)
+                self._files.remove(filename)
             raise
         for name in removed:
             if name is not None:
-                self._disk.remove(name)
+                self._files.remove(name)
 
     def select(self, key: str) -> tuple[object, object, int] | None:
         """Return (value, file name, row id) of the entry, or None."""
@@ -289,53 +279,55 @@ class Database(diskcache.Cache):  # type: ignore[misc]  # the library publishes 
 
     def read(self, filename: bytes) -> bytes:
         """Return the bytes of the entry's value file."""
-        frame: bytes = self._disk.read(os.fsdecode(filename))
-        return frame
+        return self._files.read(os.fsdecode(filename))
 
     def value_file(self, key: str) -> bytes | None:
         """Return the path of the entry's value file, if it has one and it is named like ours."""
         row = self.select(key)
         if row is None or type(row[1]) is not bytes:
             return None
-        return os.fsencode(self._disk.path_of(os.fsdecode(row[1])))
+        return os.fsencode(self._files.path_of(os.fsdecode(row[1])))
 
     def put(self, key: str, frame: bytes, tag: bytes | None, now: float) -> None:
         """Store ``frame``, replacing what was there."""
-        size, mode, filename, value = self._disk.store(frame, False)
+        size, mode, filename, value = self._files.store(frame)
         self._put(key, (None, tag, size, mode, filename, value), now)
 
     def put_link(self, key: str, source: bytes, tag: bytes | None, now: float) -> bool:
         """Store the file ``source`` by a second name; False if it cannot have one here."""
         try:
-            size, mode, filename = self._disk.link(source)
+            size, mode, filename = self._files.link(source)
         except OSError:
             return False
         self._put(key, (None, tag, size, mode, filename, None), now)
         return True
 
     def _put(self, key: str, columns: tuple[object, ...], now: float) -> None:
+        # Late: the library takes 9 ms to load, which one that only reads would spend for nothing.
+        from .disk_cache import Rows
+
         filename = columns[4] if isinstance(columns[4], str) else None
-        with self._transact(filename=filename) as (sql, remove):
-            rows = sql(
+        with self._transact(filename) as (connection, remove):
+            rows = connection.execute(
                 "SELECT rowid, filename FROM Cache WHERE key = ? AND raw = 1", (key,)
             ).fetchall()
             if rows:
                 ((row, old),) = rows
                 remove(_text(old))
-                self._row_update(row, now, columns)
+                Rows(connection).update(row, now, columns)
             else:
-                self._row_insert(key, 1, now, columns)
+                Rows(connection).insert(key, now, columns)
 
     def remove(self, key: str, accept: Callable[[object, object], bool] | None = None) -> bool:
         """Remove the entry if ``accept`` (value, file name) says so, or unconditionally."""
-        with self._transact() as (sql, remove):
-            rows = sql(_SELECT, (key,)).fetchall()
+        with self._transact() as (connection, remove):
+            rows = connection.execute(_SELECT, (key,)).fetchall()
             if not rows:
                 return False
             ((value, filename, row),) = rows
             if accept is not None and not accept(value, filename):
                 return False
-            sql("DELETE FROM Cache WHERE rowid = ?", (row,))
+            connection.execute("DELETE FROM Cache WHERE rowid = ?", (row,))
             remove(_text(filename))
         return True
 
@@ -347,8 +339,8 @@ class Database(diskcache.Cache):  # type: ignore[misc]  # the library publishes 
 
     def touch_all(self, touches: list[tuple[float, str]]) -> None:
         """Write the access times (seconds, key) in one transaction."""
-        with self._transact():
-            self._con.executemany(
+        with self._transact() as (connection, _):
+            connection.executemany(
                 "UPDATE Access SET time = ?1 WHERE time < ?1 AND entry ="
                 " (SELECT rowid FROM Cache WHERE key = ?2 AND raw = 1)",
                 touches,
@@ -376,16 +368,17 @@ class Database(diskcache.Cache):  # type: ignore[misc]  # the library publishes 
 
         Returns the entries removed and their charged bytes.
         """
-        with self._transact() as (sql, remove):
+        with self._transact() as (connection, remove):
             chosen: list[tuple[int]] = []
             total = 0
-            for row, filename, size in sql(CHOICES[choice], (*parameters, limit)).fetchall():
+            rows = connection.execute(CHOICES[choice], (*parameters, limit)).fetchall()
+            for row, filename, size in rows:
                 if enough(len(chosen), total):
                     break
                 chosen.append((row,))
                 total += size if isinstance(size, int) else 0
                 remove(_text(filename))
-            self._con.executemany("DELETE FROM Cache WHERE rowid = ?", chosen)
+            connection.executemany("DELETE FROM Cache WHERE rowid = ?", chosen)
         return len(chosen), total
 
     def measure(
@@ -439,8 +432,8 @@ class Database(diskcache.Cache):  # type: ignore[misc]  # the library publishes 
             slot.execute("ROLLBACK")
         for name, change in ((b"count", rows - count), (b"size", int(total) - size)):
             if change:
-                with self._transact() as (sql, _):
-                    sql(
+                with self._transact() as (connection, _):
+                    connection.execute(
                         "UPDATE Settings SET value = value + ? WHERE key = ?",
                         (change, name.decode()),
                     )
@@ -468,6 +461,9 @@ def _text(filename: object) -> str | None:
 
 def build(directory: str, umask: int | None) -> None:
     """Make an empty database in ``directory``, new and known to nobody; raises `DatabaseErrors`."""
+    # Late, as in `Database._put`.
+    from . import disk_cache
+
     path = f"{directory}/{DATABASE}"
     os.close(shared_files.create(path, umask))
     # Page size and vacuum mode can be chosen only before the first page is written, and diskcache
@@ -484,11 +480,7 @@ def build(directory: str, umask: int | None) -> None:
     try:
         # diskcache expands $NAME in the path that it is given.
         plain = directory if "$" not in directory else f"/proc/self/fd/{descriptor}"
-        with contextlib.closing(
-            diskcache.Cache(plain, timeout=LOCK_WAIT, disk=BytesDisk, **_SETTINGS)
-        ) as cache:
-            for statement in _SCHEMA:
-                cache._sql(statement).close()
+        disk_cache.make_tables(plain, _SETTINGS, _SCHEMA)
     finally:
         os.close(descriptor)
 

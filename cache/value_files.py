@@ -1,4 +1,4 @@
-"""How diskcache is to store keys and values: bytes, no pickles, and large values in files.
+"""The files that large values lie in, and what an entry is charged for.
 
 A file whose bytes can be changed by another name (a hard link to what a compiler made) is stored
 by its second name alone.
@@ -10,13 +10,16 @@ import os
 import re
 from typing import Final
 
-import diskcache
-
 from ..pattern import pattern
 from . import shared_files
 from .storage import MAX_VALUE
 
 MIN_FILE_SIZE: Final = 1 << 16
+
+# What diskcache calls a value that is in its row, and one that is in a file. They are not asked of
+# the library, because whoever reads goes without it (see disk_cache.py).
+MODE_RAW: Final = 1
+MODE_BINARY: Final = 2
 
 # What an entry costs beside its bytes: key, index entries, access time; and, in a database that has
 # long been full, an eighth of its pages unused (measured: 1.18 times the bytes without these).
@@ -38,63 +41,34 @@ def _charge_file(size: int) -> int:
     return -(-size // _BLOCK) * _BLOCK + FILE_OVERHEAD
 
 
-class BytesDisk(diskcache.Disk):  # type: ignore[misc]  # the library publishes no types
-    """Keys are str, values are bytes, and whatever asks for pickle is refused (CVE-2025-69872)."""
+class ValueFiles:
+    """The value files of one generation; ``umask`` is theirs (None: private to the user)."""
 
-    umask: int | None = None
+    def __init__(self, directory: str, umask: int | None) -> None:
+        self._directory: Final = directory
+        self._umask: Final = umask
 
-    def put(self, key: str) -> tuple[str, bool]:
-        """Return the key as stored; raises ValueError for anything but str."""
-        if type(key) is not str:
-            msg = f"key of type {type(key).__name__}"
-            raise ValueError(msg)
-        return key, True
-
-    def get(self, key: str, raw: bool) -> str:
-        """Return the key as it was put; raises ValueError for one that was pickled."""
-        if not raw:
-            msg = "pickled key"
-            raise ValueError(msg)
-        return key
-
-    def store(
-        self,
-        value: bytes,
-        read: bool,
-        key: object = None,  # noqa: ARG002
-    ) -> tuple[int, int, str | None, bytes | None]:
-        """Return (charged size, mode, file name, value); raises OSError and ValueError."""
-        if type(value) is not bytes or read:
-            msg = f"value of type {type(value).__name__}"
-            raise ValueError(msg)
+    def store(self, value: bytes) -> tuple[int, int, str | None, bytes | None]:
+        """Return (charged size, mode, file name, value); raises OSError."""
         if len(value) < MIN_FILE_SIZE:
-            return charge(len(value)), diskcache.core.MODE_RAW, None, value
-        filename, path = self.filename()
+            return charge(len(value)), MODE_RAW, None, value
+        filename, path = self.fresh_name()
         try:
-            shared_files.write_new(path, value, self.umask)
+            shared_files.write_new(path, value, self._umask)
         except FileNotFoundError:
-            shared_files.make_directories(os.path.dirname(path), self.umask)
-            shared_files.write_new(path, value, self.umask)
-        return charge(len(value)), diskcache.core.MODE_BINARY, filename, None
+            shared_files.make_directories(os.path.dirname(path), self._umask)
+            shared_files.write_new(path, value, self._umask)
+        return charge(len(value)), MODE_BINARY, filename, None
 
     def link(self, source: bytes) -> tuple[int, int, str]:
         """Give the file ``source`` a second name here; return (charged size, mode, file name)."""
-        filename, path = self.filename()
+        filename, path = self.fresh_name()
         try:
             os.link(source, path)
         except FileNotFoundError:
-            shared_files.make_directories(os.path.dirname(path), self.umask)
+            shared_files.make_directories(os.path.dirname(path), self._umask)
             os.link(source, path)
-        return _charge_file(os.stat(path).st_size), diskcache.core.MODE_BINARY, filename
-
-    def fetch(self, mode: int, filename: str | None, value: bytes | None, read: bool) -> bytes:
-        """Return the stored bytes; raises OSError, and ValueError for any mode but ours."""
-        if mode == diskcache.core.MODE_BINARY and filename is not None and not read:
-            return self.read(filename)
-        if mode == diskcache.core.MODE_RAW and type(value) is bytes:
-            return value
-        msg = f"mode {mode}"
-        raise ValueError(msg)
+        return _charge_file(os.stat(path).st_size), MODE_BINARY, filename
 
     def read(self, filename: str) -> bytes:
         """Return the bytes of a value file; raises OSError, ValueError for a name not our own."""
@@ -113,16 +87,16 @@ class BytesDisk(diskcache.Disk):  # type: ignore[misc]  # the library publishes 
             os.close(descriptor)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def filename(self, key: object = None, value: object = None) -> tuple[str, str]:  # noqa: ARG002
+    def fresh_name(self) -> tuple[str, str]:
         """Return a fresh name of a value file, relative and absolute."""
         name = os.urandom(16).hex()
         relative = f"{name[:2]}/{name[2:4]}/{name[4:]}.val"
         return relative, f"{self._directory}/{relative}"
 
-    def remove(self, file_path: str) -> None:
+    def remove(self, filename: str) -> None:
         """Remove a value file, if it is there and of our naming."""
         with contextlib.suppress(OSError, ValueError):
-            os.unlink(self.path_of(file_path))
+            os.unlink(self.path_of(filename))
 
     def path_of(self, filename: str) -> str:
         """Return where a value file lies; raises ValueError for a name not our own."""

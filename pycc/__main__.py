@@ -6,6 +6,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
+import threading
 
 GARBAGE = 10_000
 """Objects between two collections: a miss makes thousands, and hardly a cycle."""
@@ -44,6 +45,7 @@ def _serve(socket_path: str, idle: float | None = None) -> None:
     gc.set_threshold(GARBAGE, 20, 50)
     gc.enable()
     resident = Resident(place)
+    threading.Thread(target=_load_the_rest, daemon=True).start()
     try:
         Server(
             listener_from(3),
@@ -55,6 +57,14 @@ def _serve(socket_path: str, idle: float | None = None) -> None:
     finally:
         place.unlink()
         place.clear()
+
+
+def _load_the_rest() -> None:
+    """What a hit does not need, before an upgrade takes it away from under a running server."""
+    from . import commands, miss
+    from .cache import disk_cache
+
+    del commands, disk_cache, miss
 
 
 if __name__ == "__main__":

@@ -92,7 +92,7 @@ ALLOWED = {
     "resident": "cache.digest cache.directory cache.lookup cache.mounts cache.statistics"
     " cache.storage cache.storage_files cache.storage_local compile config directives frame log"
     " lifecycle native server talk unfinished watch",
-    "__main__": "execute lifecycle native resident server",
+    "__main__": "cache.disk_cache commands execute lifecycle miss native resident server",
     # The cache: what things are called.
     "cache.manifest": "cache.compression cache.digest cache.fingerprint",
     "cache.result": "cache.compression",
@@ -101,7 +101,8 @@ ALLOWED = {
     "cache.shared_files": "cache.storage",
     "cache.value_files": "cache.shared_files cache.storage",
     "cache.aside": "cache.shared_files cache.storage",
-    "cache.local_database": "cache.shared_files cache.storage cache.value_files",
+    "cache.disk_cache": "cache.storage cache.value_files",
+    "cache.local_database": "cache.disk_cache cache.shared_files cache.storage cache.value_files",
     "cache.generations": "cache.local_database cache.shared_files",
     "cache.local_handle": "cache.generations cache.local_database cache.shared_files cache.storage",
     "cache.storage_local": "cache.generations cache.local_database cache.local_handle"
@@ -116,7 +117,7 @@ ALLOWED = {
 
 THIRD_PARTY = {
     "zstandard": {"cache.compression"},
-    "diskcache": {"cache.local_database", "cache.value_files"},
+    "diskcache": {"cache.disk_cache"},
     "xxhash": {"cache.storage"},
     "filelock": {"cache.storage_files", "cache.shared_files"},
     "setuptools": {"launcher.build_launcher"},

@@ -208,6 +208,7 @@ from tests.storage_kit import key, value
 from pycc.cache.statistics import Statistics
 from pycc.cache.storage_local import open_local
 from pycc.cache.storage_files import open_files
+from pycc.cache import disk_cache  # what a store would load only then
 # After the imports: the interpreter itself may be out of the user's reach.
 os.setgroups([4242])
 os.setgid(int(sys.argv[2]))

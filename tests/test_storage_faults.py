@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from pycc.cache import storage_local, value_files
+from pycc.cache import disk_cache, storage_local
 from pycc.cache.local_database import PAGE_SIZE
 from pycc.cache.storage import Failed, TimedOut
 from pycc.cache.storage_files import open_files
@@ -255,7 +255,7 @@ def test_a_value_file_name_that_climbs_is_not_removed(filled: Path) -> None:
 
 
 def test_pickles_are_refused(tmp_path: Path) -> None:
-    disk: Any = value_files.BytesDisk(str(tmp_path))
+    disk: Any = disk_cache.BytesDisk(str(tmp_path))
     calls: tuple[Callable[[], object], ...] = (
         lambda: disk.put(("a", "tuple")),
         lambda: disk.put(b"bytes"),
