@@ -98,7 +98,11 @@ class Running:
     def connect(self) -> socket.socket:
         client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         client.settimeout(10)
-        client.connect(self.path)
+        try:
+            client.connect(self.path)
+        except OSError:
+            client.close()
+            raise
         return client
 
     def call(self, data: bytes = REQUEST, step: int = 1 << 20) -> list[Op] | None:
