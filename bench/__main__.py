@@ -262,7 +262,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--new-ccache", default=os.environ.get("CCACHE"), help="default: $CCACHE")
     parser.add_argument("--project", help="a directory with at least 40 C files")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--count", type=int, default=50, help="hits a round")
+    parser.add_argument("--count", type=int, default=200, help="hits a round, in one go as a build")
     parser.add_argument("--misses", type=int, default=8, help="misses a round")
     parser.add_argument("--builds", type=int, default=3, help="builds of each kind")
     parser.add_argument("--json", type=Path, help="write all figures to this file")

@@ -9,12 +9,13 @@ where the text asks for the time, and where ``preprocess_first`` says so.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from . import collect, hardlinks, keying, precompiled
-from .cache.digest import file_clock
+from .cache.digest import CLOCK_REALTIME_COARSE, file_clock
 from .cache.lookup import absolute
 from .cache.storage import result_key
 from .execution import Execution, run_compiler
@@ -33,8 +34,10 @@ if TYPE_CHECKING:
     from .directives import Directives
     from .resident import Resident
 
-TICK_SECONDS, TICKS = 0.002, 6
+TICK_SECONDS, TICKS = 0.002, 13
 """Kernels stamp files with a clock that moves every 1 to 10 ms."""
+FINER_NS = int(time.clock_getres(CLOCK_REALTIME_COARSE) * 1.5e9)
+"""What is made in one go may carry stamps that lie so far apart: some are of the finer clock."""
 
 
 def miss(job: Job, talk: Talk, resident: Resident) -> Sequence[Op]:
@@ -54,7 +57,7 @@ def miss(job: Job, talk: Talk, resident: Resident) -> Sequence[Op]:
             return call.refuse(*trouble)
         classic = classic or (not job.precompiled and keying.free_text_allowed(invocation))
         meanwhile = None
-    _start_anew(job)
+    _start_anew(job, resident)
     before = identities(_directories_known_before(job, resident), resident.look)
     text: Preprocessed | None = None
     if classic:
@@ -119,13 +122,22 @@ def _nobody_looks(job: Job) -> bool:
     return not seen
 
 
-def _start_anew(job: Job) -> None:
-    """Let the compile start in a later clock tick than the source's last change.
+def _start_anew(job: Job, resident: Resident) -> None:
+    """Let the compile start in a later clock tick than the source's last change, and than the last
+    header was made.
 
     A file that was made in the tick in which its compile starts could be changed once more
     without a trace; sources fresh from a generator would never be stored."""
+    cwd = job.call.cwd
     named = (job.invocation.source, *job.precompiled)
-    changed = max(job.witnesses.signature(absolute(job.call.cwd, path)).changed for path in named)
+    changed = max(job.witnesses.signature(absolute(cwd, path)).changed for path in named)
+    places = _include_directories(job)
+    if places:
+        # Where objects are made, something is always new.
+        made = job.output_directories()
+        places = [path for path in places if os.path.normpath(path) not in made]
+        last_made = max([0, *(found.mtime for found in resident.look(places, True))])
+        changed = max(changed, last_made + FINER_NS if last_made else 0)
     for _ in range(TICKS):
         job.start = file_clock()
         if job.start > changed:
@@ -135,11 +147,17 @@ def _start_anew(job: Job) -> None:
 
 def _directories_known_before(job: Job, resident: Resident) -> list[bytes]:
     """Directories on the way to what this compile will read, as far as they are known."""
-    cwd, include = job.call.cwd, job.invocation.include
-    named = (*include.quote, *include.angle, *include.system, *include.after)
+    cwd = job.call.cwd
     ways = [absolute(cwd, job.invocation.source), cwd + b"/x"]
-    ways += (absolute(cwd, directory) + b"/x" for directory in named)
+    ways += (directory + b"/x" for directory in _include_directories(job))
     return list(dict.fromkeys((*prefixes(ways), *resident.doubtful_directories())))
+
+
+def _include_directories(job: Job) -> list[bytes]:
+    """Those of the command line."""
+    include = job.invocation.include
+    named = (*include.quote, *include.angle, *include.system, *include.after)
+    return [absolute(job.call.cwd, directory) for directory in named]
 
 
 def _classic_order(job: Job, resident: Resident) -> bool:
