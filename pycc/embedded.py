@@ -10,6 +10,8 @@ Tried with gcc 12 and clang 14 and read in gcc/coverage.cc, gcc/opts.cc and clan
 * an instrumented object of gcc names its .gcda file. That name is absolute; with -fprofile-dir it
   is relieved of -fprofile-prefix-path. clang does so for --coverage, but its own profiles are
   named without a directory;
+* gcc numbers functions that are not public by its auxiliary name, which is the output's, in notes
+  and where it writes or reads profiles (coverage_compute_profile_id in gcc/coverage.cc);
 * clang's coverage mapping names the working directory.
 """
 
@@ -54,6 +56,8 @@ def embedded(
         return
     if profile.arcs or (profile.generate and not clang):
         yield b"profile", _profile_name(invocation, cwd)
+    if not clang and (invocation.coverage or profile.arcs or profile.generate or profile.use):
+        yield b"auxiliary name", invocation.output
     if invocation.split_dwarf:
         names = (o.path for o in invocation.outputs if o.kind is Kind.SPLIT_DWARF)
         yield (b"dwo", *(name if debug else name.rpartition(b"/")[2] for name in names))

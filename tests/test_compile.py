@@ -292,6 +292,16 @@ def test_a_header_that_was_just_made_is_waited_for(bench: Bench) -> None:
         assert "modified_input_file" not in bench.counters()
 
 
+def test_notes_of_another_output_are_others(bench: Bench) -> None:
+    bench.file("static.c", "static int f(int x) { return x; }\nint g(int x) { return f(x); }\n")
+    for name in ("one", "two"):
+        bench.call(f"-c -ftest-coverage -frandom-seed=1 static.c -o {name}.o")
+        made = (bench.cwd / f"{name}.gcno").read_bytes()
+        words = f"-c -ftest-coverage -frandom-seed=1 static.c -o {name}.o".split()
+        subprocess.run([GCC, *words], cwd=bench.cwd, check=True)
+        assert made == (bench.cwd / f"{name}.gcno").read_bytes()
+
+
 def test_time_is_never_kept_by_its_manifest(bench: Bench) -> None:
     bench.call("-c time.c")
     assert bench.counters() == {**MISS, "local_storage_write": 1}

@@ -57,16 +57,25 @@ def test_hash_dir_false_does_not_leave_the_profile_name_out() -> None:
 
 
 def test_notes_show_the_working_directory() -> None:
-    assert fields("-ftest-coverage -c a.c") == {b"cwd in notes": (CWD,)}
+    assert fields("-ftest-coverage -c a.c")[b"cwd in notes"] == (CWD,)
 
 
 def test_notes_with_absolute_paths_show_the_physical_directory_too() -> None:
     line = "-ftest-coverage -fprofile-abs-path -c a.c"
-    assert fields(line) == {b"cwd in notes": (CWD, PHYSICAL)}
+    assert fields(line)[b"cwd in notes"] == (CWD, PHYSICAL)
 
 
 def test_sloppiness_leaves_the_directory_of_notes_out() -> None:
-    assert fields("-ftest-coverage -fprofile-abs-path -c a.c", gcno_cwd=True) == {}
+    found = fields("-ftest-coverage -fprofile-abs-path -c a.c", gcno_cwd=True)
+    assert found == {b"auxiliary name": (b"a.o",)}
+
+
+@pytest.mark.parametrize(
+    "option", ["-ftest-coverage", "--coverage", "-fprofile-generate", "-fprofile-use=/p/a.gcda"]
+)
+def test_gcc_numbers_functions_by_the_auxiliary_name(option: str) -> None:
+    assert fields(f"{option} -c a.c -o out/b.o")[b"auxiliary name"] == (b"out/b.o",)
+    assert b"auxiliary name" not in fields(f"{option} -c a.c -o out/b.o", CLANG)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,6 @@ import os
 import shlex
 import shutil
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -44,9 +43,9 @@ def forget_files(chosen: Callable[[bytes], bool]) -> None:
     """Let a manifest entry hold whatever the files are that `chosen` names."""
 
     def wrap(verify: Any) -> Any:
-        def blind(self: Any, entry: Any, cwd: bytes) -> Any:
+        def blind(self: Any, entry: Any, *rest: Any) -> Any:
             files = tuple(file for file in entry.files if not chosen(file[0]))
-            return verify(self, record.replace(entry, files=files), cwd)
+            return verify(self, record.replace(entry, files=files), *rest)
 
         return blind
 
@@ -58,12 +57,12 @@ def resolve_links_once() -> None:
     resolved: dict[bytes, bytes] = {}
 
     def wrap(verify: Any) -> Any:
-        def stale(self: Any, entry: Any, cwd: bytes) -> Any:
+        def stale(self: Any, entry: Any, cwd: bytes, *rest: Any) -> Any:
             files = []
             for path, digest in entry.files:
                 full = os.path.join(cwd, path)
                 files.append((resolved.setdefault(full, os.path.realpath(full)), digest))
-            return verify(self, record.replace(entry, files=tuple(files)), cwd)
+            return verify(self, record.replace(entry, files=tuple(files)), cwd, *rest)
 
         return stale
 
@@ -74,7 +73,7 @@ def forget_absent() -> None:
     """Let a manifest entry hold whatever has appeared."""
 
     def wrap(verify: Any) -> Any:
-        return lambda self, entry, cwd: verify(self, record.replace(entry, groups=()), cwd)
+        return lambda self, entry, *rest: verify(self, record.replace(entry, groups=()), *rest)
 
     replace("pycc.cache.lookup", "Verifier.verify", wrap)
 
@@ -205,9 +204,9 @@ def epoch_not_keyed() -> None:
     """Take SOURCE_DATE_EPOCH for one of the variables that do not matter."""
 
     def wrap(_: Any) -> Any:
-        def by_the_clock(self: Any) -> bytes:
+        def by_the_clock(self: Any, now: float) -> bytes:
             local_day = importlib.import_module("pycc.job").local_day
-            day: bytes = local_day(self.call.variables.get(b"TZ"), time.time())
+            day: bytes = local_day(self.call.variables.get(b"TZ"), now)
             return day
 
         return by_the_clock
