@@ -23,7 +23,9 @@ def fuzz(launcher: Path, seed: int, keep: Path) -> subprocess.CompletedProcess[s
     command = [sys.executable, "-m", "tests.fuzz.differential", "--stop-first"]
     command += ["--wrapper", os.fspath(launcher), "--steps", str(STEPS), "--seed", str(seed)]
     command += ["--keep", os.fspath(keep)]
-    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        command, cwd=REPOSITORY, capture_output=True, text=True, errors="replace", check=False
+    )
 
 
 def test_there_are_twenty_planted_bugs() -> None:
