@@ -9,7 +9,6 @@ with the size that the caller has found within its own limits.
 from __future__ import annotations
 
 import threading
-from functools import lru_cache
 
 import zstandard
 
@@ -19,19 +18,18 @@ CompressionError = zstandard.ZstdError
 class _Own(threading.local):
     def __init__(self) -> None:
         self.decompressor = zstandard.ZstdDecompressor()
+        self.compressors: dict[int, zstandard.ZstdCompressor] = {}
 
 
 _own = _Own()
 
 
-_one_at_a_time = threading.Lock()
-_compressor = lru_cache(maxsize=2)(lambda level: zstandard.ZstdCompressor(level=level))
-
-
 def compress(data: bytes, level: int) -> bytes:
     """One frame that names its size; ``level`` is zstd's."""
-    with _one_at_a_time:  # making a compressor costs ten times as much as compressing a manifest
-        return _compressor(level).compress(data)
+    compressor = _own.compressors.get(level)
+    if compressor is None:
+        compressor = _own.compressors[level] = zstandard.ZstdCompressor(level=level)
+    return compressor.compress(data)
 
 
 def decompress(frame: bytes, size: int) -> bytes:

@@ -115,7 +115,10 @@ class CacheDirectory:
         self.statistics.add(counts)
 
     def later(self, job: Callable[[], None]) -> None:
-        """Run ``job`` on the writing thread, after everything that was asked for before."""
+        """Run ``job`` on the writing thread, after everything that was asked for before; never in
+        a directory that is gone."""
+        if self._gone:
+            return
         with self._lock:
             if self._writer is None:
                 self._writer = threading.Thread(target=self._write, daemon=True)
@@ -144,6 +147,8 @@ class CacheDirectory:
 
     def drain(self, timeout: float = 10.0) -> None:
         """Wait until everything asked for so far is written, at most ``timeout`` seconds."""
+        if self._gone:
+            return
         done = threading.Event()
         self.later(self.flush)
         self.later(done.set)
@@ -151,6 +156,7 @@ class CacheDirectory:
 
     def abandon(self) -> None:
         """The directory is gone: what was not written belongs nowhere."""
+        self._gone = True
         self.statistics.forget()
         self._jobs.put(None)
 

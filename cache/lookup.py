@@ -153,9 +153,9 @@ class Verifier:
             listing = self._listing(directory, signature, fresh)
             if listing is not None:
                 # A name below a directory that is absent is absent; its first part decides.
-                if listing.isdisjoint(name.partition(b"/")[0] for name in names):
+                names = [name for name in names if may_be_among(name.partition(b"/")[0], listing)]
+                if not names:
                     return b"", ()
-                names = [name for name in names if name.partition(b"/")[0] in listing]
         paths = [absolute(directory, name) for name in names]
         loose: list[bytes] = []
         for name, found in zip(names, self._files.signatures(paths), strict=True):
@@ -166,7 +166,8 @@ class Verifier:
         return b"", loose
 
     def listing(self, directory: bytes, signature: Stat) -> frozenset[bytes] | None:
-        """The names in a directory whose signature was just taken; None if they are too many."""
+        """The names in a directory whose signature was just taken, for `may_be_among`; None if
+        they are too many."""
         fresh = not self._digests.settled(directory, signature, self._clock())
         return self._listing(directory, signature, fresh)
 
@@ -174,18 +175,26 @@ class Verifier:
         known = self._listings.get(directory)
         if known is not None and known[0] == signature and not fresh:
             return known[1]
+        if signature.size > LARGEST_LISTING * 64:
+            return None
         try:
             names = self._files.listdir(directory)
         except OSError:
             return None
         if len(names) > LARGEST_LISTING:
             return None
-        listing = frozenset(names)
+        listing = frozenset(name.lower() for name in names)
         if not fresh:
             if len(self._listings) >= LISTINGS_LIMIT:
                 self._listings.clear()
             self._listings[directory] = (signature, listing)
         return listing
+
+
+def may_be_among(name: bytes, listing: Collection[bytes]) -> bool:
+    """Whether a directory with this listing (lower case) may have ``name``: some file systems do
+    not tell the cases apart."""
+    return name.lower() in listing or not name.isascii()
 
 
 def result_key_of(

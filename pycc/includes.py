@@ -33,6 +33,7 @@ maps, -remap, -I-, and a list of dependencies without system headers (-MMD).
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 
+from pycc.cache.lookup import may_be_among
 from pycc.directives import Directives
 from pycc.record import record
 from pycc.searchchain import SearchChain, parse_search_output, user_chain
@@ -89,7 +90,8 @@ def absent(
     -imacros. ``exists`` tells whether a non-directory is there now (links followed),
     ``is_directory`` likewise; ``is_link`` tells whether the name itself is a symbolic link, and
     without it dangling links are taken for nothing. Each is asked at most once a path, and not at
-    all about what ``listing`` does not show: the names in a directory, None if it is not known.
+    all about what ``listing`` does not show: the names in a directory, in lower case; None if it is
+    not known.
     """
     search = _Search(deps, chain, exists, is_directory, is_link, listing)
     main = normal(source)
@@ -348,7 +350,7 @@ class _Search:
     def may_be_in(self, directory: bytes, path: bytes) -> bool:
         """False when the listing of its directory shows that ``path`` is not there."""
         listing = self.listing(directory)
-        return listing is None or path[path.rfind(b"/") + 1 :] in listing
+        return listing is None or may_be_among(path[path.rfind(b"/") + 1 :], listing)
 
     def listing(self, directory: bytes) -> Collection[bytes] | None:
         """The names in a directory that exists."""
@@ -434,12 +436,11 @@ class _Sorter:
         lacking: list[bytes] = []
         listing = search.listing(parent)
         if listing is not None:
-            lacking = [name for name in names if name not in listing]
-            self.groups.setdefault(parent, set()).update(lacking)
-            if len(lacking) == len(names):
+            here = [name for name in names if may_be_among(name, listing)]
+            self.groups.setdefault(parent, set()).update(set(names).difference(here))
+            if not here:
                 return
-            names = [name for name in names if name in listing]
-            lacking = []
+            names = here
         for name in names:
             path = prefix + name
             there = search.known_files.get(path)

@@ -1,4 +1,9 @@
-"""Storing a result and the manifest entry that leads to it, if everything stood still."""
+"""Whether a result may be stored, and storing it with the manifest entry that leads to it.
+
+``decide`` asks the file system, and so belongs before the launcher is released: what is edited,
+moved or removed as soon as the compiler has ended must not be taken for what the compiler saw.
+``store`` only packs and puts.
+"""
 
 from __future__ import annotations
 
@@ -20,23 +25,33 @@ from .execution import Execution
 from .job import Job
 from .outcome import Outcome
 from .preprocess import Preprocessed
+from .record import record
 from .searched import Looker, searched
+from .stability import disturbed
 
 if TYPE_CHECKING:
     from .resident import Resident
 
 
-def keep(
+@record
+class Decision:
+    """To be stored: a result under ``key`` and, if direct mode serves this source, an entry."""
+
+    key: bytes
+    entry: ManifestEntry | None
+
+
+def decide(
     job: Job,
     resident: Resident,
     execution: Execution | None,
     entries: Sequence[Entry] | None,
     text: Preprocessed | None,
     before: dict[bytes, tuple[int, int]],
-) -> ManifestEntry | None:
-    """Store ``entries`` (None: the result is there already) and a manifest entry for them.
+) -> Decision | None:
+    """What to store of this compile, or None, which is counted then.
 
-    The entry, if there is one."""
+    ``entries`` is None where the result is stored already."""
     call = job.call
     read_by_assembler = execution.assembler_files(call.cwd) if execution is not None else None
     found = collect.dependencies(
@@ -62,7 +77,7 @@ def keep(
             call.tally.clear()
             call.count(Outcome.UNSUPPORTED_CODE_DIRECTIVE)
         return None
-    entry = _manifest_entry(job, resident, found, asked, read_by_assembler, text)
+    entry = _manifest_entry(job, resident, found, asked, read_by_assembler, text, before)
     if isinstance(entry, Refused):
         _refuse(job, entry, entries)
         return None
@@ -76,9 +91,15 @@ def keep(
             detail = f"{os.fsdecode(min(appeared))} appeared"
             _refuse(job, Refused(Outcome.MODIFIED_INPUT_FILE, detail), entries)
             return None
-        key = text.key
-    else:
-        key = entry.result_key
+        return Decision(text.key, None)
+    return Decision(entry.result_key, entry)
+
+
+def store(
+    job: Job, resident: Resident, decision: Decision, entries: Sequence[Entry] | None
+) -> None:
+    """Have it written; ``entries`` as for ``decide``."""
+    call, key, entry = job.call, decision.key, decision.entry
     if entries is not None:
         if call.config.recache:
             resident.forget_hits()
@@ -88,14 +109,12 @@ def keep(
         value = pack(entries, level, call.config.compression)
         call.cache.put(stored_key, value, call.config.namespace)
         call.extra[Outcome.LOCAL_STORAGE_WRITE.value] = 1
-    if isinstance(entry, ManifestEntry):
+    if entry is not None:
         packed = manifest.pack(manifest.add(job.entries, entry))
         call.cache.put(manifest_key(job.manifest_key), packed, call.config.namespace)
         call.extra[Outcome.LOCAL_STORAGE_WRITE.value] = (
             call.extra.get(Outcome.LOCAL_STORAGE_WRITE.value, 0) + 1
         )
-        return entry
-    return None
 
 
 def _refuse(job: Job, refused: Refused, entries: Sequence[Entry] | None) -> None:
@@ -139,6 +158,7 @@ def _manifest_entry(
     asked: Directives,
     read_by_assembler: tuple[bytes, ...] | None,
     text: Preprocessed | None,
+    before: dict[bytes, tuple[int, int]],
 ) -> ManifestEntry | Refused | str:
     """The entry, why direct mode cannot serve this source, or why nothing can be stored."""
     call, invocation = job.call, job.invocation
@@ -157,7 +177,7 @@ def _manifest_entry(
         if now is None or now != began:
             return "the date turned or cannot be known"
         day = now
-    places = _absent(job, resident, found, read_by_assembler or ())
+    places = _absent(job, resident, found, read_by_assembler or (), before)
     if isinstance(places, str | Refused):
         return places
     files, (groups, present) = found.files, places
@@ -170,7 +190,11 @@ def _manifest_entry(
 
 
 def _absent(
-    job: Job, resident: Resident, found: Dependencies, read_by_assembler: Sequence[bytes]
+    job: Job,
+    resident: Resident,
+    found: Dependencies,
+    read_by_assembler: Sequence[bytes],
+    before: dict[bytes, tuple[int, int]],
 ) -> tuple[tuple[tuple[bytes, tuple[bytes, ...]], ...], tuple[bytes, ...]] | Refused | str:
     invocation, cwd = job.invocation, job.call.cwd
     look = Looker(cwd, resident.verifier)
@@ -188,9 +212,13 @@ def _absent(
             return "a directory of precompiled headers"
         if not places.complete:
             return "__has_include of a computed name"
-        for path in places.present_untaken:
-            if look(path).changed >= job.start:
-                return f"{os.fsdecode(path)} appeared during the compile"
+        unread = [absolute(cwd, path) for path in (*places.present_untaken, *places.present)]
+        new = next((path for path in unread if look(path).changed >= job.start), None)
+        new = new or disturbed(unread, job.start, before, resident.look)
+        if new is not None:
+            resident.doubt(new)
+            detail = f"{os.fsdecode(new)} appeared during the compile"
+            return Refused(Outcome.MODIFIED_INPUT_FILE, detail)
         groups = places.groups + tuple((b"/", (absolute(cwd, p)[1:],)) for p in places.dangling)
         present = places.present
     extra = _assembler_candidates(invocation.include.angle, read_by_assembler)

@@ -144,6 +144,18 @@ class Place:
             if self.memory is not None:  # or it is not to be had, or is somebody else's
                 self.temporary, self.memory = self._below_runtime, None
 
+    def usable_temporary(self) -> Path:
+        """Where files of a compile may lie: our directory, as long as it is the one that we hold.
+
+        In memory another user may make one of its name, once somebody has removed it."""
+        with suppress(OSError):
+            if os.path.samestat(os.lstat(self.temporary), os.fstat(self._held)):
+                return self.temporary
+        self.temporary, self.memory = self._below_runtime, None
+        with suppress(OSError):
+            self._hold_temporary()
+        return self.temporary
+
     def _temporary_directories(self) -> list[Path]:
         """Those of all servers of this user, also of runtime directories that are gone."""
         found = list(self.directory.glob("*.tmp"))

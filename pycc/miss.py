@@ -23,12 +23,12 @@ from .frame import Op
 from .hot import foresee
 from .invocation import Family
 from .job import Job
-from .keep import keep
+from .keep import decide, store
 from .outcome import Outcome
 from .preprocess import Preprocessed, preprocess
 from .record import replace
 from .stability import identities, prefixes
-from .talk import Talk
+from .talk import Gone, Talk
 
 if TYPE_CHECKING:
     from .directives import Directives
@@ -101,18 +101,27 @@ def miss(job: Job, talk: Talk, resident: Resident) -> Sequence[Op]:
         execution.clean()
         return execution.ops
     keys = [job.manifest_key, job.base.key()]
+    try:
+        decision = decide(job, resident, execution, entries, text, before)
+    finally:
+        execution.clean()
     with resident.unfinished.storing(keys):
-        released = _nobody_looks(job) and talk.release(execution.ops)
-        try:
-            entry = keep(job, resident, execution, entries, text, before)
-        finally:
-            execution.clean()
-        if entry is not None:
-            foresee(job, resident, entry)
+        released = _nobody_looks(job) and _release(talk, execution.ops)
+        if decision is not None:
+            store(job, resident, decision, entries)
+            if decision.entry is not None:
+                foresee(job, resident, decision.entry)
         if released:
             call.commit()
             return ()
     return execution.ops
+
+
+def _release(talk: Talk, ops: Sequence[Op]) -> bool:
+    try:
+        return talk.release(ops)
+    except Gone:  # killed, now that its compile is done; the result is as good
+        return True
 
 
 def _nobody_looks(job: Job) -> bool:
@@ -209,5 +218,7 @@ def _look_up_text(
     if job.manifest_key:
         call.count(Outcome.DIRECT_CACHE_MISS)
     call.extra.update({Outcome.LOCAL_STORAGE_HIT.value: 1, Outcome.LOCAL_STORAGE_READ_HIT.value: 1})
-    keep(job, resident, None, None, text, before)
+    decision = decide(job, resident, None, None, text, before)
+    if decision is not None:
+        store(job, resident, decision, None)
     return ops

@@ -220,8 +220,13 @@ def all_hold(records: Sequence[bytes]) -> bool:
     def help_to_ask() -> None:
         # Too late if everything is asked already: nobody waits for a thread that has not started.
         if running.acquire(blocking=False):
-            ask()
-            running.release()
+            try:
+                ask()
+            except BaseException:
+                failed.append(b"")
+                raise
+            finally:
+                running.release()
 
     _have_worker()
     _work.put(help_to_ask)

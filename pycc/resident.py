@@ -378,7 +378,7 @@ class Resident:
     def temporary_directory(self, config: Config) -> bytes:
         """Where files of one compile lie until it ends: ours alone, in memory if possible."""
         if self.place is not None:
-            return os.fsencode(self.place.temporary)
+            return os.fsencode(self.place.usable_temporary())
         return config.absolute(config.temporary_dir)
 
     def forget_hits(self) -> None:

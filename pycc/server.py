@@ -152,7 +152,7 @@ class Server:
                 self._more(key.data)
 
     def _accept(self) -> None:
-        for _ in range(64):
+        for number in range(64):
             try:
                 connection, _ = self._listener.accept()
             except BlockingIOError:
@@ -169,7 +169,7 @@ class Server:
             incoming = _Incoming(connection, pid, self._last_use + REQUEST_SECONDS)
             # A request that is on its way is awaited here, which is cheaper than to be woken again.
             done = self._read(incoming)
-            if not done and _comes_at_once(connection):
+            if not done and not number and _comes_at_once(connection):
                 done = self._read(incoming)
             if not done:
                 self._incoming[connection.fileno()] = incoming

@@ -107,8 +107,14 @@ class SocketTalk:
 
     def run(self, command: Run, meanwhile: Callable[[], None] | None = None) -> Report:
         self._send([command])
-        if meanwhile is not None:
-            meanwhile()
+        try:
+            if meanwhile is not None:
+                meanwhile()
+        finally:  # whatever comes of that: the command must not run once more
+            report = self._report()
+        return report
+
+    def _report(self) -> Report:
         try:
             return read_report(self._receive())
         except (OSError, FrameError) as problem:

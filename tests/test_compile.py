@@ -282,16 +282,6 @@ def test_a_link_that_is_switched_while_the_compiler_runs_is_not_stored(bench: Be
     assert (bench.cwd / "a.o").read_bytes() == plainly(bench, "-c a.c -o OUT", "a.o")
 
 
-def test_a_header_that_was_just_made_is_waited_for(bench: Bench) -> None:
-    for number in range(12):
-        bench.file(f"new{number}.c", f"#include <fresh{number}.h>\n")
-        time.sleep(0.01)
-        (bench.cwd / f"inc{number}").mkdir()
-        (bench.cwd / f"inc{number}/fresh{number}.h").write_text("int x;\n")
-        bench.call(f"-c -Iinc{number} new{number}.c -o fresh.o")
-        assert "modified_input_file" not in bench.counters()
-
-
 def test_notes_of_another_output_are_others(bench: Bench) -> None:
     bench.file("static.c", "static int f(int x) { return x; }\nint g(int x) { return f(x); }\n")
     for name in ("one", "two"):

@@ -38,7 +38,9 @@ class Files:
     def listing(self, path: bytes) -> set[bytes]:
         directory = os.path.normpath(path)
         here = {name.rpartition(b"/") for name in self.files | self.links | self.directories}
-        return {name for parent, slash, name in here if (parent or slash or b".") == directory}
+        return {
+            name.lower() for parent, slash, name in here if (parent or slash or b".") == directory
+        }
 
 
 def search(

@@ -50,7 +50,7 @@ ALLOWED = {
     # What files say, and what is asked of the file system.
     "depfile": "errors",
     "basedir": "arguments depfile invocation",
-    "includes": "directives searchchain",
+    "includes": "cache.lookup directives searchchain",
     "stability": "native",
     "watch": "native",
     "locate": "native",
@@ -80,7 +80,7 @@ ALLOWED = {
     "collect": "basedir cache.digest cache.lookup cache.result call delivery depfile directives"
     " frame invocation native outcome precompiled stability",
     "keep": "cache.fingerprint cache.lookup cache.manifest cache.result cache.storage collect"
-    " directives execution hardlinks job outcome precompiled preprocess searched",
+    " directives execution hardlinks job outcome precompiled preprocess searched stability",
     "miss": "cache.digest cache.lookup cache.storage collect execution frame hardlinks hot"
     " invocation job keep keying outcome precompiled preprocess stability talk",
     "commands": "cache.cleanup cache.directory cache.statistics_text commands_text config"
