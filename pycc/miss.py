@@ -50,12 +50,14 @@ def miss(job: Job, talk: Talk, resident: Resident) -> Sequence[Op]:
     classic = _classic_order(job, resident)
     job.source_text = None
     meanwhile: Callable[[], None] | None = find_precompiled
-    if classic or job.entries:
+    if classic or job.entries or invocation.uses_pch or invocation.pch_candidates:
         find_precompiled()
         trouble = precompiled.trouble(job)
         if trouble is not None:
             return call.refuse(*trouble)
-        classic = classic or (not job.precompiled and keying.free_text_allowed(invocation))
+        classic = classic or (
+            bool(job.entries) and not job.precompiled and keying.free_text_allowed(invocation)
+        )
         meanwhile = None
     _start_anew(job, resident)
     before = identities(_directories_known_before(job, resident), resident.look)
@@ -138,7 +140,9 @@ def _start_anew(job: Job, resident: Resident) -> None:
     A file that was made in the tick in which its compile starts could be changed once more
     without a trace; sources fresh from a generator would never be stored."""
     cwd = job.call.cwd
-    named = (job.invocation.source, *job.precompiled)
+    checksums = job.call.config.pch_external_checksum
+    opaque = precompiled.files(cwd, job.precompiled, external_checksum=checksums)
+    named = (job.invocation.source, *opaque)
     changed = max(job.witnesses.signature(absolute(cwd, path)).changed for path in named)
     places = _include_directories(job)
     if places:
