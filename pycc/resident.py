@@ -44,7 +44,6 @@ T = TypeVar("T")
 
 ENVIRONMENTS, CONFIGS, LOCATIONS, TOOLCHAINS, DIRECTIVES = 64, 256, 256, 256, 20_000
 DOUBTFUL = 500
-MOST_PUT_OFF = 400
 REPLIES_SIZE, LARGEST_REPLY = 8 << 20, 128 << 10  # bytes of replies kept whole
 HOT_CALLS, HOT_RECORDS = 20_000, 60_000
 MEMORY_LIMIT = 400 << 20  # bytes resident; beyond it the server leaves and the next one starts
@@ -180,8 +179,6 @@ class Resident:
         self._replies: dict[Hashable, tuple[HotCall, bytes]] = {}
         self._replies_size = 0
         self._uses: deque[HotCall] = deque()
-        self._when_idle: deque[Callable[[], None]] = deque(maxlen=MOST_PUT_OFF)
-        self._last_requests = 0
 
     # Calls.
 
@@ -413,16 +410,8 @@ class Resident:
 
     # The server's own life.
 
-    def when_idle(self, job: Callable[[], None]) -> None:
-        """Have ``job`` done when no call has come for a step of the server; the oldest of too many
-        is never done."""
-        self._when_idle.append(job)
-
     def tick(self, now: float) -> None:
         self.settle()
-        idle, self._last_requests = self._last_requests == self.requests, self.requests
-        while idle and self._when_idle:
-            self._when_idle.popleft()()
         dirty, self._dirty = self._dirty, False
         for cache in list(self._caches.values()):
             if dirty or cache.statistics.pending:
