@@ -154,11 +154,8 @@ class FileDigests:
 
     def digest(self, path: bytes, signature: Stat) -> bytes | None:
         """The digest of a file whose signature was just taken, from memory or by reading."""
-        known = self.known(path, signature)
-        if known is not None:
-            return known
-        got = self.read(path)
-        return got[0] if got is not None and got[2] == signature else None
+        got = self.content(path, signature)
+        return None if got is None else got[0]
 
     def _remember(self, path: bytes, signature: Stat, digest: bytes, now: int) -> None:
         if self.settled(path, signature, now):

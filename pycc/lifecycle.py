@@ -20,6 +20,7 @@ import re
 import shutil
 import socket
 import sys
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -91,6 +92,7 @@ class Place:
             self.temporary = self.memory / f"{mark_of(self.directory)}-{name}"
         self._identity = self._socket_identity()
         self._held = -1
+        self._temporary_lock = threading.Lock()
 
     def _socket_identity(self) -> tuple[int, int] | None:
         try:
@@ -148,13 +150,16 @@ class Place:
         """Where files of a compile may lie: our directory, as long as it is the one that we hold.
 
         In memory another user may make one of its name, once somebody has removed it."""
-        with suppress(OSError):
-            if os.path.samestat(os.lstat(self.temporary), os.fstat(self._held)):
-                return self.temporary
-        self.temporary, self.memory = self._below_runtime, None
-        with suppress(OSError):
+        # One thread at a time: a second one would find the new directory locked by the first.
+        with self._temporary_lock:
+            with suppress(OSError):
+                if os.path.samestat(os.lstat(self.temporary), os.fstat(self._held)):
+                    return self.temporary
+            if self._held >= 0:
+                os.close(self._held)
+            self.temporary, self.memory = self._below_runtime, None
             self._hold_temporary()
-        return self.temporary
+            return self.temporary
 
     def _temporary_directories(self) -> list[Path]:
         """Those of all servers of this user, also of runtime directories that are gone."""

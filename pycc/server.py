@@ -46,7 +46,7 @@ STEP_SECONDS = 1.0
 """How often the loop looks at itself: counters to write, silent launchers, reasons to leave."""
 REQUEST_SECONDS = 5.0
 """A launcher that has connected but does not send is dropped after this."""
-INSTANT_MS = 0.5
+INSTANT_MS = 1
 """So long the loop itself waits for a launcher that has connected."""
 MAX_THREADS = 512
 IDLE_THREAD_SECONDS = 5.0

@@ -100,6 +100,24 @@ def test_a_directory_in_memory_that_is_somebody_elses_is_not_used(
     assert place.temporary.stat().st_uid == 0
 
 
+def test_threads_that_find_it_swept_agree_on_another(directory: Path) -> None:
+    place = Place(str(directory / NAME))
+    place.settle("/p")
+    place.temporary.rmdir()
+    found: list[Path] = []
+    threads = [
+        threading.Thread(target=lambda: found.append(place.usable_temporary())) for _ in range(6)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert set(found) == {place.temporary}
+    assert place.temporary.is_dir()
+    assert place._held >= 0
+    place.clear()
+
+
 def test_memory_is_used_where_it_is_another_file_system(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
