@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any, Protocol
 
 from ..blake import blake2b
@@ -153,9 +154,10 @@ class Verifier:
             listing = self._listing(directory, signature, fresh)
             if listing is not None:
                 # A name below a directory that is absent is absent; its first part decides.
-                names = [name for name in names if may_be_among(name.partition(b"/")[0], listing)]
-                if not names:
+                suspects = those_among({name.partition(b"/")[0] for name in names}, listing)
+                if not suspects:
                     return b"", ()
+                names = [name for name in names if name.partition(b"/")[0] in suspects]
         paths = [absolute(directory, name) for name in names]
         loose: list[bytes] = []
         for name, found in zip(names, self._files.signatures(paths), strict=True):
@@ -195,6 +197,14 @@ def may_be_among(name: bytes, listing: Collection[bytes]) -> bool:
     """Whether a directory with this listing (lower case) may have ``name``: some file systems do
     not tell the cases apart."""
     return name.lower() in listing or not name.isascii()
+
+
+def those_among(names: AbstractSet[bytes], listing: AbstractSet[bytes]) -> Collection[bytes]:
+    """Those of ``names`` that a directory with this listing may have."""
+    joined = b"/".join(names)
+    if joined.isascii() and joined == joined.lower():
+        return names & listing
+    return [name for name in names if may_be_among(name, listing)]
 
 
 def result_key_of(

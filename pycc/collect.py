@@ -21,7 +21,7 @@ from .directives import Directives
 from .frame import Report, Write
 from .invocation import DependencyRequest, Family, Invocation
 from .invocation import Kind as OutputKind
-from .native import signature, signatures
+from .native import Signature, signature, signatures
 from .outcome import Outcome
 from .precompiled import records_times
 from .record import record
@@ -160,25 +160,26 @@ def dependencies(
     ignored = _ignored_headers(call)
     paths = [absolute(call.cwd, name) for name in names]
     source = absolute(call.cwd, invocation.source)
-    sloppy = call.config.sloppiness
+    by_mtime = "include_file_mtime" not in call.config.sloppiness
+    by_ctime = "include_file_ctime" not in call.config.sloppiness
+    known = resident.digests.known
     files: list[tuple[bytes, bytes]] = []
     directives: dict[bytes, Directives] = {}
+    all_paths = [source, *paths]
+    links = signatures(all_paths, follow=False)
     for name, path, found in zip(
-        (invocation.source, *names), (source, *paths), signatures((source, *paths)), strict=True
+        (invocation.source, *names), all_paths, _targets(all_paths, links), strict=True
     ):
-        if name in names and any(path.startswith(prefix) for prefix in ignored):
+        if ignored and name in names and any(path.startswith(prefix) for prefix in ignored):
             continue
         if path == NULL:
             directives[name] = Directives()
             continue
         if not found.is_regular:
             return Refused(Outcome.BAD_INPUT_FILE, os.fsdecode(path))
-        too_new = (found.mtime >= start and "include_file_mtime" not in sloppy) or (
-            found.ctime >= start and "include_file_ctime" not in sloppy
-        )
-        if too_new:
+        if (found.mtime >= start and by_mtime) or (found.ctime >= start and by_ctime):
             return Refused(Outcome.MODIFIED_INPUT_FILE, os.fsdecode(path))
-        digest = resident.digests.digest(path, found)
+        digest = known(path, found) or resident.digests.digest(path, found)
         if digest is None or len(digest) != DIGEST_SIZE:
             return Refused(Outcome.MODIFIED_INPUT_FILE, os.fsdecode(path))
         if name == invocation.source and digest != source_digest:
@@ -190,14 +191,21 @@ def dependencies(
             directives[name] = asked
         if name != invocation.source:
             files.append((name, stamped(digest, found.mtime) if times else digest))
-    if not {"include_file_mtime", "include_file_ctime"} <= sloppy:
+    if by_mtime or by_ctime:
         moved = disturbed(
-            [source, *paths], start, before, lambda p, follow: signatures(p, follow=follow)
+            all_paths, start, before, lambda p, follow: signatures(p, follow=follow), links
         )
         if moved is not None:
             resident.doubt(moved)
             return Refused(Outcome.MODIFIED_INPUT_FILE, os.fsdecode(moved))
     return Dependencies(tuple(files), directives)
+
+
+def _targets(paths: Sequence[bytes], links: Sequence[Signature]) -> list[Signature]:
+    """The signatures with links followed, where there are links; ``links`` are those without."""
+    return [
+        signature(path) if link.is_link else link for path, link in zip(paths, links, strict=True)
+    ]
 
 
 def _ignored_headers(call: Call) -> tuple[bytes, ...]:

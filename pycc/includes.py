@@ -23,7 +23,7 @@ outcome can be read off the list of dependencies: each of these is split at ever
 chain, and the rest is taken for the name that was searched. A computed ``__has_include`` leaves no
 trace when the answer was no; it alone makes the answer incomplete.
 
-Places are grouped by the deepest directory that exists now: as long as that one has not changed,
+Names are grouped by the deepest directory that exists now: as long as that one has not changed,
 nothing can have appeared in it. A symbolic link whose target is missing breaks this rule (the
 target appears elsewhere) and is listed by itself.
 
@@ -31,9 +31,10 @@ Not modelled, and to be refused by the caller where they occur: framework direct
 maps, -remap, -I-, and a list of dependencies without system headers (-MMD).
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 
-from pycc.cache.lookup import may_be_among
+from pycc.cache.lookup import may_be_among, those_among
 from pycc.directives import Directives
 from pycc.record import record
 from pycc.searchchain import SearchChain, parse_search_output, user_chain
@@ -41,7 +42,9 @@ from pycc.searchchain import SearchChain, parse_search_output, user_chain
 __all__ = ["Absent", "SearchChain", "absent", "normal", "parse_search_output", "user_chain"]
 
 Probe = Callable[[bytes], bool]
-Listing = Callable[[bytes], Collection[bytes] | None]
+Names = dict[bytes, set[bytes]]
+"""Last parts of names by what stands before them: nothing, or a directory with a slash."""
+Listing = Callable[[bytes], AbstractSet[bytes] | None]
 
 
 @record
@@ -114,7 +117,7 @@ def precompiled(
     search = _Search({source: asked}, chain, exists, is_directory, None, listing)
     search.everything({source: asked}, normal(source), forced, clang=False)
     search.unexplained(normal(source))
-    return search.precompiled_that_exist()
+    return tuple(sorted(search.precompiled))
 
 
 def normal(path: bytes) -> bytes:
@@ -133,17 +136,64 @@ def _prefix(directory: bytes) -> bytes:
     return name if name.endswith(b"/") else name + b"/"
 
 
-def _parent(path: bytes) -> bytes:
-    head, slash, _ = path.rpartition(b"/")
-    return head or slash or b"."
+def _normals(names: Collection[bytes]) -> Collection[bytes]:
+    """The same of many, which mostly are normal already."""
+    joined = b"\0".join(names) + b"\0"
+    if b"./" in joined or b"//" in joined or b"/.\0" in joined:
+        return [normal(name) for name in names]
+    return names
+
+
+def _by_head(names: Iterable[bytes]) -> Names:
+    """Names by their directory part."""
+    found: Names = {}
+    for name in names:
+        cut = name.rfind(b"/") + 1
+        head = name[:cut]
+        known = found.get(head)
+        if known is None:
+            found[head] = {name[cut:]}
+        else:
+            known.add(name[cut:])
+    return found
+
+
+def _split(path: bytes) -> tuple[bytes, bytes]:
+    """The directory and the last part of a path."""
+    head, slash, last = path.rpartition(b"/")
+    return head or slash or b".", last
+
+
+@record
+class _Place:
+    """Where names are looked for: a directory, or what would be one below ``rest``.
+
+    prefix   what stands before the names: a directory's name with a slash at its end, or nothing
+    group    the names that must stay absent from the deepest directory that exists on the way
+    rest     what comes between that and the names, with a slash at its end; empty if nothing does
+    linked   ``rest`` begins with a symbolic link without a target
+    listing  the names that are here, in lower case; None if not known
+    """
+
+    prefix: bytes
+    group: set[bytes]
+    rest: bytes
+    linked: bool
+    listing: AbstractSet[bytes] | None
+
+
+def _lacks(listing: AbstractSet[bytes] | None, name: bytes) -> bool:
+    """Whether a listing shows that there is no ``name``, which may be ``..``."""
+    if listing is None or name in (b".", b".."):
+        return False
+    return not may_be_among(name, listing)
 
 
 class _Search:
-    """One run of `absent`: notes the places first, sorts them by what is there at the end.
+    """One run of `absent`.
 
-    A C++ file brings some hundreds of names and some dozens of directories, so a place of the
-    chain is not noted by itself but as the stretch of the chain that its name was searched in.
-    """
+    A C++ file brings some hundreds of names and some dozens of directories, so no path is made
+    where a set will do: names with the same directory part are searched together."""
 
     def __init__(
         self,
@@ -154,17 +204,23 @@ class _Search:
         is_link: Probe | None,
         listing: Listing | None,
     ) -> None:
-        self.read = {normal(name) for name in deps}
+        self.names = _normals(deps)  # of the texts, in order
+        self.read = set(self.names)
+        # The same by directory, with a slash at its end: last parts.
+        self.read_in = _by_head(self.read)
         self.explained: set[bytes] = set()
         self.prefixes = [_prefix(name) for name in (*chain.quote, *chain.bracket)]
         self.bracket = len(chain.quote)
-        # Directory part of the names -> (last part, first and end index into the prefixes).
-        self.stretches: dict[bytes, list[tuple[bytes, int, int]]] = {}
-        # Prefix -> names that were, or may have been, looked for there in vain.
-        self.places: dict[bytes, set[bytes]] = {}
+        # (quoted, for precompiled headers too) -> names to be looked for along the chain.
+        self.wanted: dict[tuple[bool, bool], set[bytes]] = {}
+        self.walked: dict[tuple[bool, bool], set[bytes]] = {}
+        self.places: dict[bytes, _Place] = {}
+        # What was, or may have been, looked for in vain; the directory without a slash.
+        self.groups: Names = {}
+        self.dangling: set[bytes] = set()
+        self.untaken: set[bytes] = set()
         self.precompiled: set[bytes] = set()
         self.has: set[bytes] = set()
-        self.walked: set[tuple[bytes, bool, bool]] = set()
         self.computed: set[bytes] = set()
         self.computed_in_main = False
         self.incomplete = False
@@ -172,9 +228,10 @@ class _Search:
         self.ask_is_directory = is_directory
         self.ask_is_link = is_link
         self.ask_listing = listing
-        self.known_listings: dict[bytes, Collection[bytes] | None] = {}
+        self.known_listings: dict[bytes, AbstractSet[bytes] | None] = {}
         self.known_files: dict[bytes, bool] = {}
         self.known_directories: dict[bytes, bool] = {b".": True, b"/": True}
+        self.chain = [self.place(prefix) for prefix in self.prefixes]
 
     # What the texts ask for.
 
@@ -193,21 +250,20 @@ class _Search:
                 # clang's driver looks only where -include is spelled, and drops the last suffix.
                 head, slash, base = name.rpartition(b"/")
                 stem = head + slash + (base.rpartition(b".")[0] or base)
-                self.precompiled.update(
-                    normal(s + e) for s in (stem, name) for e in (b".pch", b".gch")
-                )
+                for path in (stem, name):
+                    for suffix in (b".pch", b".gch"):
+                        self.look(normal(path + suffix), precompiled=True)
         if not clang:
             # gcc includes this one by itself before everything else, when there is one.
             self.along(b"stdc-predef.h", quoted=False, precompiled=True)
-            self.precompiled.add(main + b".gch")
+            self.look(main + b".gch", precompiled=True)
         self.files(deps, None if clang else main)
 
     def files(self, deps: Mapping[bytes, Directives], main: bytes | None) -> None:
         """Every lookup that the texts may have caused; ``main`` may use precompiled headers."""
         angled: set[bytes] = set()
         following: set[bytes] = set()
-        for spelled, directives in deps.items():
-            name = normal(spelled)
+        for name, directives in zip(self.names, deps.values(), strict=True):
             here = name[: name.rfind(b"/") + 1]
             first = name == main
             for wanted in directives.quoted:
@@ -229,8 +285,8 @@ class _Search:
                 self.computed_in_main |= first
             if directives.computed_has_include:
                 self.incomplete = True
-        for wanted in angled:
-            self.along(wanted, quoted=False, precompiled=False)
+        self.wanted.setdefault((False, False), set()).update(angled)
+        self.walk()
         for wanted in following:
             self.everywhere(wanted)
 
@@ -239,43 +295,50 @@ class _Search:
         if not name.startswith(b"/"):
             path = normal(here + name)
             if precompiled:
-                self.precompiled.add(path + b".gch")
+                self.look(path + b".gch", precompiled=True)
             if path in self.read:
                 self.explained.add(path)
                 return
-            self.note(here, name)
+            self.look(path)
         self.along(name, quoted=True, precompiled=precompiled)
 
     def along(self, name: bytes, *, quoted: bool, precompiled: bool) -> None:
-        """Note the places of the chain before the one where ``name`` is a dependency."""
-        key = (name, quoted, precompiled)
-        if key in self.walked:
-            return
-        self.walked.add(key)
-        if name.startswith(b"/"):
-            self.note(b"", name)
-            return
-        name = normal(name)
-        prefixes = self.prefixes
-        start = 0 if quoted else self.bracket
-        for stop in range(start, len(prefixes)):
-            path = prefixes[stop] + name
-            if path in self.read:
-                self.explained.add(path)
-                break
-        else:
-            stop = self.first_present(name, start)
-        cut = name.rfind(b"/") + 1
-        self.stretches.setdefault(name[:cut], []).append((name[cut:], start, stop))
-        if precompiled:
-            self.precompiled.update(p + name + b".gch" for p in prefixes[start : stop + 1])
+        """``name`` is looked for along the chain, as soon as `walk` is called."""
+        self.wanted.setdefault((quoted, precompiled), set()).add(name)
 
-    def first_present(self, name: bytes, start: int) -> int:
-        """The end of the stretch up to, and with, the first file of this name."""
-        for index in range(start, len(self.prefixes)):
-            if self.exists(self.prefixes[index] + name):
-                return index + 1
-        return len(self.prefixes)
+    def walk(self) -> None:
+        """Note the places of the chain before the one where each wanted name is a dependency."""
+        wanted, self.wanted = self.wanted, {}
+        for (quoted, precompiled), names in wanted.items():
+            walked = self.walked.setdefault((quoted, precompiled), set())
+            start = 0 if quoted else self.bracket
+            for head, lasts in _by_head(_normals(names - walked)).items():
+                if head[:1] == b"/":
+                    self.look_together(self.places.get(head) or self.place(head), lasts)
+                else:
+                    self.walk_together(head, lasts, start, precompiled=precompiled)
+            walked |= names
+
+    def walk_together(
+        self, head: bytes, lasts: set[bytes], start: int, *, precompiled: bool
+    ) -> None:
+        """The same for the names with the directory part ``head``."""
+        chain = self.chain[start:]
+        if head:
+            chain = [self.below(place, head) for place in chain]
+        reads = [self.read_in.get(place.prefix) for place in chain]
+        never_read = lasts.difference(*filter(None, reads))
+        for place, read in zip(chain, reads, strict=True):
+            if precompiled:
+                self.look_together(place, {last + b".gch" for last in lasts}, precompiled=True)
+            if read is not None and not read.isdisjoint(lasts):
+                self.explained.update(map(place.prefix.__add__, lasts & read))
+                lasts = lasts - read
+            if not lasts:
+                return
+            present = self.look_together(place, lasts)
+            if present:
+                lasts = lasts.difference(never_read.intersection(present))
 
     def everywhere(self, name: bytes) -> None:
         """A name of ``#include_next``: a dependency does not end its search."""
@@ -285,7 +348,7 @@ class _Search:
             if path in self.read:
                 self.explained.add(path)
             else:
-                self.note(prefix, name)
+                self.look(normal(path))
 
     def has_include(self, here: bytes, name: bytes, *, quoted: bool, next_: bool) -> None:
         """A name of ``__has_include``, whose answer may have been yes or no."""
@@ -297,8 +360,7 @@ class _Search:
         for prefix in prefixes:
             path = normal(prefix + name)
             if path not in self.read:
-                if not self.exists(path):
-                    self.note(prefix, name)
+                if not self.look(path):
                     continue
                 self.has.add(path)
             if not next_:
@@ -319,84 +381,120 @@ class _Search:
             for rest in rests:
                 self.along(rest, quoted=True, precompiled=self.computed_in_main)
                 for here in self.computed:
-                    self.note(here, rest)
+                    path = normal(here + rest)
+                    self.look(path)
                     if self.computed_in_main:
-                        self.precompiled.add(normal(here + rest) + b".gch")
+                        self.look(path + b".gch", precompiled=True)
             # gcc may have shortened the name of a file below a directory with `..` in it.
             if self.computed and may_rename and not rests and path not in self.explained:
                 complete = complete and any(path.startswith(here) for here in self.computed)
+        self.walk()
         return complete
-
-    def note(self, prefix: bytes, name: bytes) -> None:
-        """``prefix`` + ``name`` was, or may have been, looked at in vain."""
-        names = self.places.get(prefix)
-        if names is None:
-            self.places[prefix] = {name}
-        else:
-            names.add(name)
 
     # The file system.
 
-    def exists(self, path: bytes) -> bool:
-        known = self.known_files.get(path)
+    def look(self, path: bytes, *, precompiled: bool = False) -> bool:
+        """The compiler looks for this one file, or may do so: is it there?"""
+        cut = path.rfind(b"/") + 1
+        place = self.places.get(path[:cut]) or self.place(path[:cut])
+        return bool(self.look_together(place, {path[cut:]}, precompiled=precompiled))
+
+    def look_together(
+        self, place: _Place, names: set[bytes], *, precompiled: bool = False
+    ) -> Sequence[bytes]:
+        """The same for some names in a place: which of them are there?"""
+        group = place.group
+        if place.rest:
+            group.update(map(place.rest.__add__, names))
+            if place.linked:
+                self.dangling.update(map(place.prefix.__add__, names))
+            return ()
+        suspects = those_among(names, place.listing) if place.listing is not None else names
+        if not suspects:
+            group |= names
+            return ()
+        group.update(names.difference(suspects))
+        present = []
+        for name in suspects:
+            path = place.prefix + name
+            there = self.known_files.get(path)
+            if there is None:
+                there = self.known_files[path] = self.ask_exists(path)
+            if there:
+                present.append(name)
+            if precompiled and (there or self.is_directory(path)):
+                self.precompiled.add(path)
+            elif not there:
+                group.add(name)
+                if self.ask_is_link is not None and self.ask_is_link(path):
+                    self.dangling.add(path)
+            elif path not in self.read:
+                self.untaken.add(path)
+        return present
+
+    def place(self, prefix: bytes) -> _Place:
+        """The place with this prefix, a directory's name with a slash at its end or nothing."""
+        known = self.places.get(prefix)
+        if known is not None:
+            return known
+        directory = prefix[:-1] or prefix or b"."
+        rest = b""
+        while not self.is_directory(directory):
+            directory, last = _split(directory)
+            rest = last + b"/" + rest
+        linked = False
+        if rest and self.ask_is_link is not None:
+            first = _prefix(directory) + rest[: rest.index(b"/")]
+            linked = self.may_be_there(first) and self.ask_is_link(first)
+        listing = None if rest else self.listing(directory)
+        group = self.groups.setdefault(directory, set())
+        place = self.places[prefix] = _Place(prefix, group, rest, linked, listing)
+        return place
+
+    def below(self, place: _Place, head: bytes) -> _Place:
+        """The place ``head`` below another; most of those along a chain are missing."""
+        prefix = place.prefix + head
+        known = self.places.get(prefix)
         if known is None:
-            # Most parents are missing, and known to be.
-            parent = _parent(path)
-            known = self.is_directory(parent) and self.may_be_in(parent, path)
-            known = known and self.ask_exists(path)
-            self.known_files[path] = known
+            if place.rest:
+                known = _Place(prefix, place.group, place.rest + head, place.linked, None)
+            elif _lacks(place.listing, head[: head.index(b"/")]):
+                known = _Place(prefix, place.group, head, False, None)
+            else:
+                return self.place(prefix)
+            self.places[prefix] = known
         return known
 
-    def may_be_in(self, directory: bytes, path: bytes) -> bool:
-        """False when the listing of its directory shows that ``path`` is not there."""
-        listing = self.listing(directory)
-        return listing is None or may_be_among(path[path.rfind(b"/") + 1 :], listing)
-
-    def listing(self, directory: bytes) -> Collection[bytes] | None:
-        """The names in a directory that exists."""
-        if self.ask_listing is None:
-            return None
+    def listing(self, directory: bytes) -> AbstractSet[bytes] | None:
+        """The names in a directory that exists, in lower case; None if they are not known."""
         try:
             return self.known_listings[directory]
         except KeyError:
-            known = self.known_listings[directory] = self.ask_listing(directory)
-            return known
+            listing = None if self.ask_listing is None else self.ask_listing(directory)
+            self.known_listings[directory] = listing
+            return listing
 
     def is_directory(self, path: bytes) -> bool:
         known = self.known_directories.get(path)
         if known is None:
-            known = self.ask_is_directory(path)
+            # Most directories of a name are missing in most directories of the chain.
+            known = self.may_be_there(path) and self.ask_is_directory(path)
             self.known_directories[path] = known
         return known
 
-    def precompiled_that_exist(self) -> tuple[bytes, ...]:
-        sorter = _Sorter(self)
-        for path in self.precompiled:
-            cut = path.rfind(b"/") + 1
-            sorter.add(path[:cut], (path[cut:],), precompiled=True)
-        return tuple(sorted(sorter.precompiled))
+    def may_be_there(self, path: bytes) -> bool:
+        """False when what is known of its directory shows that it is not."""
+        parent, last = _split(path)
+        known = self.known_directories.get(parent)
+        return known is None or (known and not _lacks(self.listing(parent), last))
 
     def result(self, *, complete: bool) -> Absent:
-        """Sort the places that were noted by what is there now."""
-        sorter = _Sorter(self)
-        for head, stretches in self.stretches.items():
-            for index, prefix in enumerate(self.prefixes):
-                names = [name for name, start, stop in stretches if start <= index < stop]
-                if names:
-                    sorter.add(prefix + head, names)
-        for prefix, wanted in self.places.items():
-            for name in wanted:
-                path = normal(prefix + name)
-                cut = path.rfind(b"/") + 1
-                sorter.add(path[:cut], (path[cut:],))
-        for path in self.precompiled:
-            cut = path.rfind(b"/") + 1
-            sorter.add(path[:cut], (path[cut:],), precompiled=True)
+        """What was found."""
         # Most directories of a chain lack the same names: each such set is sorted once, and held
         # in memory once.
         ordered: dict[frozenset[bytes], tuple[bytes, ...]] = {}
         groups = []
-        for directory, lacking in sorted(sorter.groups.items()):
+        for directory, lacking in sorted(self.groups.items()):
             key = frozenset(lacking)
             if key and key not in ordered:
                 ordered[key] = tuple(sorted(key))
@@ -404,65 +502,9 @@ class _Search:
                 groups.append((directory, ordered[key]))
         return Absent(
             groups=tuple(groups),
-            dangling=tuple(sorted(sorter.dangling)),
+            dangling=tuple(sorted(self.dangling)),
             present=tuple(sorted(self.has)),
-            present_untaken=tuple(sorted(sorter.untaken - self.has)),
-            precompiled=tuple(sorted(sorter.precompiled)),
+            present_untaken=tuple(sorted(self.untaken - self.has)),
+            precompiled=tuple(sorted(self.precompiled)),
             complete=complete,
         )
-
-
-class _Sorter:
-    """Splits places into absent ones, by the directory to watch, and existing ones."""
-
-    def __init__(self, search: _Search) -> None:
-        self.search = search
-        self.groups: dict[bytes, set[bytes]] = {}
-        self.dangling: set[bytes] = set()
-        self.untaken: set[bytes] = set()
-        self.precompiled: set[bytes] = set()
-
-    def add(self, prefix: bytes, names: Sequence[bytes], *, precompiled: bool = False) -> None:
-        """The places ``prefix`` + name; ``prefix`` is empty or ends in a slash."""
-        search = self.search
-        parent = prefix[:-1] or prefix or b"."
-        if not search.is_directory(parent):
-            directory, rest = self.deepest(parent)
-            self.groups.setdefault(directory, set()).update([rest + name for name in names])
-            below = b"" if directory == b"." else directory.rstrip(b"/") + b"/"
-            if search.ask_is_link and search.ask_is_link(below + rest.partition(b"/")[0]):
-                self.dangling.update(prefix + name for name in names)
-            return
-        lacking: list[bytes] = []
-        listing = search.listing(parent)
-        if listing is not None:
-            here = [name for name in names if may_be_among(name, listing)]
-            self.groups.setdefault(parent, set()).update(set(names).difference(here))
-            if not here:
-                return
-            names = here
-        for name in names:
-            path = prefix + name
-            there = search.known_files.get(path)
-            if there is None:
-                there = search.known_files[path] = search.ask_exists(path)
-            if precompiled and (there or search.is_directory(path)):
-                self.precompiled.add(path)
-            elif not there:
-                lacking.append(name)
-            elif path not in search.read:
-                self.untaken.add(path)
-        self.groups.setdefault(parent, set()).update(lacking)
-        if search.ask_is_link is not None:
-            self.dangling.update(
-                prefix + name for name in lacking if search.ask_is_link(prefix + name)
-            )
-
-    def deepest(self, parent: bytes) -> tuple[bytes, bytes]:
-        """The deepest directory on the way to ``parent``, and the rest with a slash after it."""
-        rest = b""
-        while not self.search.is_directory(parent):
-            head, slash, last = parent.rpartition(b"/")
-            rest = last + b"/" + rest
-            parent = head or slash or b"."
-        return parent, rest

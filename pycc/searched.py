@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from . import native
@@ -49,7 +49,7 @@ class Looker:
         found = self(path)
         return (found.device, found.inode) if found.is_directory else None
 
-    def listing(self, path: bytes) -> Collection[bytes] | None:
+    def listing(self, path: bytes) -> frozenset[bytes] | None:
         """The names in a directory; None when they are too many."""
         return self._verifier.listing(absolute(self._cwd, path), self(path))
 

@@ -35,10 +35,14 @@ def prefixes(paths: Iterable[bytes]) -> list[bytes]:
     found: dict[bytes, None] = {}
     for path in paths:
         end = path.rfind(b"/")
+        directory = path[:end] if end > 0 else b""
+        if not directory or directory in found:
+            continue
         chain = []
-        while end > 0 and path[:end] not in found:
-            chain.append(path[:end])
-            end = path.rfind(b"/", 0, end)
+        while directory and directory not in found:
+            chain.append(directory)
+            end = directory.rfind(b"/")
+            directory = directory[:end] if end > 0 else b""
         found.update(dict.fromkeys(reversed(chain)))
     return list(found)
 
@@ -59,14 +63,17 @@ def _followed(
     paths: Sequence[bytes],
     start: int,
     look: Callable[[Sequence[bytes], bool], Sequence[Signature]],
+    known: Sequence[Signature] | None,
 ) -> tuple[bytes | None, list[bytes]]:
     """(the first link among the files ``paths`` that may have changed, or None; ``paths`` and
     what those of them that are links lead to)."""
     found = dict.fromkeys(paths)
-    pending = list(found)
+    pending = list(paths)
     for _ in range(LONGEST_CHAIN):
         new: dict[bytes, None] = {}
-        for path, link in zip(pending, look(pending, False), strict=True):
+        links = known if known is not None else look(pending, False)
+        known = None
+        for path, link in zip(pending, links, strict=True):
             if not link.is_link:
                 continue
             if link.changed >= start:
@@ -87,16 +94,27 @@ def disturbed(
     start: int,
     before: Mapping[bytes, Identity],
     look: Callable[[Sequence[bytes], bool], Sequence[Signature]],
+    known: Sequence[Signature] | None = None,
 ) -> bytes | None:
     """The first directory or link on the way to ``paths`` that may have changed since ``start``
-    (ns by the file clock), or None. ``look(paths, follow)`` gives signatures."""
-    switched, ways = _followed(paths, start, look)
+    (ns by the file clock), or None. ``look(paths, follow)`` gives signatures; ``known`` are those
+    of ``paths``, links not followed."""
+    switched, ways = _followed(paths, start, look, known)
     if switched is not None:
         return switched
     pending = prefixes(ways)
     seen = set(pending)
     while pending:
-        links = look(pending, False)
+        # One rule holds for nearly all of them and needs no other look.
+        doubtful = [
+            (path, link)
+            for path, link in zip(pending, look(pending, False), strict=True)
+            if not (link.is_directory and link.ctime < start)
+        ]
+        if not doubtful:
+            break
+        pending = [path for path, _ in doubtful]
+        links = [link for _, link in doubtful]
         targets = look(pending, True)
         parents = look([os.path.dirname(path) or b"/" for path in pending], True)
         new: dict[bytes, None] = {}
