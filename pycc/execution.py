@@ -90,8 +90,9 @@ def _remove(paths: Sequence[bytes]) -> None:
 def temporary_name(job: Job, resident: Resident, suffix: bytes) -> bytes:
     """A name that no other compile of this machine uses now."""
     directory = resident.temporary_directory(job.call.config)
-    with suppress(OSError):
-        os.makedirs(directory, 0o700, exist_ok=True)
+    if not os.path.isdir(directory):
+        with suppress(OSError):
+            os.makedirs(directory, 0o700, exist_ok=True)
     return b"%s/%x-%x.%s" % (directory, os.getpid(), next(_numbers), suffix)
 
 

@@ -48,6 +48,26 @@ Listing = Callable[[bytes], AbstractSet[bytes] | None]
 
 
 @record
+class Spot:
+    """What is where a prefix points: a directory, or what would be one below ``rest``.
+
+    directory  the deepest one that exists on the way, without a slash at its end
+    rest       what comes between that and the names, with a slash at its end; empty if nothing does
+    linked     ``rest`` begins with a symbolic link: one without a target, or not to a directory
+    listing    the names that are here, in lower case; None if not known
+    """
+
+    directory: bytes
+    rest: bytes
+    linked: bool
+    listing: AbstractSet[bytes] | None
+
+
+Memory = Callable[[bytes, Callable[[bytes], Spot]], Spot]
+"""(prefix, what finds out) -> its spot, which may be remembered while nothing has changed."""
+
+
+@record
 class Absent:
     """What must still be missing, or still be there, for a stored result to be right.
 
@@ -83,6 +103,7 @@ def absent(
     is_directory: Probe,
     is_link: Probe | None = None,
     listing: Listing | None = None,
+    memory: Memory | None = None,
     forced: Sequence[bytes] = (),
     clang: bool = False,
 ) -> Absent:
@@ -96,7 +117,7 @@ def absent(
     all about what ``listing`` does not show: the names in a directory, in lower case; None if it is
     not known.
     """
-    search = _Search(deps, chain, exists, is_directory, is_link, listing)
+    search = _Search(deps, chain, exists, is_directory, is_link, listing, memory)
     main = normal(source)
     search.everything(deps, main, forced, clang=clang)
     return search.result(complete=search.unexplained(main))
@@ -109,12 +130,14 @@ def precompiled(
     *,
     exists: Probe,
     is_directory: Probe,
+    is_link: Probe | None = None,
     listing: Listing | None = None,
+    memory: Memory | None = None,
     forced: Sequence[bytes] = (),
 ) -> tuple[bytes, ...]:
     """The precompiled headers that gcc may read for a source that asks for ``asked``, before any
     other file is known to be read; the arguments are those of `absent`."""
-    search = _Search({source: asked}, chain, exists, is_directory, None, listing)
+    search = _Search({source: asked}, chain, exists, is_directory, is_link, listing, memory)
     search.everything({source: asked}, normal(source), forced, clang=False)
     search.unexplained(normal(source))
     return tuple(sorted(search.precompiled))
@@ -166,13 +189,11 @@ def _split(path: bytes) -> tuple[bytes, bytes]:
 
 @record
 class _Place:
-    """Where names are looked for: a directory, or what would be one below ``rest``.
+    """Where names are looked for.
 
     prefix   what stands before the names: a directory's name with a slash at its end, or nothing
     group    the names that must stay absent from the deepest directory that exists on the way
-    rest     what comes between that and the names, with a slash at its end; empty if nothing does
-    linked   ``rest`` begins with a symbolic link without a target
-    listing  the names that are here, in lower case; None if not known
+    rest, linked, listing  as for `Spot`
     """
 
     prefix: bytes
@@ -203,6 +224,7 @@ class _Search:
         is_directory: Probe,
         is_link: Probe | None,
         listing: Listing | None,
+        memory: Memory | None,
     ) -> None:
         self.names = _normals(deps)  # of the texts, in order
         self.read = set(self.names)
@@ -228,6 +250,7 @@ class _Search:
         self.ask_is_directory = is_directory
         self.ask_is_link = is_link
         self.ask_listing = listing
+        self.memory = memory
         self.known_listings: dict[bytes, AbstractSet[bytes] | None] = {}
         self.known_files: dict[bytes, bool] = {}
         self.known_directories: dict[bytes, bool] = {b".": True, b"/": True}
@@ -437,6 +460,15 @@ class _Search:
         known = self.places.get(prefix)
         if known is not None:
             return known
+        spot = self.spot(prefix) if self.memory is None else self.memory(prefix, self.spot)
+        group = self.groups.setdefault(spot.directory, set())
+        known = _Place(prefix, group, spot.rest, spot.linked, spot.listing)
+        self.places[prefix] = known
+        self.known_directories[spot.directory] = True
+        return known
+
+    def spot(self, prefix: bytes) -> Spot:
+        """What is where this prefix points."""
         directory = prefix[:-1] or prefix or b"."
         rest = b""
         while not self.is_directory(directory):
@@ -446,10 +478,7 @@ class _Search:
         if rest and self.ask_is_link is not None:
             first = _prefix(directory) + rest[: rest.index(b"/")]
             linked = self.may_be_there(first) and self.ask_is_link(first)
-        listing = None if rest else self.listing(directory)
-        group = self.groups.setdefault(directory, set())
-        place = self.places[prefix] = _Place(prefix, group, rest, linked, listing)
-        return place
+        return Spot(directory, rest, linked, None if rest else self.listing(directory))
 
     def below(self, place: _Place, head: bytes) -> _Place:
         """The place ``head`` below another; most of those along a chain are missing."""

@@ -197,7 +197,7 @@ def _absent(
     before: dict[bytes, tuple[int, int]],
 ) -> tuple[tuple[tuple[bytes, tuple[bytes, ...]], ...], tuple[bytes, ...]] | Refused | str:
     invocation, cwd = job.invocation, job.call.cwd
-    look = Looker(cwd, resident.verifier)
+    look = Looker(cwd, resident)
     if invocation.preprocessed:
         groups: tuple[tuple[bytes, tuple[bytes, ...]], ...] = ()
         present: tuple[bytes, ...] = ()

@@ -51,7 +51,6 @@ class Option:
 class Word:
     """One option of a command line with its value, or one word that is not an option."""
 
-    index: int  # of the first word in the command line
     words: tuple[bytes, ...]  # as spelled
     name: bytes  # the short spelling without its value; for a non-option the word itself
     text: bytes  # the short spelling of the first word, a glued value included
@@ -329,26 +328,30 @@ def words(
         word = args[index]
         if word == b"--ccache-skip" and not only_files:
             skipped = tuple(args[index + 1 : index + 2])
-            yield _plain(index, skipped or (word,), verbatim=True, missing=not skipped)
+            yield _plain(skipped or (word,), verbatim=True, missing=not skipped)
             index += 2
         elif only_files or len(word) < 2 or word[:1] != b"-":
-            yield _plain(index, (word,), file=True)
+            yield _plain((word,), file=True)
             index += 1
         elif word == b"--":
             only_files = True
-            yield _plain(index, (word,))
+            yield _plain((word,))
             index += 1
         elif _ignored(word, ignore_options):
-            yield _plain(index, (word,), verbatim=True, ignored=True)
+            yield _plain((word,), verbatim=True, ignored=True)
             index += 1
         else:
-            cut = _cut(args, index, word, gcc)
-            yield cut
-            index += len(cut.words)
+            cut, takes_next = _cut(word, gcc)
+            index += 1
+            if takes_next and index < len(args):
+                value = args[index]
+                yield Word((word, value), cut.name, cut.text, value, 0, cut.option)
+                index += 1
+            else:
+                yield cut
 
 
 def _plain(
-    index: int,
     words: tuple[bytes, ...],
     *,
     verbatim: bool = False,
@@ -357,7 +360,7 @@ def _plain(
     file: bool = False,
 ) -> Word:
     first = words[0]
-    return Word(index, words, first, first, None, 0, None, verbatim, ignored, missing, file)
+    return Word(words, first, first, None, 0, None, verbatim, ignored, missing, file)
 
 
 def _ignored(word: bytes, patterns: Sequence[bytes]) -> bool:
@@ -367,21 +370,22 @@ def _ignored(word: bytes, patterns: Sequence[bytes]) -> bool:
     )
 
 
-def _cut(args: Sequence[bytes], index: int, word: bytes, gcc: bool) -> Word:
+# A build repeats the same options in every command.
+@lru_cache(maxsize=4096)
+def _cut(word: bytes, gcc: bool) -> tuple[Word, bool]:
+    """(the option if it is the last word, whether it takes another one as its value)."""
     name, equals, value = word.partition(b"=")
     row = OPTIONS.get(_ALIASES.get(name, b"")) if equals else None
     if row is not None and row.value is Value.SEPARATE:
-        return Word(index, (word,), row.name, row.name, value, len(name) + 1, row)
+        return Word((word,), row.name, row.name, value, len(name) + 1, row), False
     text = canonical(word)
     row = find(text, gcc=gcc)
     if row is None or row.value is Value.NONE:
-        return Word(index, (word,), text, text, None, 0, row)
+        return Word((word,), text, text, None, 0, row), False
     glued = text[len(row.name) :]
     if not _takes_next_word(row, glued, word):
-        return Word(index, (word,), row.name, text, glued, len(word) - len(glued), row)
-    if index + 1 == len(args):
-        return Word(index, (word,), row.name, text, None, 0, row, missing=True)
-    return Word(index, (word, args[index + 1]), row.name, text, args[index + 1], 0, row)
+        return Word((word,), row.name, text, glued, len(word) - len(glued), row), False
+    return Word((word,), row.name, text, None, 0, row, missing=True), True
 
 
 def _takes_next_word(row: Option, glued: bytes, word: bytes) -> bool:

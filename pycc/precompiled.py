@@ -94,7 +94,7 @@ def find(job: Job, resident: Resident) -> tuple[bytes, ...]:
     # Loaded for a miss only: a process that serves one hit has no use for it.
     from .searched import Looker, precompiled_for
 
-    look = Looker(call.cwd, resident.verifier)
+    look = Looker(call.cwd, resident)
     if not may_read(invocation):
         return ()
     found = [path for path in named(invocation) if look(path).exists]

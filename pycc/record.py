@@ -138,10 +138,11 @@ def record(cls: type[T]) -> type[T]:
         "__eq__": _same_kind,
         "__ne__": _differs,
         "__hash__": tuple.__hash__,
-        "__bool__": _true,
         "__slots__": (),
         **{name: _field(index, name) for index, name in enumerate(names)},
     }
+    if not names:
+        body["__bool__"] = _true
     return _made_of(cls, (tuple,), names, {**body, **kept})
 
 

@@ -38,7 +38,9 @@ from .watch import Watch, is_system
 
 if TYPE_CHECKING:
     from .directives import Directives
+    from .includes import Spot
     from .lifecycle import Place
+    from .searchchain import SearchChain
 
 T = TypeVar("T")
 
@@ -161,6 +163,9 @@ class Resident:
         self.configs = Memo(CONFIGS)
         self.locations = Memo(LOCATIONS)
         self.toolchains = Memo(TOOLCHAINS)
+        # What searched.py remembers.
+        self.spots: dict[tuple[bytes, bytes], tuple[native.Signature, Spot]] = {}
+        self.chains: dict[Hashable, tuple[dict[bytes, tuple[int, int] | None], SearchChain]] = {}
         self._doubtful: dict[bytes, None] = {}
         self.started = time.time()
         self.requests = 0

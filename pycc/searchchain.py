@@ -120,19 +120,24 @@ def user_chain(
     """
     variables = environment or {}
     rooted = _under_sysroot(sysroot)
-    own_variable = _SYSTEM_VARIABLES.get(language)
+    cpath, own_variable = variables_of(language)
     from_environment = _path_list(variables.get(own_variable)) if own_variable else []
     system_chain = _unique(
         [*map(rooted, system), *from_environment, *base.bracket, *map(rooted, after)], identity
     )
     in_system = {identity(name) for name in system_chain} - {None}
-    user = [*map(rooted, angle), *_path_list(variables.get(b"CPATH"))]
+    user = [*map(rooted, angle), *_path_list(variables.get(cpath))]
     user_part = [name for name in _unique(user, identity) if identity(name) not in in_system]
     bracket = _unique([*user_part, *system_chain], identity)
     quoted = _unique([*map(rooted, quote), *base.quote], identity)
     if not clang:
         quoted = [name for name in quoted if identity(name) not in in_system]
     return SearchChain(tuple(quoted), tuple(bracket))
+
+
+def variables_of(language: bytes) -> tuple[bytes, bytes]:
+    """The variables that name directories for ``language``: for all, and for it alone, if any."""
+    return b"CPATH", _SYSTEM_VARIABLES.get(language, b"")
 
 
 def _unique(names: Sequence[bytes], identity: Callable[[bytes], Hashable | None]) -> list[bytes]:

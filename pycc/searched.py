@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from . import native
-from .cache.lookup import Verifier, absolute
+from .cache.digest import file_clock
+from .cache.lookup import absolute
 from .directives import Directives
-from .includes import Absent, absent, precompiled
+from .includes import Absent, Spot, absent, precompiled
 from .invocation import Family
-from .searchchain import SearchChain, user_chain
+from .searchchain import SearchChain, user_chain, variables_of
 
 if TYPE_CHECKING:
     from .job import Job
+    from .resident import Resident
+
+SPOTS, CHAINS = 4_000, 500
 
 
 class Looker:
     """The file system as seen from ``cwd`` at one moment: each path is asked about once."""
 
-    def __init__(self, cwd: bytes, verifier: Verifier) -> None:
+    def __init__(self, cwd: bytes, resident: Resident) -> None:
         self._cwd = cwd
-        self._verifier = verifier
+        self._resident = resident
         self._signatures: dict[bytes, native.Signature] = {}
+
+    def ask(self, paths: Sequence[bytes]) -> None:
+        """Ask about many paths in one go."""
+        full = [absolute(self._cwd, path) for path in paths]
+        self._signatures.update(zip(full, native.signatures(full), strict=True))
 
     def __call__(self, path: bytes) -> native.Signature:
         """The signature of what is there, links followed."""
@@ -51,7 +60,49 @@ class Looker:
 
     def listing(self, path: bytes) -> frozenset[bytes] | None:
         """The names in a directory; None when they are too many."""
-        return self._verifier.listing(absolute(self._cwd, path), self(path))
+        return self._resident.verifier.listing(absolute(self._cwd, path), self(path))
+
+    def spot(self, prefix: bytes, find: Callable[[bytes], Spot]) -> Spot:
+        """What ``find`` gives for a prefix. It is remembered by the signature of the directory
+        that it ends in: while that stands, the same names are missing from it."""
+        spots = self._resident.spots
+        key = (b"" if prefix[:1] == b"/" else self._cwd, prefix)
+        known = spots.get(key)
+        if known is not None and known[0] == self(known[1].directory):
+            return known[1]
+        spot = find(prefix)
+        found = self(spot.directory)
+        path = absolute(self._cwd, spot.directory)
+        # What a link leads to may change without its directory.
+        if not spot.linked and self._resident.digests.settled(path, found, file_clock()):
+            if len(spots) >= SPOTS:
+                spots.clear()
+            spots[key] = (found, spot)
+        return spot
+
+    def chain(
+        self, key: Hashable, make: Callable[[Callable[[bytes], Hashable | None]], SearchChain]
+    ) -> SearchChain:
+        """What ``make(identity)`` gives for ``key``. It is remembered by the identities that it
+        asked for."""
+        chains = self._resident.chains
+        known = chains.get(key)
+        if known is not None:
+            asked, chain = known
+            self.ask(list(asked))
+            if all(self.identity(name) == one for name, one in asked.items()):
+                return chain
+        asked = {}
+
+        def identity(name: bytes) -> tuple[int, int] | None:
+            found = asked[name] = self.identity(name)
+            return found
+
+        chain = make(identity)
+        if len(chains) >= CHAINS:
+            chains.clear()
+        chains[key] = (asked, chain)
+        return chain
 
 
 def searched(job: Job, directives: Mapping[bytes, Directives], look: Looker) -> Absent:
@@ -65,6 +116,7 @@ def searched(job: Job, directives: Mapping[bytes, Directives], look: Looker) -> 
         is_directory=look.is_directory,
         is_link=look.is_link,
         listing=look.listing,
+        memory=look.spot,
         forced=[name for _, name in invocation.include.forced],
         clang=invocation.family is Family.CLANG,
     )
@@ -78,7 +130,9 @@ def precompiled_for(job: Job, asked: Directives, look: Looker) -> tuple[bytes, .
         _chain(job, look),
         exists=look.exists,
         is_directory=look.is_directory,
+        is_link=look.is_link,
         listing=look.listing,
+        memory=look.spot,
         forced=[name for _, name in job.invocation.include.forced],
     )
 
@@ -86,18 +140,28 @@ def precompiled_for(job: Job, asked: Directives, look: Looker) -> tuple[bytes, .
 def _chain(job: Job, look: Looker) -> SearchChain:
     invocation = job.invocation
     include = invocation.include
-    return user_chain(
-        job.toolchain.chain,
-        identity=look.identity,
-        quote=include.quote,
-        angle=include.angle,
-        system=(*include.system, *include.cxx_system),
-        after=include.after,
-        environment=job.call.variables,
-        language=invocation.language,
-        sysroot=_sysroot(include.special),
-        clang=invocation.family is Family.CLANG,
-    )
+    sysroot = _sysroot(include.special)
+    clang = invocation.family is Family.CLANG
+
+    def make(identity: Callable[[bytes], Hashable | None]) -> SearchChain:
+        return user_chain(
+            job.toolchain.chain,
+            identity=identity,
+            quote=include.quote,
+            angle=include.angle,
+            system=(*include.system, *include.cxx_system),
+            after=include.after,
+            environment=job.call.variables,
+            language=invocation.language,
+            sysroot=sysroot,
+            clang=clang,
+        )
+
+    variables = tuple(map(job.call.variables.get, variables_of(invocation.language)))
+    named = (include.quote, include.angle, include.system, include.cxx_system, include.after)
+    own = job.toolchain.chain
+    key = (job.call.cwd, own, named, variables, invocation.language, sysroot, clang)
+    return look.chain(key, make)
 
 
 def _sysroot(special: Sequence[bytes]) -> bytes:

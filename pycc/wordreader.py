@@ -151,11 +151,12 @@ class Reader:
         if self.family is Family.GCC and word.name in GCC_SAYS_NOTHING:
             scope = Scope.NONE
         handler = _HANDLERS.get(word.name)
-        if handler is None and not (row is not None and row.probe):
-            for prefix, named in _BY_PREFIX:
-                if word.text.startswith(prefix):
-                    handler = named
-                    break
+        if (
+            handler is None
+            and word.text.startswith(_PREFIXES)
+            and not (row is not None and row.probe)
+        ):
+            handler = next(named for prefix, named in _BY_PREFIX if word.text.startswith(prefix))
         answer = scope if handler is None else handler(self, word)
         scope = scope if answer is None else answer
         if scope is Scope.BOTH or scope is Scope.CPP:
@@ -470,4 +471,7 @@ _BY_PREFIX: tuple[tuple[bytes | tuple[bytes, ...], _Handler], ...] = (
     (b"-fdiagnostics-", Reader._diagnostics),
     (b"-fopt-info", Reader._optimizations),
     (b"-frandom-seed", Reader._random_seed),
+)
+_PREFIXES = tuple(
+    one for prefix, _ in _BY_PREFIX for one in (prefix if isinstance(prefix, tuple) else (prefix,))
 )

@@ -66,7 +66,7 @@ ALLOWED = {
     "compiler": "elf frame invocation native searchchain talk",
     "toolchains": "cache.digest call compiler invocation native searchchain talk",
     "delivery": "basedir cache.result depfile frame invocation",
-    "searched": "cache.lookup directives includes invocation native searchchain",
+    "searched": "cache.digest cache.lookup directives includes invocation native searchchain",
     "precompiled": "cache.lookup includes invocation languages outcome searched",
     "hardlinks": "cache.lookup cache.result frame invocation",
     "keying": "basedir cache.fingerprint call compiler embedded invocation native options outcome"
