@@ -42,7 +42,8 @@ check: install-dev
 bench: install-dev
 	scripts/bootstrap demo $(DEMO)/env
 	$(DEMO)/env/bin/python -I scripts/demo.py --fetch-only $(DEMO)
-	$(VENV)/bin/python -m bench --pycc $(DEMO)/env/bin/pycc --project $(DEMO)/source $(BENCH_FLAGS)
+	$(VENV)/bin/python -m bench --pycc $(DEMO)/env/bin/pycc --project $(DEMO)/source \
+	    --flags="$$($(DEMO)/env/bin/python -I scripts/demo.py --print-flags $(DEMO))" $(BENCH_FLAGS)
 
 fuzz-compile: install-dev
 	scripts/bootstrap demo $(DEMO)/env

@@ -204,14 +204,16 @@ class Bench:
         else:
             project = synthetic_project(self.place / "project")
         place = self.place / "build"
-        files = write_makefile(project, place)
+        files = write_makefile(project, place, self.options.flags.split())
         if files < 40:
             message = f"{project}: only {files} C files compile on their own, 40 are needed"
             raise BenchError(message)
         who = [self.plain, *self.wrappers]
         if self.pycc:
             who.append(subject("pycc-classic", self.pycc.program, self.place, CLASSIC))
-        built = measure_builds(place, files, who, self.spawner.static_noop, self.options.builds)
+        built = measure_builds(
+            project, place, files, who, self.spawner.static_noop, self.options.builds
+        )
         name = project.name if self.options.project else "a made-up project"
         self.show(f"cold build of {name}, {files} files, make -j2", built.cold, "ms")
         self.show("warm build of it", {**built.warm, "no-op compiler": built.noop}, "ms")
@@ -261,6 +263,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--ccache", default=shutil.which("ccache"), help="default: on PATH")
     parser.add_argument("--new-ccache", default=os.environ.get("CCACHE"), help="default: $CCACHE")
     parser.add_argument("--project", help="a directory with at least 40 C files")
+    parser.add_argument("--flags", default="", help="what it is compiled with, in its directory")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--count", type=int, default=200, help="hits a round, in one go as a build")
     parser.add_argument("--misses", type=int, default=8, help="misses a round")

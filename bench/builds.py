@@ -26,15 +26,17 @@ class Builds:
     files: int
 
 
-def build(place: Path, environment: dict[str, str], words: tuple[str, ...]) -> tuple[float, str]:
-    """Build everything once; returns ms and a digest of all objects."""
+def build(
+    project: Path, place: Path, environment: dict[str, str], words: tuple[str, ...]
+) -> tuple[float, str]:
+    """Build everything once by the makefile in `place`; returns ms and a digest of all objects."""
     out = place / "out"
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir()
     begin = time.perf_counter()
     ran = subprocess.run(
-        ["make", "-s", JOBS, f"CC={' '.join(words)}"],
-        cwd=place,
+        ["make", "-s", JOBS, "-f", place / "Makefile", f"CC={' '.join(words)}"],
+        cwd=project,
         env=environment,
         capture_output=True,
         text=True,
@@ -51,14 +53,14 @@ def build(place: Path, environment: dict[str, str], words: tuple[str, ...]) -> t
 
 
 def measure_builds(
-    place: Path, files: int, subjects: list[Subject], noop: Path, rounds: int
+    project: Path, place: Path, files: int, subjects: list[Subject], noop: Path, rounds: int
 ) -> Builds:
     """Build cold and warm with every subject, a round at a time; objects must be those of gcc."""
     cold: dict[str, list[float]] = {}
     warm: dict[str, list[float]] = {}
     empty: list[float] = []
     plain = subjects[0]
-    expected = build(place, dict(plain.environment), plain.compilers["gcc"])[1]
+    expected = build(project, place, dict(plain.environment), plain.compilers["gcc"])[1]
     for index in range(rounds):
         start = index % len(subjects)
         for subject in subjects[start:] + subjects[:start]:
@@ -69,12 +71,12 @@ def measure_builds(
             for times in (cold, warm):
                 if times is warm and subject is plain:
                     continue
-                milliseconds, digest = build(place, environment, subject.compilers["gcc"])
+                milliseconds, digest = build(project, place, environment, subject.compilers["gcc"])
                 if digest != expected:
                     message = f"{subject.name}: objects differ from plain gcc's"
                     raise BenchError(message)
                 times.setdefault(subject.name, []).append(milliseconds)
-        empty.append(build(place, dict(plain.environment), (os.fspath(noop),))[0])
+        empty.append(build(project, place, dict(plain.environment), (os.fspath(noop),))[0])
     return Builds(
         {name: Times(tuple(values)) for name, values in cold.items()},
         {name: Times(tuple(values)) for name, values in warm.items()},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 C_HEADERS = (
@@ -71,23 +72,24 @@ def synthetic_project(place: Path, count: int = 60) -> Path:
     return place
 
 
-def write_makefile(project: Path, place: Path) -> int:
-    """A makefile in `place` that compiles every C file of a project that compiles on its own.
+def write_makefile(project: Path, place: Path, flags: Sequence[str] = ()) -> int:
+    """A makefile in `place`, for use in `project`, that compiles every C file that compiles alone.
 
-    Returns how many files that are.
+    `flags` are for the compiler; without them -O2 and every directory that holds a header. Returns
+    how many files that are.
     """
     place.mkdir()
-    directories = sorted({path.parent for path in project.rglob("*.h")})
-    includes = " ".join(f"-I{directory}" for directory in directories)
+    if not flags:
+        directories = sorted({path.parent for path in project.rglob("*.h")})
+        flags = ["-O2", *(f"-I{directory}" for directory in directories)]
     sources = [path for path in sorted(project.rglob("*.c")) if " " not in os.fspath(path)]
-    (place / "try").mkdir()
     rules = []
     for index, source in enumerate(sources):
-        flags = ["-O2", *includes.split()]
-        command = ["gcc", *flags, "-c", os.fspath(source), "-o", os.fspath(place / "try" / "o")]
-        if subprocess.run(command, capture_output=True, check=False).returncode == 0:
-            name = f"out/{index}-{source.stem}.o"
-            rules.append((name, f"{name}:\n\t@$(CC) $(FLAGS) -c {source} -o {name}\n"))
-    text = f"FLAGS = -O2 {includes}\nall: " + " ".join(name for name, _ in rules) + "\n"
+        name = source.relative_to(project)
+        command = ["gcc", *flags, "-c", os.fspath(name), "-o", os.fspath(place / "try.o")]
+        if subprocess.run(command, cwd=project, capture_output=True, check=False).returncode == 0:
+            out = f"{place}/out/{index}-{source.stem}.o"
+            rules.append((out, f"{out}:\n\t@$(CC) $(FLAGS) -c {name} -o {out}\n"))
+    text = f"FLAGS = {' '.join(flags)}\nall: " + " ".join(out for out, _ in rules) + "\n"
     (place / "Makefile").write_text(text + "".join(rule for _, rule in rules))
     return len(rules)

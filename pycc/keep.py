@@ -71,18 +71,23 @@ def decide(
         _refuse(job, found, entries)
         return None
     asked = flags_of(found.directives.values())
-    if text is not None and _assembler_reads_more(job, found, asked, read_by_assembler, text):
-        call.log("Not stored: the assembler reads other files")
-        if entries is not None:
-            call.tally.clear()
-            call.count(Outcome.UNSUPPORTED_CODE_DIRECTIVE)
-        return None
-    entry = _manifest_entry(job, resident, found, asked, read_by_assembler, text, before)
+    reads_more = text is not None and _assembler_reads_more(job, asked, read_by_assembler, text)
+    if reads_more:
+        text = None  # it does not say all that counts; a manifest entry does
+    entry: ManifestEntry | Refused | str = "the assembler was not asked"
+    if not (reads_more and read_by_assembler is None):
+        entry = _manifest_entry(job, resident, found, asked, read_by_assembler, text, before)
     if isinstance(entry, Refused):
         _refuse(job, entry, entries)
         return None
     if isinstance(entry, str):
         call.log(f"No manifest entry: {entry}")
+        if reads_more:
+            call.log("Not stored: the assembler may read other files")
+            if entries is not None:
+                call.tally.clear()
+                call.count(Outcome.UNSUPPORTED_CODE_DIRECTIVE)
+            return None
         if text is None:
             _mark(job)
             return None
@@ -135,7 +140,6 @@ def _mark(job: Job) -> None:
 
 def _assembler_reads_more(
     job: Job,
-    found: Dependencies,
     asked: Directives,
     read_by_assembler: Sequence[bytes] | None,
     text: Preprocessed,
@@ -143,12 +147,8 @@ def _assembler_reads_more(
     """Whether files that are not in the preprocessed text may have reached the object."""
     if text.asks_assembler or asked.incbin or asked.asm_include:
         return True
-    known = {job.invocation.source, *found.directives}
-    unknown = [name for name in read_by_assembler or () if name not in known]
-    if not unknown:
-        return False
-    named = text.file_names()
-    return any(name not in named for name in unknown)
+    names = set(read_by_assembler or ()) - {job.invocation.source}
+    return bool(names) and not names <= text.file_names()
 
 
 def _manifest_entry(

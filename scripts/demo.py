@@ -1,6 +1,6 @@
 """Builds a real project plainly, then cold and warm through pycc, and compares every object.
 
-    demo.py [--fetch-only] DIRECTORY
+    demo.py [--fetch-only | --print-flags] DIRECTORY
 
 DIRECTORY holds the environment (env/, made before) and everything that the demonstration makes; a
 second run needs no network. The exit status is 1 when an object differs or a hit is missing.
@@ -61,8 +61,12 @@ def main() -> int:
     """Run the demonstration; return the exit status."""
     parser = argparse.ArgumentParser(description="build a real project with and without pycc")
     parser.add_argument("--fetch-only", action="store_true", help="only unpack the source")
+    parser.add_argument("--print-flags", action="store_true", help="only say how it is compiled")
     parser.add_argument("directory", type=Path)
     options = parser.parse_args()
+    if options.print_flags:
+        print(" ".join(FLAGS))
+        return 0
     directory = options.directory.resolve()
     source = fetch(directory)
     if options.fetch_only:

@@ -239,3 +239,16 @@ def test_assembly_with_preprocessing(world: World) -> None:
     for value in (1, 2):
         define(world, "v.h", value)
         world.compare("gcc", "-c", "a.S", "-MD", times=3)
+
+
+@pytest.mark.parametrize(
+    "text", ['const char *s = ".include";\n', '__asm__(".incbin \\"d.bin\\"");\n']
+)
+def test_the_preprocessor_first_does_not_keep_from_direct_hits(world: World, text: str) -> None:
+    env = {"CCACHE_PREPROCESS_FIRST": "1"}
+    world.write("a.c", text)
+    for data in (b"one", b"two"):
+        world.write("d.bin", data)
+        world.compare("gcc", "-g", "-c", "a.c", times=3, env=env)
+    hits = 5 if "include" in text else 4
+    assert world.stats(env)["direct_cache_hit"] == hits
