@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from enum import IntEnum
 from struct import Struct
 from struct import error as struct_error
+from typing import Any
 
 from ..blake import blake2b
 from ..record import record
@@ -21,6 +22,7 @@ from .compression import CompressionError, compress, decompress
 
 LIMIT = 512 << 20  # bytes
 LEVEL = 1
+_LARGE = 64 << 10
 
 _HEAD = Struct("<2sBBI")
 _ENTRY = Struct("<BHI")
@@ -107,7 +109,7 @@ def pack(entries: Sequence[Entry], level: int = LEVEL, compressed: bool = True) 
 
 
 def unpack(value: bytes) -> list[Entry]:
-    """The inverse of pack. Raises ResultError."""
+    """The inverse of pack. The data of large objects are views. Raises ResultError."""
     try:
         magic, version, flags, size = _HEAD.unpack_from(value)
         if magic != _MAGIC or version != _VERSION or size > LIMIT:
@@ -124,7 +126,8 @@ def unpack(value: bytes) -> list[Entry]:
             end = at + name_n + data_n
             if end > size:
                 raise ResultError("an entry that is cut")
-            entries.append(Entry(Kind(kind), raw[at + name_n : end], raw[at : at + name_n]))
+            whole: Any = raw if data_n < _LARGE or kind != Kind.OBJECT else memoryview(raw)
+            entries.append(Entry(Kind(kind), whole[at + name_n : end], raw[at : at + name_n]))
             at = end
         return entries
     except (struct_error, CompressionError, ValueError) as problem:

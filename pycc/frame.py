@@ -274,8 +274,8 @@ def _op(item: Op) -> list[bytes]:
             return [_OP.pack(9, 0)]
 
 
-def write_reply(ops: Sequence[Op]) -> bytes:
-    """One reply frame that carries out ``ops`` in order."""
+def reply_parts(ops: Sequence[Op]) -> list[bytes]:
+    """One reply frame that carries out ``ops`` in order, in pieces."""
     parts = [b""]
     for item in ops:
         parts += _op(item)
@@ -283,7 +283,12 @@ def write_reply(ops: Sequence[Op]) -> bytes:
     if length > LIMIT:
         raise FrameError(f"a reply of {length} bytes")
     parts[0] = HEADER.pack(length, MAGIC, REPLY)
-    return b"".join(parts)
+    return parts
+
+
+def write_reply(ops: Sequence[Op]) -> bytes:
+    """The same in one piece."""
+    return b"".join(reply_parts(ops))
 
 
 def read_reply(frame: bytes) -> list[Op]:

@@ -29,7 +29,7 @@ from .cache.statistics import Statistics
 from .cache.storage import Storage
 from .cache.storage_local import open_local
 from .config import Config
-from .frame import Op, Request, name_of, read_environment, write_reply
+from .frame import Op, Request, name_of, read_environment, reply_parts
 from .log import log_problem
 from .record import record
 from .talk import NotHere, Talk
@@ -187,8 +187,9 @@ class Resident:
 
     # Calls.
 
-    def quick(self, frame: bytes) -> bytes | None:
-        """The reply to a request that was a direct hit before and still is one, else None."""
+    def quick(self, frame: bytes) -> bytes | Sequence[bytes] | None:
+        """The reply, maybe in pieces, to a request that was a direct hit before and still is one,
+        else None."""
         key = name_of(frame)
         call = self._hot.get(key)
         if call is None or not self._holds(call):
@@ -204,8 +205,13 @@ class Resident:
             ops = None if value is None else call.deliver(value)
             if ops is None:
                 return None
-            reply = write_reply(ops)
+            parts = reply_parts(ops)
+            self._uses.append(call)
+            if sum(map(len, parts)) > LARGEST_REPLY:
+                return parts
+            reply = b"".join(parts)
             self._keep_reply(key, call, reply)
+            return reply
         self._uses.append(call)
         return reply
 
@@ -226,8 +232,6 @@ class Resident:
         return True
 
     def _keep_reply(self, key: Hashable, call: HotCall, reply: bytes) -> None:
-        if len(reply) > LARGEST_REPLY:
-            return
         if self._replies_size + len(reply) > REPLIES_SIZE:
             self._replies.clear()
             self._replies_size = 0

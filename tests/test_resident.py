@@ -204,6 +204,7 @@ class Hot:
     def reply(self) -> bytes | None:
         """The object in the reply, None when the call is not answered at once."""
         reply = self.resident.quick(self.frame)
+        assert reply is None or isinstance(reply, bytes)
         if reply is None:
             return None
         write = read_reply(reply)[0]
@@ -446,6 +447,7 @@ class TestWithCompiler:
         words = [b"gcc", *self.LINE.encode().split()]
         frame = frame_of_call(words, bench.variables, os.fsencode(bench.cwd))
         reply = bench.resident.quick(frame)
+        assert reply is None or isinstance(reply, bytes)
         if reply is None:
             return None
         write = read_reply(reply)[0]
