@@ -139,16 +139,13 @@ def _mark(job: Job) -> None:
 
 
 def _assembler_reads_more(
-    job: Job,
-    asked: Directives,
-    read_by_assembler: Sequence[bytes] | None,
-    text: Preprocessed,
+    job: Job, asked: Directives, read_by_assembler: Sequence[bytes] | None, text: Preprocessed
 ) -> bool:
     """Whether files that are not in the preprocessed text may have reached the object."""
     if text.asks_assembler or asked.incbin or asked.asm_include:
         return True
-    names = set(read_by_assembler or ()) - {job.invocation.source}
-    return bool(names) and not names <= text.file_names()
+    read = set(read_by_assembler or ()) - {job.invocation.source}
+    return bool(read) and not read <= text.file_names()
 
 
 def _manifest_entry(

@@ -35,6 +35,7 @@ _ASSEMBLER = re.compile(rb"\.[iI][nN][cC](?:[bB][iI][nN]|[lL][uU][dD][eE])\b")
 _COLUMNS = re.compile(rb"__builtin_(?:COLUMN|source_location)|source_location")
 _WORKING_DIRECTORY = re.compile(rb'^# \d+ "[^"\n]*//"\n', re.MULTILINE)
 _MARKER = re.compile(rb'^# \d+ "([^"\n]*)"', re.MULTILINE)
+_FILE = re.compile(rb'\.file[ \t]+"([^"\n]*)"')
 TEXT_LIMIT = 1 << 30
 
 
@@ -52,8 +53,8 @@ class Preprocessed:
         return _ASSEMBLER.search(self.text) is not None
 
     def file_names(self) -> frozenset[bytes]:
-        """The files that line markers name."""
-        return frozenset(_MARKER.findall(self.text))
+        """The files that line markers and, in assembly, .file directives name."""
+        return frozenset(_MARKER.findall(self.text) + _FILE.findall(self.text))
 
 
 def preprocess(job: Job, talk: Talk, resident: Resident) -> Preprocessed | Sequence[Op]:

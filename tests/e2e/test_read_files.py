@@ -252,3 +252,18 @@ def test_the_preprocessor_first_does_not_keep_from_direct_hits(world: World, tex
         world.compare("gcc", "-g", "-c", "a.c", times=3, env=env)
     hits = 5 if "include" in text else 4
     assert world.stats(env)["direct_cache_hit"] == hits
+
+
+def test_a_file_that_only_the_assembler_knows_of(world: World) -> None:
+    world.write("a.c", '__asm__(".macro m a, b\\n.inc\\\\a \\"\\\\b\\"\\n.endm\\nm bin d.bin");\n')
+    for env in ({}, {"CCACHE_PREPROCESS_FIRST": "1"}):
+        for data in (b"one", b"two", b"three"):
+            world.write("d.bin", data)
+            world.compare("gcc", "-c", "a.c", times=3, env=env)
+
+
+def test_assembly_that_names_its_source_has_hits(world: World) -> None:
+    world.write("a.c", "int x;\n")
+    world.write("a.s", '.file "a.c"\n.data\n.long 1\n')
+    world.compare("gcc", "-c", "a.s", times=3)
+    assert world.stats()["direct_cache_hit"] == 2
