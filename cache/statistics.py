@@ -90,6 +90,9 @@ class Statistics:
         self._read_only: Final = read_only
         self._clock: Final = clock
         self._lock: Final = threading.Lock()
+        # Held while counts are on their way from memory to the file: who reads or zeroes then
+        # would miss them, or have them come afterwards.
+        self._moving: Final = threading.Lock()
         self._pending: dict[str, int] = {}
 
     def add(self, counts: Mapping[str, int]) -> None:
@@ -116,7 +119,7 @@ class Statistics:
 
     def read(self) -> dict[str, int]:
         """Return all counters that are not zero: the file's and those still in memory."""
-        with self._lock:
+        with self._moving, self._lock:
             return add_up(self._read_file(), self._pending)
 
     def zero(self) -> bool:
@@ -126,8 +129,6 @@ class Statistics:
         rule that ``-z`` leaves it alone needs no care.
         """
         now = int(self._clock())
-        with self._lock:
-            self._pending = {}
         return self._update(_PATIENCE, lambda _old, _new: {ZEROED: now, UPDATED: now}, force=True)
 
     def _update(
@@ -137,18 +138,19 @@ class Statistics:
         *,
         force: bool = False,
     ) -> bool:
-        with self._lock:
-            if not self._pending and not force:
+        with self._moving:
+            with self._lock:
+                if not self._pending and not force:
+                    return True
+                if self._read_only:
+                    return False
+                taken, self._pending = self._pending, {}
+            # Not under the first lock: `add` is called on threads that must not wait for a file.
+            if self._rewrite(wait, lambda old: change(old, taken)):
                 return True
-            if self._read_only:
-                return False
-            taken, self._pending = self._pending, {}
-        # Not under the thread lock: `add` is called on threads that must not wait for a file.
-        if self._rewrite(wait, lambda old: change(old, taken)):
-            return True
-        with self._lock:
-            self._pending = add_up(taken, self._pending)
-        return False
+            with self._lock:
+                self._pending = add_up(taken, self._pending)
+            return False
 
     def _rewrite(self, wait: float, change: Callable[[dict[str, int]], dict[str, int]]) -> bool:
         try:

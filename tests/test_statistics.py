@@ -3,6 +3,7 @@
 import os
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -100,6 +101,33 @@ def test_zero_forgets_all_and_notes_the_time(tmp_path: Path) -> None:
     assert statistics.zero()
     assert counts(statistics) == {"stats_zeroed_timestamp": 5000}
     assert counts(Statistics(str(tmp_path))) == {"stats_zeroed_timestamp": 5000}
+
+
+def test_counts_on_their_way_to_the_file_do_not_come_after_a_zero(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    statistics = Statistics(str(tmp_path), clock=Clock(5000.0))
+    statistics.add(HITS)
+    on_its_way, go_on = threading.Event(), threading.Event()
+    rewrite = Statistics._rewrite
+
+    def slow(self: Statistics, *what: Any) -> bool:
+        if not on_its_way.is_set():
+            on_its_way.set()
+            assert go_on.wait(10)
+        return rewrite(self, *what)
+
+    monkeypatch.setattr(Statistics, "_rewrite", slow)
+    flushing = threading.Thread(target=statistics.flush)
+    flushing.start()
+    assert on_its_way.wait(10)
+    zeroing = threading.Thread(target=statistics.zero)
+    zeroing.start()
+    zeroing.join(0.05)
+    go_on.set()
+    flushing.join()
+    zeroing.join()
+    assert counts(statistics) == {"stats_zeroed_timestamp": 5000}
 
 
 def test_counting_goes_on_after_zero(tmp_path: Path) -> None:
