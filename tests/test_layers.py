@@ -20,7 +20,7 @@ LONGEST = 600
 LEAVES = """
     blake commands_text config_access directives elf errors frame native options optionroles outcome
     pattern record searchchain unfinished cache.compression cache.digest cache.fingerprint
-    cache.mounts cache.storage
+    cache.mounts cache.storage remote.access remote.hosts
 """
 """They import nothing of ours, or errors alone."""
 
