@@ -44,6 +44,13 @@ def target_name(dependencies: DependencyRequest) -> bytes:
     return b"\0".join(b"%d%s" % (quoted, text) for text, quoted in targets)
 
 
+_SIDE_FLAGS = {
+    # objcopy makes a new file, where clang itself writes into the one that is there.
+    (Kind.DWO, Style.GCC): REPLACE,
+    (Kind.DIAGNOSTICS, Style.CLANG): REPLACE_ALWAYS,
+}
+
+
 @record
 class Delivery:
     """Where the outputs of one call go; small, because hot calls keep theirs."""
@@ -102,7 +109,7 @@ class Delivery:
                     waiting = paths.get(entry.kind)
                     if not waiting:
                         return None
-                    flags = REPLACE if entry.kind is Kind.DWO else 0
+                    flags = _SIDE_FLAGS.get((entry.kind, self.style), 0)
                     ops.append(Write(waiting.pop(0), entry.data, flags))
         return [*ops, *said, Exit(0)]
 

@@ -93,6 +93,10 @@ ALLOWED = {
     " cache.storage cache.storage_files cache.storage_local compile config directives frame log"
     " lifecycle native server talk unfinished watch",
     "__main__": "cache.disk_cache commands execute lifecycle miss native resident server",
+    # The compile farm: command lines.
+    "remote.optionwords": "",
+    "remote.commandline": "remote.optionwords",
+    "remote.argumentfilter": "remote.commandline remote.optionwords",
     # The cache: what things are called.
     "cache.manifest": "cache.compression cache.digest cache.fingerprint",
     "cache.result": "cache.compression",

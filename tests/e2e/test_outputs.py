@@ -226,6 +226,21 @@ def test_every_output_file_of_clang(world: World, clang: None, words: list[str])
     world.compare("clang", *words, "-c", "a.c")
 
 
+@pytest.mark.parametrize("old", ["", "older and longer than what comes" * 200])
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+def test_files_that_are_in_the_way(world: World, clang: None, compiler: str, old: str) -> None:
+    words = ["-g", "-gsplit-dwarf", "-MD"]
+    words += ["-fstack-usage"] if compiler == "gcc" else ["--serialize-diagnostics", "a.dia"]
+
+    def prepare() -> None:
+        for name in ("a.o", "a.dwo", "a.d", "a.su", "a.dia"):
+            path = world.src / name
+            path.write_text(old)
+            path.chmod(0o640)
+
+    world.compare(compiler, *words, "-c", "a.c", prepare=prepare, umask=0o77, times=3)
+
+
 def test_an_output_is_newer_than_its_sources(world: World) -> None:
     world.gcc("-c", "a.c")
     first = os.stat(world.src / "a.o").st_mtime_ns
