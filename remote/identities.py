@@ -1,0 +1,94 @@
+"""What the daemon's compilers are, asked once and then as long as their files stand.
+
+The identity is the client's own (compiler.py): the content of the driver, of the programs and
+libraries behind it, and the absence of what would be taken instead if it appeared.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+
+from pycc import native
+from pycc.cache.digest import FileDigests
+from pycc.compiler import ProbeFailed, Toolchain, probe
+from pycc.frame import Op, Report, Run
+from pycc.talk import Talk
+
+from .child import run
+
+PROBE_SECONDS = 30.0
+
+
+class _HereTalk:
+    """A Talk for questions to a compiler, which runs as a child of the daemon."""
+
+    def __init__(self, environment: Mapping[bytes, bytes]) -> None:
+        self._environment = environment
+
+    def run(self, command: Run, meanwhile: Callable[[], None] | None = None) -> Report:
+        environment = dict(self._environment)
+        for edit in command.environment:
+            name, equals, value = edit.partition(b"=")
+            if equals:
+                environment[name] = value
+            else:
+                environment.pop(name, None)
+        try:
+            ran = run(command.argv, cwd=b"/", environment=environment, seconds=PROBE_SECONDS)
+        except OSError as problem:
+            return Report(0, problem.errno or 1, b"", b"", 0)
+        return Report(ran.status, 0, ran.out, ran.err, 0)
+
+    def may_block(self) -> None:
+        return
+
+    def hand_over(self, go_on: Callable[[Talk], Sequence[Op]]) -> Sequence[Op]:
+        return go_on(self)
+
+    def release(self, ops: Sequence[Op]) -> bool:
+        return False
+
+    def wait(self, ms: int) -> None:
+        return
+
+
+class Identities:
+    """Safe for several threads; ``environment`` is that of every compile."""
+
+    def __init__(self, environment: Mapping[bytes, bytes]) -> None:
+        self._environment = environment
+        self._talk = _HereTalk(environment)
+        self._digests = FileDigests(native.signature, native.fs_type)
+        self._known: dict[tuple[bytes, bytes], Toolchain] = {}
+        self._asking = threading.Lock()
+
+    def of(self, program: bytes, language: bytes) -> bytes | None:
+        """The identity of ``program`` for a language (a word of -x); None if it is neither gcc nor
+        clang, or does not answer as they do."""
+        known = self._known.get((program, language))
+        if known is not None and native.check(known.witnesses) < 0:
+            return known.identity
+        with self._asking:
+            known = self._known.get((program, language))
+            if known is None or native.check(known.witnesses) >= 0:
+                try:
+                    known = self._ask(program, language)
+                except ProbeFailed:
+                    return None
+                self._known[program, language] = known
+        return known.identity
+
+    def _ask(self, program: bytes, language: bytes) -> Toolchain:
+        return probe(
+            self._talk,
+            program,
+            language=language,
+            special=(),
+            native=(),
+            environment=self._environment,
+            cwd=b"/",
+            split_dwarf=False,
+            digest=self._digests.stream,
+            compiler_check=lambda _: None,
+        )

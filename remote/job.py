@@ -1,0 +1,201 @@
+"""One job of the daemon, from a request that was read to the reply.
+
+    argumentfilter  may this vector be run at all?
+    compilers       which program is it?
+    server_cache    do we have what it would give?
+    child           else run it, in a directory of its own
+
+A text is compiled under a constant name in its directory, so that no name of ours reaches the
+object; gcc takes the names that matter from the text's line markers. Should a name of the
+directory reach the output all the same (clang writes the working directory where the text does not
+say it), the output is sent, as distccd's is, and not kept.
+
+What is refused is answered inside the protocol: a stock client then says why and compiles by
+itself, where a connection that is closed without a byte would tell it nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from enum import Enum
+
+from pycc.record import record
+
+from . import commandline
+from .argumentfilter import refusal
+from .child import End, Ran, run
+from .compilers import Missing, Refused, Rules, choose
+from .identities import Identities
+from .protocol import PUMP, Reply, Request
+from .server_cache import Output, ServerCache, key_of
+
+PREFIX = "pyccd_"
+"""Of the directories of jobs, so that what an ended daemon left can be told from other files."""
+EXIT_COMPILER_MISSING = 110  # distcc's
+LONGEST_STEM = 200
+_LANGUAGES = {b".i": b"c", b".ii": b"c++", b".mi": b"objective-c", b".mii": b"objective-c++"}
+
+
+class Code(Enum):
+    """How a job ended, in the words of distccd's job summaries."""
+
+    COMPILE_OK = "COMPILE_OK"
+    COMPILE_ERROR = "COMPILE_ERROR"
+    COMPILE_TIMEOUT = "COMPILE_TIMEOUT"
+    CLI_DISCONN = "CLI_DISCONN"
+    REJ_BAD_REQ = "REJ_BAD_REQ"
+
+
+@record
+class Done:
+    """``reply`` is None where nobody waits for one. ``cache`` is hit, miss or off."""
+
+    code: Code
+    reply: Reply | None
+    compiler: str
+    source: str
+    cache: str
+    milliseconds: int
+    said: str = ""
+    """For the log."""
+
+
+@record
+class Workshop:
+    """What all jobs of a daemon share. ``environment`` is that of every compile."""
+
+    rules: Rules
+    environment: Mapping[bytes, bytes]
+    identities: Identities
+    cache: ServerCache | None
+    temporary: str
+    seconds: float | None = None
+    """The most that a compile may take."""
+
+
+def do(request: Request, shop: Workshop, client: int | None) -> Done:
+    """Answer a request. ``client`` is the descriptor of its connection."""
+    began = time.monotonic()
+    compiler = _shown(request.argv[0]) if request.argv else ""
+
+    def done(
+        code: Code, reply: Reply | None, *, source: str = "", cache: str = "off", said: str = ""
+    ) -> Done:
+        passed = int((time.monotonic() - began) * 1000)
+        return Done(code, reply, compiler, source, cache, passed, said)
+
+    def refused(reason: str) -> Done:
+        text = f"pyccd: {reason}\n".encode(errors="backslashreplace")
+        reply = Reply(request.version, EXIT_COMPILER_MISSING << 8, text)
+        return done(Code.REJ_BAD_REQ, reply, said=reason)
+
+    if not request.argv:
+        return refused("no command")
+    if request.version == PUMP:
+        return refused("pump mode is not served here")
+    program = choose(request.argv[0], shop.rules)
+    if isinstance(program, Refused):
+        return refused(program.reason)
+    # Stock clients leave words in that mean nothing for preprocessed text, or worse.
+    argv = commandline.strip(request.argv)
+    why = refusal(argv)
+    if why is not None:
+        return refused(why)
+    reading = commandline.read(argv)
+    named = reading.inputs[0].name
+    extension = commandline.preprocessed_extension(named)
+    if extension is None or reading.action is None:
+        return refused(f"{_shown(named)} is no source that can be compiled here")
+    source = _shown(named)
+    if isinstance(program, Missing):
+        text = f"pyccd: failed to exec {_shown(program.name)}: No such file or directory\n"
+        reply = Reply(request.version, EXIT_COMPILER_MISSING << 8, text.encode())
+        return done(Code.COMPILE_ERROR, reply, source=source, said=text.strip())
+
+    name, output = _text_name(named, extension), b"out" + reading.action.value
+    words = commandline.with_files(argv, name, output)[1:]
+    key = _key(shop, program, extension, words, name, request.text)
+    if key is not None and shop.cache is not None:
+        kept = shop.cache.get(key)
+        if kept is not None:
+            reply = Reply(request.version, 0, kept.err, kept.out, kept.object)
+            return done(Code.COMPILE_OK, reply, source=source, cache="hit")
+    cache = "off" if key is None else "miss"
+    directory = tempfile.mkdtemp(prefix=PREFIX, dir=shop.temporary)
+    try:
+        ran, made = _compile(shop, directory, (program, *words), name, output, request, client)
+    except OSError as problem:
+        text = f"pyccd: failed to exec {_shown(program)}: {problem.strerror}\n"
+        reply = Reply(request.version, EXIT_COMPILER_MISSING << 8, text.encode())
+        return done(Code.COMPILE_ERROR, reply, source=source, said=text.strip())
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+    if ran.end is End.CLIENT_LEFT:
+        return done(Code.CLI_DISCONN, None, source=source, cache=cache)
+    if ran.end is End.TIMEOUT:
+        return done(Code.COMPILE_TIMEOUT, None, source=source, cache=cache)
+    reply = Reply(request.version, ran.status, ran.err, ran.out, made)
+    if ran.status:
+        return done(Code.COMPILE_ERROR, reply, source=source, cache=cache)
+    ours = os.fsencode(os.path.basename(directory))
+    if key is not None and shop.cache is not None and not _names(ours, made, ran):
+        shop.cache.put(key, Output(made, ran.err, ran.out))
+    return done(Code.COMPILE_OK, reply, source=source, cache=cache)
+
+
+def _shown(name: bytes) -> str:
+    return name.decode(errors="backslashreplace")
+
+
+def _names(ours: bytes, made: bytes, ran: Ran) -> bool:
+    return ours in made or ours in ran.err or ours in ran.out
+
+
+def _text_name(source: bytes, extension: bytes) -> bytes:
+    """What the text is called while it is compiled: some tools derive names from it."""
+    stem = source.rpartition(b"/")[2].rpartition(b".")[0][:LONGEST_STEM]
+    return (b"_" + stem if stem[:1] in (b"-", b"@", b"") else stem) + extension
+
+
+def _key(
+    shop: Workshop,
+    program: bytes,
+    extension: bytes,
+    words: tuple[bytes, ...],
+    name: bytes,
+    text: bytes,
+) -> bytes | None:
+    """None where nothing may be kept."""
+    if shop.cache is None:
+        return None
+    identity = shop.identities.of(program, _LANGUAGES[extension])
+    if identity is None:
+        return None
+    return key_of(identity, words, name, shop.environment, text)
+
+
+def _compile(
+    shop: Workshop,
+    directory: str,
+    argv: tuple[bytes, ...],
+    name: bytes,
+    output: bytes,
+    request: Request,
+    client: int | None,
+) -> tuple[Ran, bytes]:
+    """(what ran, the object). Raises OSError."""
+    place = os.fsencode(directory)
+    with open(os.path.join(place, name), "xb") as file:
+        file.write(request.text)
+    environment = {**shop.environment, b"TMPDIR": place}
+    ran = run(argv, cwd=place, environment=environment, client=client, seconds=shop.seconds)
+    made = b""
+    if ran.end is End.DONE and ran.status == 0:
+        with suppress(FileNotFoundError), open(os.path.join(place, output), "rb") as file:
+            made = file.read()
+    return ran, made
