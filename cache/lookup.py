@@ -120,6 +120,8 @@ class Verifier:
         for directory, signature, (_, names) in zip(
             directories, self._files.signatures(directories), entry.groups, strict=True
         ):
+            if signature.exists and not signature.is_directory:
+                return Verdict(directory)
             fresh = not pinned(directory, signature, now)
             fresh = fresh or (bool(changing) and os.path.normpath(directory) in changing)
             appeared, loose = self._appeared(directory, signature, names, fresh)

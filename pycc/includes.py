@@ -337,7 +337,11 @@ class _Search:
             start = 0 if quoted else self.bracket
             for head, lasts in _by_head(_normals(names - walked)).items():
                 if head[:1] == b"/":
-                    self.look_together(self.places.get(head) or self.place(head), lasts)
+                    place = self.places.get(head) or self.place(head)
+                    self.look_together(place, lasts)
+                    if precompiled:
+                        gch = {last + b".gch" for last in lasts}
+                        self.look_together(place, gch, precompiled=True)
                 else:
                     self.walk_together(head, lasts, start, precompiled=precompiled)
             walked |= names
@@ -396,6 +400,8 @@ class _Search:
         candidates = self.read if self.computed else self.read - self.explained
         may_rename = any(b".." in prefix for prefix in self.prefixes)
         for path in candidates - {main}:
+            if self.computed_in_main:
+                self.look(path + b".gch", precompiled=True)
             rests = {
                 path[len(prefix) :]
                 for prefix in self.prefixes

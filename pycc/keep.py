@@ -23,6 +23,7 @@ from .collect import Dependencies, Refused
 from .directives import Directives, flags_of
 from .execution import Execution
 from .job import Job
+from .native import signature
 from .outcome import Outcome
 from .preprocess import Preprocessed
 from .record import record
@@ -141,11 +142,19 @@ def _mark(job: Job) -> None:
 def _assembler_reads_more(
     job: Job, asked: Directives, read_by_assembler: Sequence[bytes] | None, text: Preprocessed
 ) -> bool:
-    """Whether files that are not in the preprocessed text may have reached the object."""
+    """Whether files that are not in the preprocessed text may have reached the object.
+
+    GNU as lists the files that it read and those that .file directives name. gcc names the source
+    there, by its last part; in assembly a name in the text explains it, unless macros may have put
+    a directive together that reads the file as well."""
     if text.asks_assembler or asked.incbin or asked.asm_include:
         return True
-    read = set(read_by_assembler or ()) - {job.invocation.source}
-    return bool(read) and not read <= text.file_names()
+    cwd = job.call.cwd
+    source = signature(absolute(cwd, job.invocation.source))
+    read = {name for name in read_by_assembler or () if signature(absolute(cwd, name)) != source}
+    if not read or not job.invocation.language.startswith(b"assembler"):
+        return bool(read)
+    return text.has_assembler_macros or not read <= text.file_names()
 
 
 def _manifest_entry(

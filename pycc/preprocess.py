@@ -35,6 +35,7 @@ _ASSEMBLER = re.compile(rb"\.[iI][nN][cC](?:[bB][iI][nN]|[lL][uU][dD][eE])\b")
 _COLUMNS = re.compile(rb"__builtin_(?:COLUMN|source_location)|source_location")
 _WORKING_DIRECTORY = re.compile(rb'^# \d+ "[^"\n]*//"\n', re.MULTILINE)
 _MARKER = re.compile(rb'^# \d+ "([^"\n]*)"', re.MULTILINE)
+_MACROS = re.compile(rb"\.(?:macro|irpc?|rept|altmacro)\b", re.IGNORECASE)
 _FILE = re.compile(rb'\.file[ \t]+"([^"\n]*)"')
 TEXT_LIMIT = 1 << 30
 
@@ -51,6 +52,11 @@ class Preprocessed:
     def asks_assembler(self) -> bool:
         """Whether a directive of the assembler that reads a file may be in the text."""
         return _ASSEMBLER.search(self.text) is not None
+
+    @property
+    def has_assembler_macros(self) -> bool:
+        """Whether directives may be put together that are not in the text as they stand."""
+        return _MACROS.search(self.text) is not None
 
     def file_names(self) -> frozenset[bytes]:
         """The files that line markers and, in assembly, .file directives name."""

@@ -27,6 +27,8 @@ class Looker:
     def __init__(self, cwd: bytes, resident: Resident) -> None:
         self._cwd = cwd
         self._resident = resident
+        # A signature may be older than whoever judges it later.
+        self._now = file_clock()
         self._signatures: dict[bytes, native.Signature] = {}
 
     def ask(self, paths: Sequence[bytes]) -> None:
@@ -74,7 +76,7 @@ class Looker:
         found = self(spot.directory)
         path = absolute(self._cwd, spot.directory)
         # What a link leads to may change without its directory.
-        if not spot.linked and self._resident.digests.settled(path, found, file_clock()):
+        if not spot.linked and self._resident.digests.settled(path, found, self._now):
             if len(spots) >= SPOTS:
                 spots.clear()
             spots[key] = (found, spot)

@@ -69,11 +69,12 @@ def _followed(
     what those of them that are links lead to)."""
     found = dict.fromkeys(paths)
     pending = list(paths)
-    for _ in range(LONGEST_CHAIN):
+    if known is not None:
+        # A link is looked at once more: what was read through it is known only now.
+        pending = [path for path, link in zip(paths, known, strict=True) if link.is_link]
+    for _ in range(LONGEST_CHAIN if pending else 0):
         new: dict[bytes, None] = {}
-        links = known if known is not None else look(pending, False)
-        known = None
-        for path, link in zip(pending, links, strict=True):
+        for path, link in zip(pending, look(pending, False), strict=True):
             if not link.is_link:
                 continue
             if link.changed >= start:
@@ -98,7 +99,7 @@ def disturbed(
 ) -> bytes | None:
     """The first directory or link on the way to ``paths`` that may have changed since ``start``
     (ns by the file clock), or None. ``look(paths, follow)`` gives signatures; ``known`` are those
-    of ``paths``, links not followed."""
+    of ``paths``, links not followed, and tell only which of them are links."""
     switched, ways = _followed(paths, start, look, known)
     if switched is not None:
         return switched

@@ -80,7 +80,7 @@ ALLOWED = {
     "collect": "basedir cache.digest cache.lookup cache.result call delivery depfile directives"
     " frame invocation native outcome precompiled stability",
     "keep": "cache.fingerprint cache.lookup cache.manifest cache.result cache.storage collect"
-    " directives execution hardlinks job outcome precompiled preprocess searched stability",
+    " directives execution hardlinks job native outcome precompiled preprocess searched stability",
     "miss": "cache.digest cache.lookup cache.storage collect execution frame hardlinks hot"
     " invocation job keep keying outcome precompiled preprocess stability talk",
     "commands": "cache.cleanup cache.directory cache.statistics_text commands_text config"
@@ -107,6 +107,12 @@ ALLOWED = {
     "remote.server_cache": "cache.directory cache.fingerprint cache.result cache.storage",
     "remote.job": "remote.argumentfilter remote.child remote.commandline remote.compilers"
     " remote.identities remote.protocol remote.server_cache",
+    # The compile farm: the daemon.
+    "remote.daemon_log": "errors",
+    "remote.daemon": "remote.access remote.daemon_log remote.job remote.protocol",
+    "remote.pyccd": "cache.directory cache.disk_cache cache.statistics cache.storage_local errors"
+    " locate native remote.access remote.compilers remote.daemon remote.daemon_log"
+    " remote.identities remote.job remote.server_cache remote.settings",
     # The cache: what things are called.
     "cache.manifest": "cache.compression cache.digest cache.fingerprint",
     "cache.result": "cache.compression",

@@ -197,3 +197,20 @@ def test_a_link_to_itself_ends(tmp_path: Path) -> None:
     (tmp_path / "a.h").symlink_to("sub/../a.h")
     path = os.fsencode(tmp_path / "a.h")
     assert disturbed([path], 2**62, {}, look) is None
+
+
+def test_a_link_is_looked_at_again_although_it_is_known(tmp_path: Path) -> None:
+    """Between the look that found a link and the reading of what it names it may be switched."""
+    path = os.fsencode(tmp_path / "v.h")
+    (tmp_path / "v.h").symlink_to("one.h")
+    known = signatures([path], follow=False)
+    start = known[0].changed + 1
+    switched = known[0]._replace(mtime=start + 5, ctime=start + 5)
+
+    def look(paths: Sequence[bytes], follow: bool) -> list[Signature]:
+        return [
+            switched if p == path and not follow else s
+            for p, s in zip(paths, signatures(paths, follow=follow), strict=True)
+        ]
+
+    assert disturbed([path], start, {}, look, known) == path

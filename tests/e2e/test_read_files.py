@@ -267,3 +267,44 @@ def test_assembly_that_names_its_source_has_hits(world: World) -> None:
     world.write("a.s", '.file "a.c"\n.data\n.long 1\n')
     world.compare("gcc", "-c", "a.s", times=3)
     assert world.stats()["direct_cache_hit"] == 2
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        '__asm__(".section .rodata\\n.in" "cbin \\"d.h\\"\\n.text");',
+        '#define A ".inc"\n__asm__(".section .rodata\\n" A "bin \\"d.h\\"\\n.text");',
+    ],
+)
+@pytest.mark.parametrize("env", [{}, {"CCACHE_PREPROCESS_FIRST": "1"}], ids=["direct", "text"])
+def test_a_header_that_the_assembler_reads_too(
+    world: World, code: str, env: dict[str, str]
+) -> None:
+    world.write("a.c", f'#include "d.h"\n{code}\n')
+    for number in range(3):
+        world.write("d.h", f"int q; /* {number} */\n")
+        world.compare("gcc", "-c", "a.c", times=2, env=env)
+
+
+@pytest.mark.parametrize("name", ["./a.c", "sub/../a.c"])
+def test_other_spellings_of_the_source_are_the_source(world: World, name: str) -> None:
+    (world.src / "sub").mkdir()
+    world.write("a.c", "int x;\n")
+    env = {"CCACHE_NODIRECT": "1"}
+    world.compare("gcc", "-c", name, times=3, env=env)
+    assert world.stats(env)["preprocessed_cache_hit"] == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['#include "{root}/i/x.h"\n', '#define H "i/x.h"\n#include H\n'],
+    ids=["absolute", "computed"],
+)
+def test_precompiled_headers_of_unusual_names(world: World, text: str) -> None:
+    world.write("i/x.h", "#define V 1\n")
+    world.write("a.c", text.format(root=world.src) + "int x = V;\n")
+    world.compare("gcc", "-c", "a.c", times=3)
+    world.write("other.h", "#define V 2\n")
+    made = world.call("gcc", "-x", "c-header", "other.h", "-o", "i/x.h.gch", bare=True)
+    assert made.status == 0
+    world.compare("gcc", "-c", "a.c", times=3)

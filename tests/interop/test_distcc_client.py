@@ -1,0 +1,237 @@
+"""The real distcc's client with our daemon: objects, messages, refusals, and the daemon's cache."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+DISTCC = shutil.which("distcc", path="/usr/bin:/usr/local/bin")
+pytestmark = pytest.mark.skipif(DISTCC is None, reason="distcc is not installed")
+ROOT = Path(__file__).resolve().parent.parent.parent
+PROGRAM = 'import sys; sys.argv[0] = "pyccd"; from pycc.remote.pyccd import main; main()'
+SOURCE = """\
+#include <stdio.h>
+int f(int a)
+{
+    int unused;
+    if (a)
+        printf("%d", a);
+    return a;
+}
+"""
+CXX = """\
+#include <map>
+#include <string>
+std::string f(std::map<int, std::string> m) { return m[1] + "x"; }
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@dataclass
+class Farm:
+    """A daemon, and a place to work in that an unprivileged daemon can reach."""
+
+    place: Path
+    port: int
+    process: subprocess.Popen[bytes]
+
+    @property
+    def log(self) -> str:
+        return (self.place / "log").read_text()
+
+    def summaries(self) -> list[str]:
+        """The job summaries from the code on, when the last job's is written."""
+        lines = [line for line in self.log.splitlines() if "(dcc_job_summary)" in line]
+        return [line.split(" ", 6)[6] for line in lines]
+
+    def distcc(
+        self, *words: str, options: str = "", cwd: Path | None = None
+    ) -> subprocess.CompletedProcess[bytes]:
+        environment = {
+            "PATH": "/usr/bin:/bin",
+            "DISTCC_HOSTS": f"127.0.0.1:{self.port}/50{options}",
+            "DISTCC_DIR": str(self.place / "distcc"),
+            "DISTCC_FALLBACK": "0",
+            "DISTCC_BACKOFF_PERIOD": "0",
+            "DISTCC_SKIP_LOCAL_RETRY": "1",
+            "LC_ALL": "C.UTF-8",
+        }
+        return subprocess.run(
+            [DISTCC or "distcc", *words],
+            cwd=cwd or self.place / "work",
+            env=environment,
+            capture_output=True,
+            check=False,
+        )
+
+    def write(self, name: str, text: str) -> None:
+        (self.place / "work" / name).write_text(text)
+
+    def read(self, name: str) -> bytes:
+        return (self.place / "work" / name).read_bytes()
+
+
+@pytest.fixture
+def farm() -> Iterator[Farm]:
+    place = Path(tempfile.mkdtemp(prefix="farm-"))
+    place.chmod(0o755)
+    for name in ("work", "distcc"):
+        (place / name).mkdir()
+    port = free_port()
+    words = ["--daemon", "--no-detach", "--port", str(port), "--listen", "127.0.0.1"]
+    words += ["--allow", "127.0.0.1", "--jobs", "3", "--verbose", "--log-file", str(place / "log")]
+    words += ["--cache-dir", str(place / "cache"), "--pid-file", str(place / "pid")]
+    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "LC_ALL": "C.UTF-8"}
+    process = subprocess.Popen([sys.executable, "-c", PROGRAM, *words], env=environment)
+    for _ in range(500):
+        if (place / "pid").exists():
+            break
+        time.sleep(0.02)
+    try:
+        yield Farm(place, port, process)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        process.wait()
+        shutil.rmtree(place, ignore_errors=True)
+
+
+PLAIN_TEXT = pytest.mark.parametrize("options", ["", ",lzo"], ids=["plain", "lzo"])
+
+
+@PLAIN_TEXT
+@pytest.mark.parametrize(
+    ("compiler", "name", "text", "words"),
+    [
+        ("gcc", "a.c", SOURCE, ["-O2"]),
+        ("gcc", "a.c", SOURCE, ["-O2", "-g"]),
+        ("gcc", "a.c", SOURCE, ["-Wall", "-Wextra"]),
+        ("gcc", "a.c", SOURCE, ["-S"]),
+        ("g++", "a.cc", CXX, ["-O1", "-std=c++17"]),
+        ("/usr/bin/gcc", "a.c", SOURCE, ["-O2"]),
+        ("gcc", "a.c", "int f(\n", []),
+        ("gcc", "a.c", "#error no\n", []),
+    ],
+)
+def test_like_a_local_compile_of_the_text(
+    farm: Farm, options: str, compiler: str, name: str, text: str, words: list[str]
+) -> None:
+    farm.write(name, text)
+    what = "-S" if "-S" in words else "-c"
+    flags = [word for word in words if word != "-S"]
+    suffix = ".ii" if name.endswith("cc") else ".i"
+    for directory in ("work", "local"):
+        (farm.place / directory).mkdir(exist_ok=True)
+    # What a stock client asks for: the preprocessed text, compiled.
+    preprocessed = subprocess.run(
+        [compiler, *flags, "-E", name, "-o", f"../local/a{suffix}"],
+        cwd=farm.place / "work",
+        capture_output=True,
+        check=False,
+    )
+    expected = subprocess.run(
+        [compiler, *flags, what, f"a{suffix}", "-o", "../work/expected"],
+        cwd=farm.place / "local",  # where there is no source to show lines of
+        capture_output=True,
+        check=False,
+        env={"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"},
+    )
+    for _ in range(2):
+        done = farm.distcc(compiler, *flags, what, name, "-o", "made", options=options)
+        if preprocessed.returncode:
+            assert done.returncode
+            continue
+        assert done.returncode == expected.returncode
+        if expected.returncode == 0:
+            assert farm.read("made") == farm.read("expected")
+            assert done.stderr == expected.stderr
+        else:
+            assert expected.stderr in done.stderr
+    if not preprocessed.returncode:
+        kept = "cache:hit" if expected.returncode == 0 else "cache:miss"
+        code = "COMPILE_OK exit:0" if expected.returncode == 0 else "COMPILE_ERROR exit:1"
+        first, second = farm.summaries()
+        assert first.startswith(code)
+        assert first.endswith("cache:miss")
+        assert second.startswith(code)
+        assert second.endswith(kept)
+
+
+@PLAIN_TEXT
+def test_a_large_text(farm: Farm, options: str) -> None:
+    numbers = random.Random(1)
+    rows = "".join(f"{numbers.randrange(1 << 31)},\n" for _ in range(200_000))
+    farm.write("big.c", f"const int numbers[] = {{\n{rows}}};\n")
+    done = farm.distcc("gcc", "-c", "big.c", "-o", "made", options=options)
+    assert done.returncode == 0, done.stderr
+    subprocess.run(["gcc", "-c", "big.c", "-o", "expected"], cwd=farm.place / "work", check=True)
+    assert farm.read("made") == farm.read("expected")
+
+
+def test_fifty_jobs_at_once(farm: Farm) -> None:
+    for number in range(50):
+        farm.write(f"n{number}.c", f"int n{number} = {number};\n")
+    with ThreadPoolExecutor(50) as pool:
+        done = list(pool.map(lambda n: farm.distcc("gcc", "-c", f"n{n}.c"), range(50)))
+    assert [one.returncode for one in done] == [0] * 50
+    assert len(farm.summaries()) == 50
+    assert all(farm.read(f"n{number}.o") for number in range(50))
+
+
+def test_another_directory_hits_the_daemons_cache(farm: Farm) -> None:
+    other = farm.place / "other"
+    other.mkdir()
+    for directory in (farm.place / "work", other):
+        (directory / "a.c").write_text(SOURCE)
+        assert farm.distcc("gcc", "-O2", "-c", "a.c", cwd=directory).returncode == 0
+    assert [line.rsplit(" ", 1)[1] for line in farm.summaries()] == ["cache:miss", "cache:hit"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["/bin/sh", "-c", "a.c"], "sh not in"),
+        (["gcc-99", "-c", "a.c"], "failed to exec gcc-99"),
+        (["gcc", "-fplugin=x.so", "-c", "a.c"], "-fplugin="),
+    ],
+)
+def test_a_refusal_says_why(farm: Farm, words: list[str], said: str) -> None:
+    farm.write("a.c", SOURCE)
+    shutil.copy("/usr/bin/gcc", farm.place / "work" / "gcc-99")  # the client has it
+    done = farm.distcc(*words)
+    assert done.returncode
+    assert not (farm.place / "work" / "a.o").exists()
+    if said.encode() not in done.stderr:  # the client does not send it at all, or cannot
+        assert said not in farm.log
+
+
+def test_nothing_is_left_in_the_temporary_directory(farm: Farm) -> None:
+    farm.write("a.c", SOURCE)
+    farm.write("bad.c", "int f(\n")
+    for name in ("a.c", "bad.c", "a.c"):
+        farm.distcc("gcc", "-c", name)
+    number = (farm.place / "pid").read_text().strip()
+    ours = [name for name in os.listdir(tempfile.gettempdir()) if name.startswith("pyccd_")]
+    owners = {os.stat(os.path.join(tempfile.gettempdir(), name)).st_uid for name in ours}
+    daemon = os.stat(f"/proc/{number}").st_uid
+    assert daemon not in owners
