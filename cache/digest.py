@@ -80,6 +80,9 @@ class FileDigests:
         self._fs_type_of = fs_type_of
         self._clock = clock
         self._memo: dict[bytes, tuple[Stat, bytes]] = {}
+        # The same header has as many paths as there are directories that it is included from
+        # (a/../h.h, b/../h.h).
+        self._by_file: dict[tuple[bytes, Stat], bytes] = {}
         self.disabling: set[bytes] = set()
         """Contents that say near their beginning that they must not be cached."""
         self._local_devices: dict[int, tuple[bool, int]] = {}
@@ -147,6 +150,10 @@ class FileDigests:
     def content(self, path: bytes, signature: Stat) -> tuple[bytes, bytes | None] | None:
         """(digest, content if it had to be read) of a file whose signature was just taken."""
         known = self.known(path, signature)
+        if known is None:
+            known = self._by_file.get((path[path.rfind(b"/") + 1 :], signature))
+            if known is not None:
+                self._remember(path, signature, known, self._clock())
         if known is not None:
             return known, None
         got = self.read(path)
@@ -160,12 +167,14 @@ class FileDigests:
     def _remember(self, path: bytes, signature: Stat, digest: bytes, now: int) -> None:
         if self.settled(path, signature, now):
             if len(self._memo) >= MEMO_LIMIT:
-                self._memo.clear()
+                self.forget()
             self._memo[path] = (signature, digest)
+            self._by_file[path[path.rfind(b"/") + 1 :], signature] = digest
 
     def forget(self) -> None:
         """Drop everything (the server's memory is over its limit)."""
         self._memo.clear()
+        self._by_file.clear()
 
     def __len__(self) -> int:
         return len(self._memo)

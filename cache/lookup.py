@@ -117,6 +117,8 @@ class Verifier:
             else:
                 settled = False
         directories = [absolute(cwd, directory) for directory, _ in entry.groups]
+        # Most groups have the same names, and then the same tuple of them.
+        heads: dict[int, set[bytes]] = {}
         for directory, signature, (_, names) in zip(
             directories, self._files.signatures(directories), entry.groups, strict=True
         ):
@@ -124,7 +126,7 @@ class Verifier:
                 return Verdict(directory)
             fresh = not pinned(directory, signature, now)
             fresh = fresh or (bool(changing) and os.path.normpath(directory) in changing)
-            appeared, loose = self._appeared(directory, signature, names, fresh)
+            appeared, loose = self._appeared(directory, signature, names, fresh, heads)
             if appeared:
                 return Verdict(absolute(directory, appeared))
             if not fresh:
@@ -145,18 +147,27 @@ class Verifier:
         return Verdict(b"", tuple(records) if settled else None)
 
     def _appeared(
-        self, directory: bytes, signature: Stat, names: Sequence[bytes], fresh: bool
+        self,
+        directory: bytes,
+        signature: Stat,
+        names: Sequence[bytes],
+        fresh: bool,
+        heads: dict[int, set[bytes]],
     ) -> tuple[bytes, Sequence[bytes]]:
         """(the first of ``names`` that exists in ``directory`` now, or nothing; those of the
         others that may appear without a change of ``directory``: below a directory that came
-        later, or as the target of a link)."""
+        later, or as the target of a link). ``heads`` keeps first parts by the identity of
+        ``names``."""
         if not signature.exists:
             return b"", ()
         if len(names) > MANY_NAMES or not fresh:
             listing = self._listing(directory, signature, fresh)
             if listing is not None:
                 # A name below a directory that is absent is absent; its first part decides.
-                suspects = those_among({name.partition(b"/")[0] for name in names}, listing)
+                firsts = heads.get(id(names))
+                if firsts is None:
+                    firsts = heads[id(names)] = {name.partition(b"/")[0] for name in names}
+                suspects = those_among(firsts, listing)
                 if not suspects:
                     return b"", ()
                 names = [name for name in names if name.partition(b"/")[0] in suspects]

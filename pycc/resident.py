@@ -96,6 +96,8 @@ class Records:
     def __init__(self) -> None:
         self._numbers: dict[bytes, int] = {}
         self._records: list[bytes] = []
+        self.system: set[int] = set()
+        """Records of system files (watch.py)."""
         self.verified: set[int] = set()
         """Watched records that hold in ``generation`` (watch.py)."""
         self.generation = -1
@@ -110,6 +112,8 @@ class Records:
             if number is None:
                 number = numbers[single] = len(self._records)
                 self._records.append(single)
+                if is_system(single):
+                    self.system.add(number)
             out.append(number)
         return out
 
@@ -286,9 +290,11 @@ class Resident:
                 # The loop may be reading the old table; it stays as it is.
                 self.forget_hits()
                 self._records = Records()
-            own = self._records.number(r for r in single if not is_system(r))
-            system = self._records.number(filter(is_system, single))
-            call = HotCall(self._records, own, system, cache, keys, deliver, counts)
+            table = self._records
+            numbers = table.number(single)
+            own = array("I", [n for n in numbers if n not in table.system])
+            system = array("I", [n for n in numbers if n in table.system])
+            call = HotCall(table, own, system, cache, keys, deliver, counts)
             self._hot[request.name] = call
 
     @property
