@@ -145,14 +145,15 @@ def _assembler_reads_more(
     """Whether files that are not in the preprocessed text may have reached the object.
 
     GNU as lists the files that it read and those that .file directives name. gcc names the source
-    there, by its last part; in assembly a name in the text explains it, unless macros may have put
-    a directive together that reads the file as well."""
+    there, by its last part: the one that preprocessed text came from. In assembly a name in the
+    text explains it, unless macros may have put a directive together that reads the file too."""
     if text.asks_assembler or asked.incbin or asked.asm_include:
         return True
-    cwd = job.call.cwd
-    source = signature(absolute(cwd, job.invocation.source))
-    read = {name for name in read_by_assembler or () if signature(absolute(cwd, name)) != source}
-    if not read or not job.invocation.language.startswith(b"assembler"):
+    cwd, assembly = job.call.cwd, job.invocation.language.startswith(b"assembler")
+    own = (job.invocation.source, *(() if assembly else text.main_name()))
+    signatures = [signature(absolute(cwd, name)) for name in own]
+    read = {n for n in read_by_assembler or () if signature(absolute(cwd, n)) not in signatures}
+    if not read or not assembly:
         return bool(read)
     return text.has_assembler_macros or not read <= text.file_names()
 

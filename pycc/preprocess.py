@@ -36,6 +36,7 @@ _COLUMNS = re.compile(rb"__builtin_(?:COLUMN|source_location)|source_location")
 _WORKING_DIRECTORY = re.compile(rb'^# \d+ "[^"\n]*//"\n', re.MULTILINE)
 _MARKER = re.compile(rb'^# \d+ "([^"\n]*)"', re.MULTILINE)
 _MACROS = re.compile(rb"\.(?:macro|irpc?|rept|altmacro)\b", re.IGNORECASE)
+_MAIN = re.compile(rb'# \d+ "([^"\n]*)"')
 _FILE = re.compile(rb'\.file[ \t]+"([^"\n]*)"')
 TEXT_LIMIT = 1 << 30
 
@@ -52,6 +53,11 @@ class Preprocessed:
     def asks_assembler(self) -> bool:
         """Whether a directive of the assembler that reads a file may be in the text."""
         return _ASSEMBLER.search(self.text) is not None
+
+    def main_name(self) -> tuple[bytes, ...]:
+        """The source that the text says it came from, if it does."""
+        match = _MAIN.match(self.text)
+        return (match.group(1),) if match else ()
 
     @property
     def has_assembler_macros(self) -> bool:

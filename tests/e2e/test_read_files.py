@@ -308,3 +308,11 @@ def test_precompiled_headers_of_unusual_names(world: World, text: str) -> None:
     made = world.call("gcc", "-x", "c-header", "other.h", "-o", "i/x.h.gch", bare=True)
     assert made.status == 0
     world.compare("gcc", "-c", "a.c", times=3)
+
+
+def test_preprocessed_text_beside_its_source_is_cached(world: World) -> None:
+    world.write("a.c", "int x;\n")
+    assert world.call("gcc", "-E", "a.c", "-o", "b.i", bare=True).status == 0
+    env = {"CCACHE_NODIRECT": "1"}
+    world.compare("gcc", "-c", "b.i", times=3, env=env)
+    assert world.stats(env)["preprocessed_cache_hit"] == 2
