@@ -40,11 +40,10 @@ from .frame import (
     Wait,
     Write,
 )
+from .talk import HereTalk
 
 if TYPE_CHECKING:
     import subprocess
-
-    from .talk import Talk
 
 LEVEL = b"_PYCC_LEVEL"
 
@@ -145,23 +144,11 @@ def end_as(status: int) -> NoReturn:
     os._exit(os.WEXITSTATUS(status))
 
 
-class Executor:
+class Executor(HereTalk):
     """A Talk whose launcher is this process."""
 
     def __init__(self) -> None:
         self._final_status: int | None = None
-
-    def may_block(self) -> None:
-        return
-
-    def hand_over(self, go_on: Callable[[Talk], Sequence[Op]]) -> Sequence[Op]:
-        return go_on(self)
-
-    def release(self, ops: Sequence[Op]) -> bool:
-        return False
-
-    def wait(self, ms: int) -> None:
-        return
 
     def run(self, command: Run, meanwhile: Callable[[], None] | None = None) -> Report:
         if meanwhile is not None:

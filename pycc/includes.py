@@ -410,10 +410,10 @@ class _Search:
             for rest in rests:
                 self.along(rest, quoted=True, precompiled=self.computed_in_main)
                 for here in self.computed:
-                    path = normal(here + rest)
-                    self.look(path)
+                    beside = normal(here + rest)
+                    self.look(beside)
                     if self.computed_in_main:
-                        self.look(path + b".gch", precompiled=True)
+                        self.look(beside + b".gch", precompiled=True)
             # gcc may have shortened the name of a file below a directory with `..` in it.
             if self.computed and may_rename and not rests and path not in self.explained:
                 complete = complete and any(path.startswith(here) for here in self.computed)

@@ -65,6 +65,25 @@ class Talk(Protocol):
         ...
 
 
+class HereTalk:
+    """A Talk whose commands are this process's own children: nobody waits for an answer."""
+
+    def run(self, command: Run, meanwhile: Callable[[], None] | None = None) -> Report:
+        raise NotImplementedError
+
+    def may_block(self) -> None:
+        return
+
+    def hand_over(self, go_on: Callable[[Talk], Sequence[Op]]) -> Sequence[Op]:
+        return go_on(self)
+
+    def release(self, ops: Sequence[Op]) -> bool:
+        return False
+
+    def wait(self, ms: int) -> None:
+        return
+
+
 class LoopTalk:
     """On the loop's thread nothing may block: every attempt to talk raises NotHere."""
 

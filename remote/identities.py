@@ -7,20 +7,20 @@ libraries behind it, and the absence of what would be taken instead if it appear
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 from pycc import native
 from pycc.cache.digest import FileDigests
 from pycc.compiler import ProbeFailed, Toolchain, probe
-from pycc.frame import Op, Report, Run
-from pycc.talk import Talk
+from pycc.frame import Report, Run
+from pycc.talk import HereTalk
 
 from .child import run
 
 PROBE_SECONDS = 30.0
 
 
-class _HereTalk:
+class _DaemonTalk(HereTalk):
     """A Talk for questions to a compiler, which runs as a child of the daemon."""
 
     def __init__(self, environment: Mapping[bytes, bytes]) -> None:
@@ -40,25 +40,13 @@ class _HereTalk:
             return Report(0, problem.errno or 1, b"", b"", 0)
         return Report(ran.status, 0, ran.out, ran.err, 0)
 
-    def may_block(self) -> None:
-        return
-
-    def hand_over(self, go_on: Callable[[Talk], Sequence[Op]]) -> Sequence[Op]:
-        return go_on(self)
-
-    def release(self, ops: Sequence[Op]) -> bool:
-        return False
-
-    def wait(self, ms: int) -> None:
-        return
-
 
 class Identities:
     """Safe for several threads; ``environment`` is that of every compile."""
 
     def __init__(self, environment: Mapping[bytes, bytes]) -> None:
         self._environment = environment
-        self._talk = _HereTalk(environment)
+        self._talk = _DaemonTalk(environment)
         self._digests = FileDigests(native.signature, native.fs_type)
         self._known: dict[tuple[bytes, bytes], Toolchain] = {}
         self._asking = threading.Lock()

@@ -69,8 +69,6 @@ def start(name: str, words: Sequence[str], environment: Mapping[str, str]) -> in
         print(f"{name} {__version__} pycc\n  (protocols 1, 2 and 3) (default port 3632)")
     elif settings.action == "print_config":
         print(config_text(settings), end="")
-    elif settings.action:
-        raise Fatal(f"--{settings.action.replace('_', '-')} is not there yet")
     else:
         _run(name, settings, environment)
     return 0
@@ -196,8 +194,8 @@ def _detach(keep_standard_error: bool) -> None:
     reader, writer = os.pipe()
     if os.fork():
         os.close(writer)
-        os.read(reader, 1)  # until the pid file is written, or the child has ended
-        os._exit(0)
+        # Until the pid file is written, or the child has ended without.
+        os._exit(0 if os.read(reader, 1) else 1)
     os.close(reader)
     os.setsid()
     os.set_inheritable(writer, False)
@@ -218,6 +216,7 @@ def _write_pid_file(path: str) -> None:
         except OSError as problem:
             raise Fatal(f"{path}: {problem.strerror}", daemon_log.EXIT_NO_FILE) from None
     while _ready:
+        os.write(_ready[-1], b"x")
         os.close(_ready.pop())
 
 

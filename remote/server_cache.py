@@ -84,10 +84,6 @@ class ServerCache:
             entries.append(Entry(Kind.STDOUT, output.out))
         return self._directory.put(key, pack(entries))
 
-    def count(self, name: str) -> None:
-        """Add one to a counter that `--show-stats` shows for this directory."""
-        self._directory.count({name: 1})
-
     def close(self) -> None:
         """Write what waits."""
         self._directory.close()

@@ -23,7 +23,7 @@ from . import access
 
 EXIT_BAD_ARGUMENTS = 101  # distcc's
 DEFAULT_FILE = "/etc/pyccd.conf"
-DEFAULT_PORT, STATS_PORT = 3632, 3633
+DEFAULT_PORT = 3632
 LEVELS = {
     name: number
     for number, names in enumerate(
@@ -103,7 +103,6 @@ class Setting:
 _S = Setting
 SETTINGS: tuple[Setting, ...] = (
     _S("daemon", _flag, False, "bind and listen on a socket"),
-    _S("inetd", _flag, False, "serve the client that is connected to standard input"),
     _S("no_detach", _flag, False, "stay in the foreground"),
     _S("no_fork", _flag, False, "serve one connection after the other, for debugging"),
     _S("wizard", _flag, False, "for a debugger: --no-detach, --no-fork, --verbose", short="W"),
@@ -122,8 +121,6 @@ SETTINGS: tuple[Setting, ...] = (
     _S("log_stderr", _flag, False, "write messages to standard error"),
     _S("verbose", _flag, False, "log everything"),
     _S("lifetime", _count, 0, "leave after so many seconds", "SECONDS"),
-    _S("stats", _flag, False, "serve statistics by HTTP"),
-    _S("stats_port", _port, STATS_PORT, "TCP port of the statistics", "PORT"),
     _S(
         "enable_tcp_insecure",
         _flag,
@@ -131,7 +128,7 @@ SETTINGS: tuple[Setting, ...] = (
         "run compilers that are not in the list of allowed ones",
         other="make_me_a_botnet",
     ),
-    _S("sysroot", str, "", "allow -specs=, with files below this directory", "DIR"),
+    _S("sysroot", str, "", "(nothing yet: -specs= is refused)", "DIR"),
     _S("no_fifo", _flag, False, "(nothing: for old scripts)"),
     _S("cache_dir", str, "", "keep results there", "DIR", variable="CACHE_DIRECTORY"),
     _S("cache_size", values.parse_size, values.parse_size("5G"), "its size", "SIZE"),
@@ -150,7 +147,7 @@ SETTINGS: tuple[Setting, ...] = (
 _BY_NAME = {name: s for s in SETTINGS for name in (s.name, s.other) if name}
 _BY_LETTER = {s.short: s for s in SETTINGS if s.short}
 
-ACTIONS = ("help", "version", "print_config", "check", "fix_permissions")
+ACTIONS = ("help", "version", "print_config")
 """Options that are done instead of serving."""
 
 
@@ -274,8 +271,6 @@ def help_text(program: str) -> str:
     rows += [
         ("--config", "", "FILE", f"read settings from there ({DEFAULT_FILE})"),
         ("--print-config", "", "", "print every setting with its origin, and exit"),
-        ("--check", "", "", "say what would go wrong for the user that it will be, and exit"),
-        ("--fix-permissions", "", "", "mend what --check complains of, and exit"),
         ("--help", "", "", "explain usage and exit"),
         ("--version", "", "", "show version and exit"),
     ]

@@ -27,7 +27,7 @@ from pycc.frame import (
     read_request,
 )
 from pycc.resident import Resident
-from pycc.talk import Talk
+from pycc.talk import HereTalk
 from tests.test_frame import a_request
 
 GCC = shutil.which("gcc", path="/usr/local/bin:/usr/bin:/bin") or ""
@@ -48,25 +48,13 @@ def request_of(
     return read_request(frame_of_call(argv, environment, cwd, flags), os.getpid())
 
 
-class Launcher:
+class Launcher(HereTalk):
     """A Talk that runs commands as a launcher would and keeps what it was told."""
 
     def __init__(self, environment: Mapping[bytes, bytes], cwd: bytes) -> None:
         self.environment = dict(environment)
         self.cwd = cwd
         self.commands: list[Run] = []
-
-    def may_block(self) -> None:
-        return
-
-    def hand_over(self, go_on: Callable[[Talk], Sequence[Op]]) -> Sequence[Op]:
-        return go_on(self)
-
-    def release(self, ops: Sequence[Op]) -> bool:
-        return False
-
-    def wait(self, ms: int) -> None:
-        return
 
     def run(self, command: Run, meanwhile: Callable[[], None] | None = None) -> Report:
         if meanwhile is not None:

@@ -70,6 +70,8 @@ def test_the_command_line_of_distccs_own_suite() -> None:
         ("--port x", "--port: invalid unsigned integer"),
         ("--port", "--port needs a value"),
         ("--jobs 0", "--jobs: number of jobs must be between"),
+        ("--inetd", "unknown option --inetd"),
+        ("--stats", "unknown option --stats"),
         ("--bogus-option", "unknown option --bogus-option"),
         ("-Q", "unknown option -Q"),
         ("--daemon=1", "--daemon takes no value"),
@@ -126,8 +128,6 @@ def test_the_nearest_value_counts_and_is_shown_with_its_origin() -> None:
         ("-?", "help"),
         ("--version", "version"),
         ("--port 1 --print-config", "print_config"),
-        ("--check", "check"),
-        ("--fix-permissions", "fix_permissions"),
         ("--daemon", ""),
     ],
 )
