@@ -40,3 +40,12 @@ def decompress(frame: bytes, size: int) -> bytes:
     if len(data) != size:
         raise CompressionError("a frame that is cut")
     return data
+
+
+def decompress_into(frame: bytes, room: memoryview) -> None:
+    """The same, into the whole of ``room``. Raises CompressionError."""
+    if zstandard.frame_content_size(frame) != len(room):
+        raise CompressionError("a frame of another size")
+    with _own.decompressor.stream_reader(frame) as reader:
+        if reader.readinto(room) != len(room):
+            raise CompressionError("a frame that is cut")

@@ -10,7 +10,7 @@ Version 1: first.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import IntEnum
 from struct import Struct
 from struct import error as struct_error
@@ -18,11 +18,12 @@ from typing import Any
 
 from ..blake import blake2b
 from ..record import record
-from .compression import CompressionError, compress, decompress
+from .compression import CompressionError, compress, decompress, decompress_into
 
 LIMIT = 512 << 20  # bytes
 LEVEL = 1
 _LARGE = 64 << 10
+_ROOMY = 192 << 10  # bytes from which on a room is worth its while
 
 _HEAD = Struct("<2sBBI")
 _ENTRY = Struct("<BHI")
@@ -58,6 +59,12 @@ class Entry:
     kind: Kind
     data: bytes
     name: bytes = b""
+    at: int = -1
+    """Where the data lie in the room that unpack was given."""
+
+
+Room = Callable[[int], memoryview | None]
+"""Gives that many bytes of memory to unpack a large result into, if it has them."""
 
 
 @record
@@ -108,27 +115,45 @@ def pack(entries: Sequence[Entry], level: int = LEVEL, compressed: bool = True) 
     return _HEAD.pack(_MAGIC, _VERSION, 0, len(raw)) + compress(raw, level)
 
 
-def unpack(value: bytes) -> list[Entry]:
+def unpack(value: bytes, room: Room | None = None) -> list[Entry]:
     """The inverse of pack. The data of large objects are views. Raises ResultError."""
     try:
         magic, version, flags, size = _HEAD.unpack_from(value)
         if magic != _MAGIC or version != _VERSION or size > LIMIT:
             raise ResultError("not a result of this version")
         packed = value[_HEAD.size :]
-        raw = packed if flags & STORED_RAW else decompress(packed, size)
-        if len(raw) != size:
-            raise ResultError("a result that is cut")
-        entries = []
-        at = 0
-        while at < size:
-            kind, name_n, data_n = _ENTRY.unpack_from(raw, at)
-            at += _ENTRY.size
-            end = at + name_n + data_n
-            if end > size:
-                raise ResultError("an entry that is cut")
-            whole: Any = raw if data_n < _LARGE or kind != Kind.OBJECT else memoryview(raw)
-            entries.append(Entry(Kind(kind), whole[at + name_n : end], raw[at : at + name_n]))
-            at = end
-        return entries
+        view = room(size) if room is not None and size >= _ROOMY else None
+        if view is None:
+            raw = packed if flags & STORED_RAW else decompress(packed, size)
+            if len(raw) != size:
+                raise ResultError("a result that is cut")
+            view = memoryview(raw)
+            return _entries(view, shared=False)
+        if flags & STORED_RAW:
+            view[:] = packed
+        else:
+            decompress_into(packed, view)
+        return _entries(view, shared=True)
     except (struct_error, CompressionError, ValueError) as problem:
         raise ResultError(str(problem)) from problem
+
+
+def _entries(raw: memoryview, shared: bool) -> list[Entry]:
+    entries = []
+    at, size = 0, len(raw)
+    while at < size:
+        kind, name_n, data_n = _ENTRY.unpack_from(raw, at)
+        at += _ENTRY.size
+        data_at = at + name_n
+        end = data_at + data_n
+        if end > size:
+            raise ResultError("an entry that is cut")
+        data: Any = raw[data_at:end]
+        if data_n >= _LARGE and kind == Kind.OBJECT:
+            entries.append(
+                Entry(Kind(kind), data, bytes(raw[at:data_at]), data_at if shared else -1)
+            )
+        else:
+            entries.append(Entry(Kind(kind), bytes(data), bytes(raw[at:data_at])))
+        at = end
+    return entries

@@ -6,9 +6,9 @@ import os
 from collections.abc import Callable, Sequence
 
 from .basedir import absolute_diagnostics
-from .cache.result import Entry, Kind, ResultError, unpack
+from .cache.result import Entry, Kind, ResultError, Room, unpack
 from .depfile import DepfileError, Style, parse, render
-from .frame import REPLACE, REPLACE_ALWAYS, Exit, Op, Out, Write
+from .frame import REPLACE, REPLACE_ALWAYS, Exit, Op, Out, Shared, Write
 from .invocation import Action, DependencyRequest, Family, Invocation
 from .invocation import Kind as OutputKind
 from .pattern import pattern
@@ -66,10 +66,10 @@ class Delivery:
     linked: Callable[[Entry, bytes, int], Op | None] | None = None
     """Makes the output (path, flags) of an object that the store has as a file (hardlinks.py)."""
 
-    def __call__(self, value: bytes) -> Sequence[Op] | None:
+    def __call__(self, value: bytes, room: Room | None = None) -> Sequence[Op] | None:
         """The operations for a result's value; None when it cannot serve this call."""
         try:
-            entries = unpack(value)
+            entries = unpack(value, room)
         except ResultError:
             return None
         return self.operations(entries)
@@ -88,7 +88,11 @@ class Delivery:
                         return None
                     if self.output == NULL:
                         continue
-                    ops.append(Write(self.output, entry.data, self.output_flags))
+                    flags, at = self.output_flags, entry.at
+                    if at >= 0:
+                        ops.append(Shared(self.output, at, len(entry.data), flags))
+                    else:
+                        ops.append(Write(self.output, entry.data, flags))
                 case Kind.LINKED:
                     made = self._linked(entry)
                     if made is None:

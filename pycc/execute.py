@@ -36,6 +36,7 @@ from .frame import (
     Report,
     Request,
     Run,
+    Shared,
     Unlink,
     Wait,
     Write,
@@ -187,7 +188,7 @@ class Executor(HereTalk):
                         return self._final_status
                 case Wait() | Run():
                     continue
-                case Fallback():
+                case Fallback() | Shared():  # nobody shares memory with himself
                     return self._final_status
         return self._final_status
 

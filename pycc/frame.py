@@ -31,6 +31,7 @@ _REQUEST = Struct("<8I")
 _REPORT = Struct("<4IQ")
 _OP = Struct("<II")
 _WRITE = Struct("<IIIIII")
+_SHARED = Struct("<7I")
 _COMMAND = Struct("<IIIIII")
 
 
@@ -83,6 +84,17 @@ class Write:
 
     path: bytes
     data: bytes
+    flags: int = 0
+    mode: int = 0o666
+
+
+@record
+class Shared:
+    """As Write; the ``size`` bytes lie at ``at`` in the memory that goes along (sharing.py)."""
+
+    path: bytes
+    at: int
+    size: int
     flags: int = 0
     mode: int = 0o666
 
@@ -148,7 +160,7 @@ class Fallback:
     """Let the launcher find and exec the real compiler itself."""
 
 
-Op = Write | Out | Run | Exec | Exit | Unlink | Link | Wait | Fallback
+Op = Write | Shared | Out | Run | Exec | Exit | Unlink | Link | Wait | Fallback
 
 
 def frame_length(header: bytes | bytearray) -> int:
@@ -272,6 +284,10 @@ def _op(item: Op) -> list[bytes]:
             return [_OP.pack(8, length), body, _padding(length)]
         case Fallback():
             return [_OP.pack(9, 0)]
+        case Shared(path, at, size, flags, mode):
+            length = 21 + len(path)
+            head = _SHARED.pack(10, length, flags, mode, len(path), size, at)
+            return [head, path, b"\0", _padding(length)]
 
 
 def reply_parts(ops: Sequence[Op]) -> list[bytes]:
@@ -335,4 +351,7 @@ def _read_op(code: int, body: bytes) -> Op:
             return Link(body[8 : 8 + n], body[9 + n : -1], flags)
         case 9:
             return Fallback()
+        case 10:
+            flags, mode, path_n, size, at = Struct("<5I").unpack_from(body)
+            return Shared(body[20 : 20 + path_n], at, size, flags, mode)
     raise FrameError(f"operation {code}")

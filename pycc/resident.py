@@ -25,11 +25,12 @@ from .cache.digest import LOCAL_FILE_SYSTEMS, FileDigests
 from .cache.directory import CacheDirectory
 from .cache.lookup import Verifier
 from .cache.mounts import is_network
+from .cache.result import Room
 from .cache.statistics import Statistics
 from .cache.storage import Storage
 from .cache.storage_local import open_local
 from .config import Config
-from .frame import Op, Request, name_of, read_environment, reply_parts
+from .frame import Op, Request, Shared, name_of, read_environment, reply_parts
 from .log import log_problem
 from .record import record
 from .talk import NotHere, Talk
@@ -150,7 +151,7 @@ class HotCall:
     """Those of system files: not asked one by one while they are watched and verified."""
     cache: CacheDirectory
     keys: tuple[bytes, ...]
-    deliver: Callable[[bytes], Sequence[Op] | None]
+    deliver: Callable[[bytes, Room | None], Sequence[Op] | None]
     counts: dict[str, int]
 
 
@@ -191,9 +192,9 @@ class Resident:
 
     # Calls.
 
-    def quick(self, frame: bytes) -> bytes | Sequence[bytes] | None:
+    def quick(self, frame: bytes, room: Room | None = None) -> bytes | Sequence[bytes] | None:
         """The reply, maybe in pieces, to a request that was a direct hit before and still is one,
-        else None."""
+        else None. What lies in ``room`` has to go along."""
         key = name_of(frame)
         call = self._hot.get(key)
         if call is None or not self._holds(call):
@@ -206,12 +207,12 @@ class Resident:
         reply = kept[1] if kept is not None and kept[0] is call else None
         if reply is None:
             value = call.cache.get(call.keys[-1])
-            ops = None if value is None else call.deliver(value)
+            ops = None if value is None else call.deliver(value, room)
             if ops is None:
                 return None
             parts = reply_parts(ops)
             self._uses.append(call)
-            if sum(map(len, parts)) > LARGEST_REPLY:
+            if sum(map(len, parts)) > LARGEST_REPLY or any(op.__class__ is Shared for op in ops):
                 return parts
             reply = b"".join(parts)
             self._keep_reply(key, call, reply)
@@ -278,7 +279,7 @@ class Resident:
         records: Sequence[bytes],
         cache: CacheDirectory,
         keys: tuple[bytes, ...],
-        deliver: Callable[[bytes], Sequence[Op] | None],
+        deliver: Callable[[bytes, Room | None], Sequence[Op] | None],
         counts: dict[str, int],
     ) -> None:
         """Keep a direct hit whose every witness is pinned."""

@@ -40,6 +40,7 @@ from .frame import (
     reply_parts,
     write_reply,
 )
+from .sharing import Slot, Slots
 from .talk import Gone, LoopTalk, NotHere, SocketTalk, Talk
 
 IDLE_SECONDS = 600.0
@@ -58,7 +59,9 @@ class Handler(Protocol):
     """What the server serves (resident.Resident; a fake in tests)."""
 
     def answer(self, request: Request, talk: Talk) -> Sequence[Op]: ...
-    def quick(self, frame: bytes) -> bytes | Sequence[bytes] | None: ...
+    def quick(
+        self, frame: bytes, room: Callable[[int], memoryview | None]
+    ) -> bytes | Sequence[bytes] | None: ...
     def failed(self, request: Request | None, problem: BaseException) -> None: ...
     def tick(self, now: float) -> None: ...
     def should_leave(self) -> bool: ...
@@ -117,6 +120,7 @@ class Server:
         self._threads_lock = threading.Lock()
         self._last_use = time.monotonic()
         self._loop_talk = LoopTalk()
+        self._slots = Slots()
 
     def serve(self) -> None:
         """Answer until there is nobody left to answer."""
@@ -129,6 +133,7 @@ class Server:
             if now >= next_tick:
                 next_tick = now + STEP_SECONDS
                 self._drop_silent(now)
+                self._slots.sweep()
                 self._handler.tick(now)
                 idle = now - self._last_use > self._idle and not self._threads
                 if idle or self._handler.should_leave() or not self._still_ours():
@@ -207,8 +212,12 @@ class Server:
             if len(frame) < length:
                 return False
             reply = self._quick(bytes(frame))
+            slot = self._slots.taken()
             if reply is not None:
-                self._send(connection, reply)
+                if slot is None:
+                    self._send(connection, reply)
+                else:
+                    self._send_shared(connection, reply, slot)
             else:
                 self._answer(connection, read_request(bytes(frame), incoming.pid))
         except FrameError as problem:
@@ -218,7 +227,7 @@ class Server:
 
     def _quick(self, frame: bytes) -> bytes | Sequence[bytes] | None:
         try:
-            return self._handler.quick(frame)
+            return self._handler.quick(frame, self._slots.take)
         except Exception as problem:
             self._handler.failed(None, problem)
             return None
@@ -251,6 +260,23 @@ class Server:
             connection.close()
         else:
             self._start(self._send_rest, connection, b"".join(parts)[sent:])
+
+    def _send_shared(
+        self, connection: socket.socket, reply: bytes | Sequence[bytes], slot: Slot
+    ) -> None:
+        parts = (reply,) if isinstance(reply, bytes) else reply
+        size = sum(map(len, parts))
+        rights = struct.pack("i", slot.fd)
+        try:
+            if size > SEND_SPACE:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)
+            sent = connection.sendmsg(parts, [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+        except OSError:
+            sent = 0
+        if sent == size:
+            slot.reader = connection
+        else:  # the launcher runs the compiler
+            connection.close()
 
     def _hand_on(
         self,

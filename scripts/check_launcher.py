@@ -53,6 +53,7 @@ class Outcome:
 
 CASES = [
     Case("a compile, a hit and another hit", ["-c", "good.c", "-o", "out.o"], times=3),
+    Case("a large object", ["-c", "large.c", "-o", "out.o"], times=3),
     Case("warnings", ["-Wall", "-c", "warned.c", "-o", "out.o"], times=2),
     Case("a source that does not compile", ["-c", "bad.c", "-o", "out.o"], times=2),
     Case("a source that is not there", ["-c", "absent.c", "-o", "out.o"]),
@@ -113,6 +114,7 @@ def build(room: Path) -> Path:
     (room / "links/gcc").symlink_to(launcher)
     work = room / "work"
     (work / "good.c").write_text('#include <stdio.h>\nint main(void) { return puts("x"); }\n')
+    (work / "large.c").write_text(f'char text[] = "{"0123456789" * 30_000}";\n')
     (work / "warned.c").write_text("int main(void) { int unused; return 0; }\n")
     (work / "bad.c").write_text("int main(void) { return\n")
     (work / "slow.c").write_text("int x;\n")

@@ -58,7 +58,8 @@ ALLOWED = {
     "lifecycle": "native",
     # Talking with a launcher.
     "talk": "frame",
-    "server": "frame talk",
+    "server": "frame sharing talk",
+    "sharing": "",
     "execute": "frame locate resident talk",
     # One compile.
     "call": "cache.digest cache.statistics_text config config_access debug errors frame locate log"
@@ -89,9 +90,9 @@ ALLOWED = {
     " commands compiler delivery execution frame hardlinks hot invocation job keying miss outcome"
     " responsefile talk toolchains",
     # The server and the ways in.
-    "resident": "cache.digest cache.directory cache.lookup cache.mounts cache.statistics"
-    " cache.storage cache.storage_files cache.storage_local compile config directives frame log"
-    " lifecycle native server talk unfinished watch",
+    "resident": "cache.digest cache.directory cache.lookup cache.mounts cache.result"
+    " cache.statistics cache.storage cache.storage_files cache.storage_local compile config directives frame"
+    " log lifecycle native server talk unfinished watch",
     "__main__": "cache.disk_cache commands execute lifecycle miss native resident server",
     # The compile farm: the wire, what the daemon is told, and command lines.
     "remote.bulk": "errors",

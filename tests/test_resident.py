@@ -176,7 +176,7 @@ class FakeCache:
         pass
 
 
-def deliver(value: bytes) -> list[Write | Exit] | None:
+def deliver(value: bytes, room: object = None) -> list[Write | Exit] | None:
     return None if value == b"useless" else [Write(b"a.o", value), Exit(0)]
 
 

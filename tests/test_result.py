@@ -28,6 +28,30 @@ def test_results_survive(entries: list[Entry], compressed: bool, level: int) -> 
 
 
 @pytest.mark.parametrize("compressed", [True, False])
+def test_a_large_result_is_unpacked_where_there_is_room(compressed: bool) -> None:
+    data = os.urandom(300_000)
+    entries = [Entry(Kind.DEPENDENCY, b"a: b\n", b"1a.o"), Entry(Kind.OBJECT, data, b"n")]
+    value = pack(entries, compressed=compressed)
+    memory = bytearray(1 << 20)
+    dependency, made = unpack(value, lambda size: memoryview(memory)[:size])
+    assert dependency == entries[0]
+    assert made.data == data
+    assert memory[made.at :][: len(data)] == data
+    for room in (None, lambda size: None):
+        assert [entry.at for entry in unpack(value, room)] == [-1, -1]
+    for length in range(0, len(value), 30_011):
+        with pytest.raises(ResultError):
+            unpack(value[:length], lambda size: memoryview(memory)[:size])
+
+
+def test_a_small_result_needs_no_room() -> None:
+    def room(size: int) -> memoryview:
+        raise AssertionError(size)
+
+    assert unpack(pack(EXAMPLE), room) == EXAMPLE
+
+
+@pytest.mark.parametrize("compressed", [True, False])
 def test_a_result_that_is_cut_anywhere_is_none(compressed: bool) -> None:
     whole = pack(EXAMPLE, compressed=compressed)
     for length in range(len(whole)):

@@ -23,12 +23,15 @@ from pycc.frame import (
     Out,
     Request,
     Run,
+    Shared,
     frame_length,
     read_reply,
     read_request,
+    reply_parts,
     write_reply,
 )
 from pycc.server import Server
+from pycc.sharing import MOST_SLOTS
 from pycc.talk import Talk
 from tests.test_frame import a_report, a_request
 
@@ -42,15 +45,24 @@ class Fake:
     def __init__(self) -> None:
         self.script: dict[bytes, Callable[[Request, Talk], Sequence[Op]]] = {}
         self.replies: dict[bytes, bytes] = {}
+        self.shared: dict[bytes, bytes] = {}
         self.requests: list[Request] = []
         self.failures: list[tuple[Request | None, BaseException]] = []
         self.leave = False
         self.ticks = 0
         self.closed = False
 
-    def quick(self, frame: bytes) -> bytes | None:
+    def quick(
+        self, frame: bytes, room: Callable[[int], memoryview | None]
+    ) -> bytes | Sequence[bytes] | None:
         with suppress(FrameError):
-            return self.replies.get(read_request(frame).argv[0])
+            word = read_request(frame).argv[0]
+            shared = self.shared.get(word)
+            memory = room(len(shared)) if shared is not None else None
+            if shared is not None and memory is not None:
+                memory[:] = shared
+                return reply_parts([Shared(b"a.o", 0, len(shared)), Exit(0)])
+            return self.replies.get(word)
         return None
 
     def answer(self, request: Request, talk: Talk) -> Sequence[Op]:
@@ -159,6 +171,33 @@ def test_a_request_arrives_in_any_pieces(running: Running, step: int) -> None:
 
 def test_a_long_request_arrives(running: Running) -> None:
     assert running.call(a_request(environment=b"A=" + bytes(3 << 20) + b"\0")) == [Exit(0)]
+
+
+def test_what_lies_in_memory_goes_along_until_it_is_read(running: Running) -> None:
+    clients = []
+    try:
+        for number in range(MOST_SLOTS + 1):
+            word = b"hot%d" % number
+            running.handler.shared[word] = content = word * 1000
+            running.handler.replies[word] = write_reply([Out(1, b"by the socket")])
+            client = running.connect()
+            clients.append(client)
+            client.sendall(named(word))
+            data, fds, _, _ = socket.recv_fds(client, 1 << 16, 4)
+            if number == MOST_SLOTS:
+                assert read_reply(data) == [Out(1, b"by the socket")]
+                assert not fds
+            else:
+                assert read_reply(data) == [Shared(b"a.o", 0, len(content)), Exit(0)]
+                (fd,) = fds
+                assert os.pread(fd, len(content), 0) == content
+                os.close(fd)
+    finally:
+        for client in clients:
+            client.close()
+    with running.connect() as client:
+        client.sendall(named(b"hot0"))
+        assert socket.recv_fds(client, 1 << 16, 4)[1]
 
 
 def test_a_quick_reply_is_sent_as_it_is(running: Running) -> None:

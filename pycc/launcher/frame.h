@@ -23,6 +23,9 @@
  *   WAIT      <ms:u32>
  *   LINK      <flags:u32> <len:u32> source NUL, target NUL     flags: OUT_REPLACE
  *   FALLBACK  (nothing)
+ *   SHARED    <flags:u32> <mode:u32> <path_len:u32> <data_len:u32> <at:u32> path NUL
+ *             as WRITE; the data lie at `at` in the file whose descriptor came with the reply
+ *             (SCM_RIGHTS), and are ours to read until we close the connection
  */
 #ifndef PYCC_FRAME_H
 #define PYCC_FRAME_H
@@ -47,7 +50,8 @@ enum op {
     OP_UNLINK = 6,
     OP_WAIT = 7,
     OP_LINK = 8,
-    OP_FALLBACK = 9
+    OP_FALLBACK = 9,
+    OP_SHARED = 10
 };
 
 /* How an existing file is treated. 0: it is truncated, as cc1 does with -S and dependency files.

@@ -120,8 +120,11 @@ static inline long sys6(long n, long a, long b, long c, long d, long e, long f)
 #endif
 NO_IDIOM void *memcpy(void *to, const void *from, size_t n)
 {
+    typedef uint64_t __attribute__((aligned(1), may_alias)) word;
     char *t = to;
     const char *f = from;
+    for (; n >= sizeof(word); n -= sizeof(word), t += sizeof(word), f += sizeof(word))
+        *(word *)t = *(const word *)f;
     while (n--)
         *t++ = *f++;
     return to;
@@ -812,6 +815,21 @@ static int receive(int fd, char *to, size_t n)
     return 0;
 }
 
+static int shared_fd = -1; /* came with a reply */
+
+static void take_descriptor(const struct msghdr *m)
+{
+    const struct cmsghdr *c = CMSG_FIRSTHDR(m);
+    int fd;
+    if (!c || c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS ||
+        c->cmsg_len != CMSG_LEN(sizeof fd))
+        return;
+    memcpy(&fd, CMSG_DATA(c), sizeof fd);
+    if (shared_fd >= 0)
+        SYS(close, shared_fd);
+    shared_fd = high_fd(fd);
+}
+
 /* A whole reply, or an error. The first read usually holds all of it, and what follows a WAIT. */
 static int receive_reply(int fd, int ms, char **body, size_t *length)
 {
@@ -825,11 +843,18 @@ static int receive_reply(int fd, int ms, char **body, size_t *length)
     next = end = 0;
     set_timeout(fd, SO_RCVTIMEO, ms);
     while (have < sizeof h) {
-        long r = SYS(recvfrom, fd, first + have, sizeof first - have, 0, 0, 0);
+        _Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))];
+        struct iovec v = {first + have, sizeof first - have};
+        struct msghdr m = {.msg_iov = &v,
+                           .msg_iovlen = 1,
+                           .msg_control = control,
+                           .msg_controllen = sizeof control};
+        long r = SYS(recvmsg, fd, &m, MSG_CMSG_CLOEXEC);
         if (r == -EINTR)
             continue;
         if (r <= 0)
             return r == -EAGAIN ? -EAGAIN : -EIO;
+        take_descriptor(&m);
         have += (size_t)r;
     }
     memcpy(h, first, sizeof h);
@@ -1141,6 +1166,19 @@ static int write_file(uint32_t flags, uint32_t mode, const char *path, const cha
     return SYS(close, fd) || e ? -1 : 0;
 }
 
+/* As write_file, from the file that came with the reply. */
+static int write_shared(const uint32_t *h, const char *path)
+{
+    struct stat s;
+    uint64_t length = (uint64_t)h[4] + h[3];
+    if (shared_fd < 0 || SYS(fstat, shared_fd, &s) || length > (uint64_t)s.st_size)
+        return -1;
+    long p = SYS(mmap, 0, length, PROT_READ, MAP_SHARED | MAP_POPULATE, shared_fd, 0);
+    if (p < 0 && p > -4096)
+        return -1;
+    return write_file(h[0], h[1], path, (const char *)p + h[4], h[3]);
+}
+
 static const char *string_at(const char **at, const char *end)
 {
     const char *s = *at;
@@ -1218,10 +1256,16 @@ static int carry_out(int fd, const char *p, size_t n)
         if (len > n - 8)
             break;
         size_t step = 8 + (((size_t)len + 3) & ~(size_t)3);
-        uint32_t h[4] = {0, 0, 0, 0};
+        uint32_t h[5] = {0, 0, 0, 0, 0};
         memcpy(h, body, len < sizeof h ? len : sizeof h);
         struct command c;
         switch (op) {
+        case OP_SHARED:
+            if (len < 21 || h[2] != len - 21 || body[len - 1])
+                without_server("bad_reply");
+            if (write_shared(h, body + 20))
+                without_server("output_not_written");
+            break;
         case OP_WRITE:
             if (len < 17 || (uint64_t)h[2] + 1 + h[3] != len - 16 || body[16 + h[2]])
                 without_server("bad_reply");
