@@ -91,8 +91,8 @@ ALLOWED = {
     " responsefile talk toolchains",
     # The server and the ways in.
     "resident": "cache.digest cache.directory cache.lookup cache.mounts cache.result"
-    " cache.statistics cache.storage cache.storage_files cache.storage_local compile config directives frame"
-    " log lifecycle native server talk unfinished watch",
+    " cache.statistics cache.storage cache.storage_files cache.storage_local compile config"
+    " directives frame log lifecycle native server talk unfinished watch",
     "__main__": "cache.disk_cache commands execute lifecycle miss native resident server",
     # The compile farm: the wire, what the daemon is told, and command lines.
     "remote.bulk": "errors",
