@@ -42,6 +42,9 @@ NEEDS_TEXT = 1
 TIMES = 2
 """The digests of the files include their modification times (lookup.stamped)."""
 
+ELSEWHERE = 4
+"""Another machine made the result of preprocessed text: only for calls that would do the same."""
+
 
 class ManifestError(Exception):
     """These bytes are no manifest of this version."""

@@ -16,9 +16,10 @@ from . import native
 from .cache.digest import SETTLED_NS, file_clock
 from .config import Config, load, parse_overrides
 from .config_access import home_directory
+from .distribution import means_us
 from .errors import ConfigError, Fatal
 from .frame import Exec, Exit, Op, Out, Request
-from .locate import DEFAULT_PATH, Located, locate
+from .locate import DEFAULT_PATH, Located, is_launcher, locate
 from .log import NO_LOG, Log, open_log
 from .outcome import Outcome
 from .record import made, mutable
@@ -56,6 +57,10 @@ class Call:
     """Witnesses of everything above."""
     cache: CacheDirectory
     log: Log
+    behind: tuple[bytes, ...] = ()
+    """The wrappers that PATH names before the compiler, as realpaths."""
+    dispatches: bool = False
+    """Whether prefix_command means our own dispatcher."""
     debug: DebugFiles | None = None
     tally: list[Outcome] = made(factory=list)
     extra: dict[str, int] = made(factory=dict)
@@ -186,7 +191,7 @@ def open_call(request: Request, resident: Resident) -> Call | list[Op]:
         text = f'could not find compiler "{os.fsdecode(wanted)}" in PATH'
         return [*_say(log), *message(text, COULD_NOT_FIND)]
     log, debug = _log(request, config, words)
-    prefix, prefix_records = _prefix(config, search_path, request.cwd)
+    prefix, prefix_records, dispatches = _prefix(config, search_path, request.cwd)
     return Call(
         request=request,
         environment=environment,
@@ -200,6 +205,8 @@ def open_call(request: Request, resident: Resident) -> Call | list[Op]:
         records=[config_records, located.witnesses, prefix_records],
         cache=resident.cache(config),
         log=log,
+        behind=located.skipped,
+        dispatches=dispatches,
         debug=debug,
     )
 
@@ -245,17 +252,22 @@ def _locate(
     return located, real_name
 
 
-def _prefix(config: Config, search_path: bytes, cwd: bytes) -> tuple[tuple[bytes, ...], bytes]:
-    """prefix_command with its program found on PATH; one that is not found is left as it is."""
-    if not config.prefix_command:
-        return (), b""
+def _prefix(
+    config: Config, search_path: bytes, cwd: bytes
+) -> tuple[tuple[bytes, ...], bytes, bool]:
+    """prefix_command with its program found on PATH, its witnesses, and whether it means our own
+    dispatcher; a program that is not found is left as it is."""
     words, records = [], []
+    dispatches = False
     for word in os.fsencode(config.prefix_command).split():
         found = which(word, search_path, cwd)
-        words.append(found or word)
         if found:
             records.append(native.as_found(found))
-    return tuple(words), b"".join(records)
+        if means_us(word, found, found is not None and is_launcher(found)):
+            dispatches = True
+        else:
+            words.append(found or word)
+    return tuple(words), b"".join(records), dispatches
 
 
 def which(name: bytes, search_path: bytes, cwd: bytes) -> bytes | None:

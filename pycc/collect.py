@@ -61,9 +61,14 @@ def relative_depfile(invocation: Invocation, base_dir: BaseDirectories) -> Write
 
 
 def outputs(
-    invocation: Invocation, report: Report, coloured: bool, depfile: Write | None = None
+    invocation: Invocation,
+    report: Report,
+    coloured: bool,
+    depfile: Write | None = None,
+    made: bytes | None = None,
 ) -> tuple[Entry, ...] | Refused:
-    """Every output as entries of a result; ``depfile`` is to be the dependency file."""
+    """Every output as entries of a result; ``depfile`` is to be the dependency file, ``made`` the
+    object."""
     entries: list[Entry] = []
     total = 0
     wanted: list[tuple[Kind, bytes, bytes, bool]] = []
@@ -78,6 +83,8 @@ def outputs(
     for kind, path, name, optional in wanted:
         if kind is Kind.DEPENDENCY and depfile is not None:
             data: bytes | None = depfile.data
+        elif kind is Kind.OBJECT and made is not None:
+            data = made
         else:
             data = _content(path)
         if data is None:

@@ -31,6 +31,7 @@ from .cache.storage import manifest_key, result_key
 from .call import Call, open_call
 from .compiler import ProbeFailed
 from .delivery import delivery_for
+from .distribution import distributes
 from .execution import without_index_store
 from .frame import Op, Request
 from .hardlinks import LinkedObjects
@@ -282,6 +283,8 @@ def _look_up(job: Job, resident: Resident) -> Sequence[Op] | None:
     for entry in job.entries:
         if entry.flags & manifest.NEEDS_TEXT:
             job.needs_text = True
+            continue
+        if entry.flags & manifest.ELSEWHERE and not distributes(call):
             continue
         if entry.day and entry.day != job.day(job.started):
             continue

@@ -125,6 +125,7 @@ class Config:
     temporary_dir: str = ""
     umask: int | None = None
 
+    distribute: bool = False
     preprocess_first: bool = False
     reread_files: bool = False
 

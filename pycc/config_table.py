@@ -122,7 +122,9 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("umask", UMASK, ("CCACHE_UMASK",), _UNSAFE),
     # Ours. Who needs them: preprocess_first, trees whose sources change in comments only (the
     # first such edit is then a hit, at the price of preprocessing every miss); reread_files,
-    # trees written through mmap, which moves no timestamp.
+    # trees written through mmap, which moves no timestamp; distribute, whoever has a hosts file and
+    # nothing else that says so.
+    Setting("distribute", BOOLEAN, ("PYCC_DISTRIBUTE",)),
     Setting("preprocess_first", BOOLEAN, ("CCACHE_PREPROCESS_FIRST", "PYCC_PREPROCESS_FIRST")),
     Setting("reread_files", BOOLEAN, ("PYCC_REREAD_FILES",)),
 )

@@ -67,6 +67,8 @@ class Execution:
     assembler_depfile: bytes
     """Where GNU as left its list of files, if it was asked."""
     temporary: tuple[bytes, ...]
+    made: bytes | None = None
+    """The object, where another machine made it: the launcher has yet to write it."""
 
     def depfile(self) -> bytes | None:
         """The list of headers. To be asked before ``clean``."""

@@ -46,5 +46,6 @@ def foresee(job: Job, resident: Resident, entry: ManifestEntry) -> None:
         verdict = resident.verifier.verify(entry, job.call.cwd, job.output_directories())
         if verdict.holds:
             keep_hot(job, resident, keys, verdict.records)
+            resident.watch_over(job.call.request)
 
     job.call.cache.later(ask)

@@ -74,6 +74,8 @@ def decide(
     asked = flags_of(found.directives.values())
     reads_more = text is not None and _assembler_reads_more(job, asked, read_by_assembler, text)
     if reads_more:
+        if text is not None and text.elsewhere:
+            return None
         text = None  # it does not say all that counts; a manifest entry does
     entry: ManifestEntry | Refused | str = "the assembler was not asked"
     if not (reads_more and read_by_assembler is None):
@@ -193,6 +195,8 @@ def _manifest_entry(
         files, groups, present = job.base_dir.witnesses(files, groups, present, search)
     key = text.key if text is not None else result_key_of(job.manifest_key, files, day)
     flags = manifest.TIMES if precompiled.records_times(invocation) else 0
+    if text is not None and text.elsewhere:
+        flags |= manifest.ELSEWHERE
     return ManifestEntry(key, files, groups, present, flags, day)
 
 

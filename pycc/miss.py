@@ -18,6 +18,7 @@ from . import collect, hardlinks, keying, precompiled
 from .cache.digest import CLOCK_REALTIME_COARSE, file_clock
 from .cache.lookup import absolute
 from .cache.storage import result_key
+from .dispatch import Dispatch, dispatch_of
 from .execution import Execution, run_compiler
 from .frame import Op
 from .hot import foresee
@@ -47,7 +48,9 @@ def miss(job: Job, talk: Talk, resident: Resident) -> Sequence[Op]:
     def find_precompiled() -> None:
         job.precompiled = precompiled.find(job, resident)
 
-    classic = _classic_order(job, resident)
+    elsewhere = dispatch_of(job, talk, resident)
+    sent = elsewhere is not None and not elsewhere.reason
+    classic = sent or _classic_order(job, resident)
     job.source_text = None
     meanwhile: Callable[[], None] | None = find_precompiled
     if classic or job.entries or invocation.uses_pch or invocation.pch_candidates:
@@ -63,21 +66,29 @@ def miss(job: Job, talk: Talk, resident: Resident) -> Sequence[Op]:
     before = identities(_directories_known_before(job, resident), resident.look)
     text: Preprocessed | None = None
     if classic:
-        got = preprocess(job, talk, resident)
+        got = _preprocess(job, talk, resident, elsewhere)
         if not isinstance(got, Preprocessed):
             return got
         text = got
         if not call.config.recache:
-            ops = _look_up_text(job, text, resident, before)
-            if ops is not None:
-                return ops
+            ways = (text, text.compiled_elsewhere()) if sent else (text,)
+            for way in ways:
+                ops = _look_up_text(job, way, resident, before)
+                if ops is not None:
+                    return ops
     if call.config.read_only:
         return call.plain(*job.missed(), Outcome.PREPROCESSED_CACHE_MISS)
     hardlinks.make_way(call, invocation)
-    # The compiler needs milliseconds until it opens a file, which is time enough to look.
-    execution = run_compiler(job, talk, resident, meanwhile, ask_headers=text is None)
+
+    def run_here() -> Execution | Sequence[Op]:
+        # The compiler needs milliseconds until it opens a file, which is time enough to look.
+        return run_compiler(job, talk, resident, meanwhile, ask_headers=text is None)
+
+    execution = run_here() if elsewhere is None else elsewhere.run(text, run_here)
     if not isinstance(execution, Execution):
         return execution
+    if execution.made is not None and text is not None and (execution.report.err or not text.free):
+        text = text.compiled_elsewhere()
     trouble = precompiled.trouble(job)
     if trouble is not None:
         execution.clean()
@@ -95,7 +106,9 @@ def miss(job: Job, talk: Talk, resident: Resident) -> Sequence[Op]:
     depfile = None if job.base_dir is None else collect.relative_depfile(invocation, job.base_dir)
     if depfile is not None:
         execution = replace(execution, ops=[depfile, *execution.ops])
-    entries = collect.outputs(invocation, execution.report, execution.coloured, depfile)
+    entries = collect.outputs(
+        invocation, execution.report, execution.coloured, depfile, execution.made
+    )
     if isinstance(entries, collect.Refused):
         call.tally.clear()
         call.log(f"Not stored: {entries.detail}")
@@ -117,6 +130,16 @@ def miss(job: Job, talk: Talk, resident: Resident) -> Sequence[Op]:
             call.commit()
             return ()
     return execution.ops
+
+
+def _preprocess(
+    job: Job, talk: Talk, resident: Resident, elsewhere: Dispatch | None
+) -> Preprocessed | Sequence[Op]:
+    if elsewhere is None:
+        return preprocess(job, talk, resident)
+    sent = not elsewhere.reason and job.invocation.dependencies is not None
+    with elsewhere.preprocessing():
+        return preprocess(job, talk, resident, elsewhere.preprocess_words() if sent else ())
 
 
 def _release(talk: Talk, ops: Sequence[Op]) -> bool:

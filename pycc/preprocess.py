@@ -15,6 +15,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from . import keying, precompiled
+from .blake import blake2b
 from .cache.lookup import absolute, stamped
 from .call import RECURSION_GUARD, which
 from .depfile import DepfileError, parse
@@ -25,7 +26,7 @@ from .job import Job
 from .locate import DEFAULT_PATH
 from .native import signature, signatures
 from .outcome import Outcome
-from .record import record
+from .record import record, replace
 from .talk import Talk
 
 if TYPE_CHECKING:
@@ -48,6 +49,18 @@ class Preprocessed:
     key: bytes
     depfile: bytes | None
     text: bytes
+    free: bool = False
+    """Whether the text alone decides what comes of it."""
+    said: bytes = b""
+    """The preprocessor's messages."""
+    elsewhere: bool = False
+    """Whether the key is that of what another machine makes of the text."""
+
+    def compiled_elsewhere(self) -> Preprocessed:
+        """The same with the key of what another machine makes of the text, where columns and
+        comments of the source can reach an output."""
+        key = blake2b(b"elsewhere" + self.key, digest_size=len(self.key)).digest()
+        return replace(self, key=key, elsewhere=True)
 
     @property
     def asks_assembler(self) -> bool:
@@ -69,12 +82,15 @@ class Preprocessed:
         return frozenset(_MARKER.findall(self.text) + _FILE.findall(self.text))
 
 
-def preprocess(job: Job, talk: Talk, resident: Resident) -> Preprocessed | Sequence[Op]:
-    """Run the preprocessor; operations when the call ends here."""
+def preprocess(
+    job: Job, talk: Talk, resident: Resident, own_words: Sequence[bytes] = ()
+) -> Preprocessed | Sequence[Op]:
+    """Run the preprocessor; operations when the call ends here. ``own_words`` are used in place of
+    the call's: they write the dependency file that the user wants."""
     call, invocation = job.call, job.invocation
     if invocation.preprocessed:
         return _already(job, resident)
-    reports_files = job.toolchain.family is not Family.OTHER
+    reports_files = job.toolchain.family is not Family.OTHER and not own_words
     text_path = temporary_name(job, resident, b"i")
     depfile_path = temporary_name(job, resident, b"d")
     search_path = call.variables.get(b"PATH", DEFAULT_PATH)
@@ -83,7 +99,7 @@ def preprocess(job: Job, talk: Talk, resident: Resident) -> Preprocessed | Seque
         for word in os.fsencode(call.config.prefix_command_cpp).split()
     ]
     # Ours go in front: behind a "--" they would be taken for files.
-    action, *others = invocation.preprocess_args()
+    action, *others = (b"-E", *own_words) if own_words else invocation.preprocess_args()
     words = (
         *prefix,
         call.compiler,
@@ -113,8 +129,8 @@ def preprocess(job: Job, talk: Talk, resident: Resident) -> Preprocessed | Seque
         for path in (text_path, depfile_path):
             with suppress(OSError):
                 os.unlink(path)
-    key = _text_key(job, resident, text, report.err, depfile)
-    return Preprocessed(key, depfile, text)
+    key, free = _text_key(job, resident, text, report.err, depfile)
+    return Preprocessed(key, depfile, text, free, report.err)
 
 
 def _may_be_precompiled(job: Job, resident: Resident) -> bool:
@@ -133,7 +149,8 @@ def _already(job: Job, resident: Resident) -> Preprocessed | Sequence[Op]:
     if got is None or got[0] != job.source_digest:
         return call.plain(Outcome.MODIFIED_INPUT_FILE)
     depfile = b"x:\n"
-    return Preprocessed(_text_key(job, resident, got[1], b"", depfile), depfile, got[1])
+    key, free = _text_key(job, resident, got[1], b"", depfile)
+    return Preprocessed(key, depfile, got[1], free)
 
 
 def _named_files(cwd: bytes, text: bytes) -> bytes:
@@ -142,7 +159,9 @@ def _named_files(cwd: bytes, text: bytes) -> bytes:
     return b"x: " + b" ".join(name.replace(b" ", b"\\ ") for name in sorted(names)) + b"\n"
 
 
-def _text_key(job: Job, resident: Resident, text: bytes, said: bytes, depfile: bytes) -> bytes:
+def _text_key(
+    job: Job, resident: Resident, text: bytes, said: bytes, depfile: bytes
+) -> tuple[bytes, bool]:
     call, invocation = job.call, job.invocation
     key = job.base.copy()
     if not call.config.hash_dir:
@@ -177,7 +196,7 @@ def _text_key(job: Job, resident: Resident, text: bytes, said: bytes, depfile: b
         key.add(b"precompiled", name, digest or b"missing")
     if call.debug is not None:
         call.debug.add("p", key, job.base)
-    return key.key()
+    return key.key(), free
 
 
 def _files(

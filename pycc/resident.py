@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from .directives import Directives
     from .includes import Spot
     from .lifecycle import Place
+    from .remote.farm import Farm
     from .searchchain import SearchChain
 
 T = TypeVar("T")
@@ -94,14 +95,14 @@ class Records:
 
     It only grows; one thread at a time may add, any may read."""
 
-    def __init__(self) -> None:
+    def __init__(self, generation: int = -1) -> None:
         self._numbers: dict[bytes, int] = {}
         self._records: list[bytes] = []
         self.system: set[int] = set()
         """Records of system files (watch.py)."""
         self.verified: set[int] = set()
         """Watched records that hold in ``generation`` (watch.py)."""
-        self.generation = -1
+        self.generation = generation
         self.wanted: set[int] = set()
         """Records whose watches are being laid."""
 
@@ -126,6 +127,12 @@ class Records:
         self.verified = set()
         self.wanted = set()
         self.generation = generation
+
+    def want(self, numbers: Sequence[int]) -> list[int]:
+        """Those of ``numbers`` that nobody has begun to watch; now somebody has."""
+        missing = [n for n in numbers if n not in self.wanted]
+        self.wanted.update(missing)
+        return missing
 
     def cover(self, watch: Watch, numbers: Sequence[int]) -> None:
         """Lay the watches of these records, ask them, and know them verified from then on."""
@@ -180,10 +187,11 @@ class Resident:
         self._caches_lock = threading.Lock()
         self._caches: dict[tuple[str, int | None], CacheDirectory] = {}
         self._hot: dict[bytes, HotCall] = {}
-        self._records = Records()
         self._watch = Watch(enabled=place is not None)
+        self._records = Records(self._watch.generation())
         self._hot_lock = threading.Lock()
         self.unfinished = Unfinished()
+        self._farm: Farm | None = None
         self._leaving = False
         self._dirty = False
         self._replies: dict[Hashable, tuple[HotCall, bytes]] = {}
@@ -230,11 +238,17 @@ class Resident:
             return native.all_hold(table.take(call.records))
         if not native.all_hold(table.take((*call.records, *call.system))):
             return False
-        missing = [n for n in call.system if n not in table.wanted]
+        missing = table.want(call.system)
         if missing and generation >= 0:
-            table.wanted.update(missing)
             call.cache.later(lambda: table.cover(self._watch, missing))
         return True
+
+    def watch_over(self, request: Request) -> None:
+        """Watch the system files of a call that has become hot, if they are not; to be called
+        where it may take time."""
+        call = self._hot.get(request.name)
+        if call is not None and (missing := call.table.want(call.system)):
+            call.table.cover(self._watch, missing)
 
     def _keep_reply(self, key: Hashable, call: HotCall, reply: bytes) -> None:
         if self._replies_size + len(reply) > REPLIES_SIZE:
@@ -290,7 +304,7 @@ class Resident:
             if len(self._hot) >= HOT_CALLS or len(self._records) >= HOT_RECORDS:
                 # The loop may be reading the old table; it stays as it is.
                 self.forget_hits()
-                self._records = Records()
+                self._records = Records(self._watch.generation())
             table = self._records
             numbers = table.number(single)
             own = array("I", [n for n in numbers if n not in table.system])
@@ -349,6 +363,15 @@ class Resident:
                 self._directives.clear()
             self._directives[digest] = known
         return known
+
+    def farm(self) -> Farm:
+        """What is known of other machines."""
+        with self._caches_lock:
+            if self._farm is None:
+                from .remote.farm import Farm
+
+                self._farm = Farm()
+            return self._farm
 
     def cache(self, config: Config) -> CacheDirectory:
         """The cache directory of this configuration, opened anew when it was replaced."""

@@ -43,6 +43,11 @@ class NotHere(Exception):
 class Talk(Protocol):
     """What compile.py may say to a launcher."""
 
+    @property
+    def descriptor(self) -> int | None:
+        """Of the connection, which becomes readable when the launcher goes; None without one."""
+        ...
+
     def run(self, command: Run, meanwhile: Callable[[], None] | None = None) -> Report:
         """Have ``command`` run; ``meanwhile`` is called at its beginning. Raises Gone, NotHere."""
         ...
@@ -68,6 +73,8 @@ class Talk(Protocol):
 class HereTalk:
     """A Talk whose commands are this process's own children: nobody waits for an answer."""
 
+    descriptor: int | None = None
+
     def run(self, command: Run, meanwhile: Callable[[], None] | None = None) -> Report:
         raise NotImplementedError
 
@@ -86,6 +93,8 @@ class HereTalk:
 
 class LoopTalk:
     """On the loop's thread nothing may block: every attempt to talk raises NotHere."""
+
+    descriptor: int | None = None
 
     def run(self, command: Run, meanwhile: Callable[[], None] | None = None) -> Report:
         raise NotHere
@@ -108,6 +117,7 @@ class SocketTalk:
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
+        self.descriptor: int | None = connection.fileno()
         self.released = False
 
     def may_block(self) -> None:

@@ -62,8 +62,8 @@ ALLOWED = {
     "sharing": "",
     "execute": "frame locate resident talk",
     # One compile.
-    "call": "cache.digest cache.statistics_text config config_access debug errors frame locate log"
-    " native outcome",
+    "call": "cache.digest cache.statistics_text config config_access debug distribution errors"
+    " frame locate log native outcome",
     "compiler": "elf frame invocation native searchchain talk",
     "toolchains": "cache.digest call compiler invocation native searchchain talk",
     "delivery": "basedir cache.result depfile frame invocation",
@@ -82,17 +82,21 @@ ALLOWED = {
     " frame invocation native outcome precompiled stability",
     "keep": "cache.fingerprint cache.lookup cache.manifest cache.result cache.storage collect"
     " directives execution hardlinks job native outcome precompiled preprocess searched stability",
-    "miss": "cache.digest cache.lookup cache.storage collect execution frame hardlinks hot"
+    "distribution": "",
+    "dispatch": "call distribution execution frame invocation job keying locate outcome"
+    " remote.client_log remote.client_settings remote.commandline remote.daemon_log remote.farm"
+    " remote.hosts remote.monitor_state remote.transport talk",
+    "miss": "cache.digest cache.lookup cache.storage collect dispatch execution frame hardlinks hot"
     " invocation job keep keying outcome precompiled preprocess stability talk",
     "commands": "cache.cleanup cache.directory cache.statistics_text commands_text config"
     " config_access errors frame lifecycle links locate talk",
     "compile": "arguments basedir cache.digest cache.lookup cache.manifest cache.storage call"
-    " commands compiler delivery execution frame hardlinks hot invocation job keying miss outcome"
-    " responsefile talk toolchains",
+    " commands compiler delivery distribution execution frame hardlinks hot invocation job keying"
+    " miss outcome responsefile talk toolchains",
     # The server and the ways in.
     "resident": "cache.digest cache.directory cache.lookup cache.mounts cache.result"
     " cache.statistics cache.storage cache.storage_files cache.storage_local compile config"
-    " directives frame log lifecycle native server talk unfinished watch",
+    " directives frame log lifecycle native remote.farm server talk unfinished watch",
     "__main__": "cache.disk_cache commands execute lifecycle miss native resident server",
     # The compile farm: the wire, what the daemon is told, and command lines.
     "remote.bulk": "errors",
@@ -101,6 +105,14 @@ ALLOWED = {
     "remote.optionwords": "",
     "remote.commandline": "remote.optionwords",
     "remote.argumentfilter": "remote.commandline remote.optionwords",
+    # The compile farm: one job of a client.
+    "remote.client_settings": "remote.hosts",
+    "remote.client_log": "remote.client_settings remote.daemon_log",
+    "remote.balance": "blake remote.hosts",
+    "remote.monitor_state": "",
+    "remote.transport": "errors remote.hosts remote.protocol",
+    "remote.farm": "remote.balance remote.client_log remote.client_settings remote.daemon_log"
+    " remote.hosts remote.monitor_state remote.protocol remote.transport",
     # The compile farm: one job of the daemon.
     "remote.child": "",
     "remote.compilers": "locate",

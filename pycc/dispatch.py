@@ -1,0 +1,256 @@
+"""A miss that is compiled on another machine: what switches that on, and one job of it.
+
+What is sent is preprocessed text, as distcc sends it. Such text is not the source: columns have
+moved and comments are gone, so where these could reach an output (keying.free_text_allowed) the
+result is kept under a key of its own, which only calls that distribute ask for. Whatever goes
+wrong on the way, and every compile that fails elsewhere, is done again on this machine, and that
+counts; no host is blamed for a compile that fails.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING
+
+from .call import Call, which
+from .distribution import distributes
+from .execution import Execution, is_colour_word
+from .frame import Exit, Op, Out, Report, Write
+from .invocation import Family
+from .invocation import Kind as OutputKind
+from .job import Job
+from .keying import forces_colour
+from .locate import DEFAULT_PATH
+from .outcome import Outcome
+from .record import replace
+from .remote import commandline
+from .remote.client_log import ClientLog
+from .remote.client_settings import ClientSettings, read_settings
+from .remote.daemon_log import Level
+from .remote.farm import Answer, Farm, elsewhere, local_hosts
+from .remote.farm import Job as FarmJob
+from .remote.hosts import HostSpec
+from .remote.monitor_state import JobState, Phase
+from .remote.transport import Left
+from .talk import Gone, Talk
+
+if TYPE_CHECKING:
+    from .preprocess import Preprocessed
+    from .resident import Resident
+
+WAIT_MS = 600_000
+HOSTS_LIMIT = 1 << 20
+_NATIVE = (b"-march=native", b"-mtune=native", b"-mcpu=native")
+EXIT_NO_HOSTS = 116  # distcc's
+_COLOUR = {Family.GCC: b"-fdiagnostics-color", Family.CLANG: b"-fcolor-diagnostics"}
+
+
+def settings_of(call: Call) -> ClientSettings | None:
+    """The settings of a call that distributes, else None."""
+    if not distributes(call):
+        return None
+
+    def read(path: bytes) -> str | None:
+        try:
+            with open(os.path.join(call.cwd, path), "rb", buffering=0) as file:
+                return os.fsdecode(file.read(HOSTS_LIMIT))
+        except OSError:
+            return None
+
+    return read_settings(call.variables, read)
+
+
+class Dispatch:
+    """One miss on its way to another machine; made only where distribution is on."""
+
+    def __init__(self, job: Job, talk: Talk, farm: Farm, settings: ClientSettings) -> None:
+        self._job, self._talk, self._farm, self._settings = job, talk, farm, settings
+        call = job.call
+        self._said: list[bytes] = []
+        self._log = ClientLog(settings, call.request.pid, call.cwd, self._said.append, quiet=True)
+        self._state = JobState(settings.directory, call.request.pid, job.invocation.source)
+        self._scanned = commandline.scan((_name(job, settings), *_words(job, settings)))
+        self.reason = self._reason()
+        """Why the job cannot be sent; empty if it can."""
+
+    def _reason(self) -> str:
+        if isinstance(self._scanned, commandline.Local):
+            return self._scanned.reason
+        invocation = self._job.invocation
+        if {output.kind for output in invocation.outputs} - {OutputKind.DEPENDENCY}:
+            return "another machine would not send all outputs"
+        if invocation.generates_pch or invocation.uses_pch or invocation.preprocessed:
+            return "precompiled headers and preprocessed text stay here"
+        if invocation.family is Family.OTHER or b"-P" in invocation.args:
+            return "nothing would say which files were read"
+        if self._settings.hosts is None:
+            return self._settings.problem or "no hostlist is set; can't distribute work"
+        return ""
+
+    def preprocess_words(self) -> Sequence[bytes]:
+        """The words that preprocess the source to standard output and write the dependency file
+        that the user wants."""
+        if not isinstance(self._scanned, commandline.Distributable):
+            raise ValueError(self.reason)
+        return commandline.preprocess_argv(self._scanned.argv)[1:]
+
+    @contextmanager
+    def preprocessing(self) -> Iterator[None]:
+        """A slot of this machine for the preprocessor."""
+        hosts = local_hosts(self._settings.hosts, preprocessor=True)
+        with self._farm.slot(hosts, self._wait):
+            self._state.enter(Phase.PREPROCESS, "localhost")
+            try:
+                yield
+            finally:
+                self._state.leave()
+
+    def run(
+        self, text: Preprocessed | None, compile_here: Callable[[], Execution | Sequence[Op]]
+    ) -> Execution | Sequence[Op]:
+        """Compile somewhere. Raises Gone."""
+        try:
+            found = self._elsewhere(text, compile_here)
+            if found is None:
+                with self._farm.slot(local_hosts(self._settings.hosts), self._wait):
+                    self._state.enter(Phase.COMPILE, "localhost")
+                    found = compile_here()
+        except Left as gone:
+            raise Gone from gone
+        finally:
+            self._state.leave()
+        return self._with_messages(found)
+
+    def _elsewhere(
+        self, text: Preprocessed | None, compile_here: Callable[[], Execution | Sequence[Op]]
+    ) -> Execution | Sequence[Op] | None:
+        """None where it is to be compiled here, because nobody else does."""
+        call = self._job.call
+        why = self.reason
+        if not why and (text is None or text.asks_assembler):
+            why = "the assembler may read files"
+        if why or text is None or not isinstance(self._scanned, commandline.Distributable):
+            call.log(f"Not distributed: {why}")
+            if self._settings.hosts is None:
+                self._log(Level.WARNING, why)
+            self._count("local")
+            return None
+        self._talk.wait(WAIT_MS)
+        job = FarmJob(
+            commandline.strip(self._scanned.argv),
+            os.fsdecode(self._scanned.input),
+            self._settings,
+            self._log,
+            self._state,
+            self._wait,
+            self._talk.descriptor,
+            text.key,
+        )
+        with closing(elsewhere(self._farm, job, lambda: text.text)) as hosts:
+            for found in hosts:
+                if isinstance(found, HostSpec):
+                    return compile_here()
+                return self._answered(found, text)
+        self._count("unreachable")
+        self._log(Level.WARNING, "failed to distribute, running locally instead")
+        return None if self._settings.fallback else self._refuse(EXIT_NO_HOSTS << 8, b"")
+
+    def _answered(self, answer: Answer, text: Preprocessed) -> Execution | Sequence[Op] | None:
+        reply, source = answer.reply, os.fsdecode(self._job.invocation.source)
+        call = self._job.call
+        if answer.refused or not (reply.object or reply.status):
+            shown = reply.err.decode(errors="backslashreplace").strip() or "an empty object came"
+            call.log(f"{answer.host.spelled} refused: {shown}")
+            self._count("refused")
+            what = f"failed to distribute {source} to {answer.host.spelled}"
+            self._log(Level.WARNING, f"{what}, running locally instead", named=False)
+            return None if self._settings.fallback else self._refuse(reply.status, reply.err)
+        if reply.status:
+            call.log(f"It failed on {answer.host.spelled}")
+            self._count("retried")
+            if self._settings.local_retry and self._settings.fallback:
+                what = f"remote compilation of '{source}' failed, retrying locally"
+                self._log(Level.WARNING, what, "dcc_build_somewhere")
+                return None
+            return self._refuse(reply.status, text.said + reply.err)
+        call.log(f"Compiled on {answer.host.spelled}")
+        self._count("compiled")
+        coloured = forces_colour(self._job.invocation)
+        report = Report(0, 0, reply.out, text.said + reply.err, 0)
+        said: list[Op] = []
+        if report.err:
+            shown_err = self._job.delivery.diagnostics(report.err, coloured=coloured)
+            said.append(Out(2, shown_err))
+        if report.out:
+            said.append(Out(1, report.out))
+        output = self._job.invocation.output or b""
+        ops = [Write(output, reply.object, self._job.delivery.output_flags), *said, Exit(0)]
+        return Execution(report, ops, coloured, None, b"", b"", (), reply.object)
+
+    def _refuse(self, status: int, err: bytes) -> Sequence[Op]:
+        if not self._settings.fallback:
+            self._log(Level.ERROR, "failed to distribute and fallbacks are disabled")
+        self._job.call.count(Outcome.COMPILE_FAILED)
+        return [Out(2, err), Exit(status)]
+
+    def _with_messages(self, found: Execution | Sequence[Op]) -> Execution | Sequence[Op]:
+        if not self._said:
+            return found
+        out = Out(self._settings.errors_to, b"".join(self._said))
+        if isinstance(found, Execution):
+            return replace(found, ops=[out, *found.ops])
+        return [out, *found]
+
+    def _wait(self) -> None:
+        self._talk.wait(WAIT_MS)
+        self._state.touch()
+
+    def _count(self, name: str) -> None:
+        extra, counter = self._job.call.extra, f"pycc_farm_{name}"
+        extra[counter] = extra.get(counter, 0) + 1
+
+
+def dispatch_of(job: Job, talk: Talk, resident: Resident) -> Dispatch | None:
+    """None where distribution is off."""
+    settings = settings_of(job.call)
+    return None if settings is None else Dispatch(job, talk, resident.farm(), settings)
+
+
+def _name(job: Job, settings: ClientSettings) -> bytes:
+    """The compiler's name on other machines: one that says for what it compiles."""
+    call, clang = job.call, job.invocation.family is Family.CLANG
+    if call.named != call.compiler:  # the user wrote a path
+        return call.named
+    name = call.driver
+    if name == b"cc":
+        name = b"clang" if clang else b"gcc"
+    elif name == b"c++":
+        name = b"clang++" if clang else b"g++"
+    if not settings.rewrite_names or clang:
+        return name
+    wanted = b"%s-%s" % (_triplet(), name)
+    search = call.variables.get(b"PATH", DEFAULT_PATH)
+    return wanted if which(wanted, search, call.cwd) else name
+
+
+def _words(job: Job, settings: ClientSettings) -> tuple[bytes, ...]:
+    """The user's words, as another machine can obey them."""
+    invocation, native = job.invocation, job.toolchain.native
+    forced = forces_colour(invocation)
+    words: list[bytes] = [_COLOUR[invocation.family]] if forced else []
+    for word in invocation.args:
+        if word in _NATIVE and native and invocation.family is Family.GCC:
+            words += [one for one in native if one not in words]
+        elif not (forced and is_colour_word(word)):
+            words.append(word)
+    targeted = any(word.startswith((b"-target", b"--target")) for word in words)
+    if invocation.family is Family.CLANG and not targeted and settings.rewrite_names:
+        words += (b"-target", _triplet())
+    return tuple(words)
+
+
+def _triplet() -> bytes:
+    return os.fsencode(getattr(sys.implementation, "_multiarch", "") or "unknown")

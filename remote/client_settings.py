@@ -1,0 +1,102 @@
+"""What a client is told: distcc's variables, and the host list with where it came from.
+
+Names, defaults and the meaning of odd values are distcc's (distcc(1), "ENVIRONMENT VARIABLES";
+dcc_getenv_bool in src/util.c: only "1" and "0" mean anything for a switch).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from pycc.record import record
+
+from .hosts import HostList, HostSpecError, host_texts, parse_hosts
+
+BACKOFF_SECONDS = 60.0
+IO_SECONDS = 300.0
+MOST_SECONDS = 24 * 3600.0
+EXIT_BAD_ARGUMENTS, EXIT_BAD_HOSTSPEC = 101, 106
+
+
+@record
+class ClientSettings:
+    """One call's settings. ``hosts`` is None where there is no list; then ``problem`` says why,
+    or is empty because nobody wrote one."""
+
+    hosts: HostList | None
+    origin: str = ""
+    """The list's, for messages."""
+    problem: str = ""
+    fallback: bool = True
+    """What cannot be distributed is compiled here."""
+    local_retry: bool = True
+    """What failed elsewhere is compiled here, and that counts."""
+    backoff: float = BACKOFF_SECONDS
+    io_timeout: float = IO_SECONDS
+    """How long a server may be silent; 0 or less is an error (EXIT_BAD_ARGUMENTS)."""
+    directory: bytes = b""
+    """For the state of jobs; empty where there is none."""
+    log: bytes = b""
+    verbose: bool = False
+    save_temps: bool = False
+    rewrite_names: bool = True
+    """gcc is called by its target's name, so that another machine finds the same."""
+    errors_to: int = 2
+    """The descriptor that messages go to: ccache gives one that it does not store."""
+
+
+def read_settings(
+    environment: Mapping[bytes, bytes], read: Callable[[bytes], str | None]
+) -> ClientSettings:
+    """The settings of a call. ``read`` gives a file's text or None (hosts.host_texts)."""
+    hosts, problem = None, ""
+    found = host_texts(environment, read)
+    origin = "" if found is None else found[1]
+    if found is not None:
+        try:
+            hosts = parse_hosts(found[0])
+        except HostSpecError as wrong:
+            problem = str(wrong)
+        if hosts is not None and hosts.names_nobody:
+            problem = f"{origin} contained no hosts; can't distribute work"
+            hosts = None
+    directory = environment.get(b"DISTCC_DIR", b"")
+    if not directory and environment.get(b"HOME"):
+        directory = environment[b"HOME"] + b"/.distcc"
+    errors_to = _whole(environment.get(b"UNCACHED_ERR_FD", b""), 2)
+    return ClientSettings(
+        hosts=hosts,
+        origin=origin,
+        problem=problem,
+        fallback=_flag(environment, b"DISTCC_FALLBACK", True),
+        local_retry=b"DISTCC_SKIP_LOCAL_RETRY" not in environment,
+        backoff=_seconds(environment, b"DISTCC_BACKOFF_PERIOD", BACKOFF_SECONDS),
+        io_timeout=_seconds(environment, b"DISTCC_IO_TIMEOUT", IO_SECONDS),
+        directory=directory,
+        log=environment.get(b"DISTCC_LOG", b""),
+        verbose=_flag(environment, b"DISTCC_VERBOSE", False),
+        save_temps=_flag(environment, b"DISTCC_SAVE_TEMPS", False),
+        rewrite_names=b"DISTCC_NO_REWRITE_CROSS" not in environment,
+        errors_to=errors_to if 0 <= errors_to < 1 << 16 else 2,
+    )
+
+
+def _flag(environment: Mapping[bytes, bytes], name: bytes, default: bool) -> bool:
+    return {b"1": True, b"0": False}.get(environment.get(name, b""), default)
+
+
+def _seconds(environment: Mapping[bytes, bytes], name: bytes, default: float) -> float:
+    text = environment.get(name, b"")
+    return min(float(_whole(text, 0)), MOST_SECONDS) if text else default
+
+
+def _whole(text: bytes, default: int) -> int:
+    """The number at the beginning, as atoi(3) reads it."""
+    text = text.strip()
+    end = 1 if text[:1] in (b"-", b"+") else 0
+    while end < len(text) and end < 18 and text[end : end + 1].isdigit():
+        end += 1
+    try:
+        return int(text[:end])
+    except ValueError:
+        return default
