@@ -272,6 +272,7 @@ def show_stats(
     if verbosity and not from_log:
         rows += _places(counters, context, verbosity)
     rows += _calls(counters, verbosity)
+    rows += _farm(counters)
     rows += _local(counters, context, verbosity, from_log)
     rows += _remote(counters, verbosity)
     return _render(rows)
@@ -322,6 +323,25 @@ def _calls(counters: Mapping[str, int], verbosity: int) -> list[_Row | str]:
             ),
         ]
     return rows
+
+
+_FARM: Final = {
+    "compiled": "Compiled there:",
+    "local": "Had to stay here:",
+    "retried": "Failed there, done again here:",
+    "refused": "Refused there, done here:",
+    "unreachable": "No server reachable, done here:",
+}
+"""What became of misses where work is distributed, each counted as ``pycc_farm_NAME``."""
+
+
+def _farm(counters: Mapping[str, int]) -> list[_Row | str]:
+    counts = {label: counters.get(f"{OWN_PREFIX}farm_{name}", 0) for name, label in _FARM.items()}
+    whole = sum(counts.values())
+    if not whole:
+        return []
+    shown = [_ratio(f"  {label}", count, whole) for label, count in counts.items() if count]
+    return ["Compile servers:", *shown]
 
 
 def _reasons(counters: Mapping[str, int], kind: Kind, whole: int, *, every: bool) -> list[_Row]:

@@ -137,7 +137,8 @@ def run_compiler(
         added += (b"-MD", b"-MF", own_depfile)
         temporary.append(own_depfile)
     assembler_depfile = b""
-    asks_assembler = gcc and invocation.action is Action.COMPILE
+    # A prefix command may be distcc, which compiles here whatever asks the assembler for a file.
+    asks_assembler = gcc and invocation.action is Action.COMPILE and not call.prefix
     # With -flto gcc keeps the assembler's options in the object, for the link.
     if asks_assembler and not (invocation.lto or invocation.generates_pch):
         assembler_depfile = temporary_name(job, resident, b"as")

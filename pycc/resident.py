@@ -77,6 +77,11 @@ class Memo:
         self._entries[key] = made
         return made
 
+    def known(self, key: Hashable) -> Any:
+        """The value, if there is one and every record holds, else None."""
+        entry = self._entries.get(key)
+        return entry[1] if entry is not None and native.check(entry[0]) < 0 else None
+
     def drop(self, key: Hashable) -> None:
         """Forget one answer."""
         self._entries.pop(key, None)
@@ -192,6 +197,7 @@ class Resident:
         self._hot_lock = threading.Lock()
         self.unfinished = Unfinished()
         self._farm: Farm | None = None
+        self._asking: dict[Hashable, threading.Lock] = {}
         self._leaving = False
         self._dirty = False
         self._replies: dict[Hashable, tuple[HotCall, bytes]] = {}
@@ -372,6 +378,12 @@ class Resident:
 
                 self._farm = Farm()
             return self._farm
+
+    def asking(self, key: Hashable) -> threading.Lock:
+        """Held by whoever asks a compiler what ``key`` stands for."""
+        if len(self._asking) > TOOLCHAINS:
+            self._asking.clear()
+        return self._asking.setdefault(key, threading.Lock())
 
     def cache(self, config: Config) -> CacheDirectory:
         """The cache directory of this configuration, opened anew when it was replaced."""

@@ -39,6 +39,9 @@ NEVER = native.pack(native.ABSENT, b"/")
 
 VERSION = b"pycc toolchain 2"
 
+PATIENCE_SECONDS, OTHERS_MS = 1.0, 10_000
+"""Who asks the compiler may have been stopped; his answer is waited for so long."""
+
 
 def toolchain(call: Call, talk: Talk, resident: Resident, invocation: Invocation) -> Toolchain:
     """What the compiler of this call is. Raises ProbeFailed, talk.NotHere, talk.Gone."""
@@ -57,7 +60,21 @@ def toolchain(call: Call, talk: Talk, resident: Resident, invocation: Invocation
                 call.cache.later(lambda: call.cache.aside.put(digest, value))
         return known.witnesses, known
 
-    return resident.toolchains.get(key, make)[1]
+    known: Toolchain | None = resident.toolchains.known(key)
+    if known is not None:
+        return known
+    # A build that starts with many jobs needs the answer once; three runs for each are too many.
+    talk.may_block()
+    asking = resident.asking(key)
+    mine = asking.acquire(blocking=False)
+    if not mine:
+        talk.wait(OTHERS_MS)
+        mine = asking.acquire(timeout=PATIENCE_SECONDS)
+    try:
+        return resident.toolchains.get(key, make)[1]
+    finally:
+        if mine:
+            asking.release()
 
 
 def _memo_key(call: Call, invocation: Invocation) -> Hashable:

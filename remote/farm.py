@@ -67,7 +67,7 @@ class Farm:
         key: bytes,
         without: Sequence[str],
     ) -> HostSpec | None:
-        said = self._clock()
+        said = None
         while True:
             with self._freed:
                 now = self._clock()
@@ -79,8 +79,10 @@ class Farm:
                     return choice
                 if choice is No.HOSTS:
                     return None
-                self._freed.wait(PATIENCE)
-            if self._clock() - said >= PATIENCE:
+                if said is not None:
+                    self._freed.wait(PATIENCE)
+            # At once, too: whoever waits for us has been told of no wait yet.
+            if said is None or self._clock() - said >= PATIENCE:
                 said = self._clock()
                 waiting()
 
