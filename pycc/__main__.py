@@ -61,10 +61,10 @@ def _serve(socket_path: str, idle: float | None = None) -> None:
 
 def _load_the_rest() -> None:
     """What a hit does not need, before an upgrade takes it away from under a running server."""
-    from . import commands, miss
+    from . import commands, distcc_command, miss
     from .cache import disk_cache
 
-    del commands, disk_cache, miss
+    del commands, disk_cache, distcc_command, miss
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ from .cache.storage import manifest_key, result_key
 from .call import Call, open_call
 from .compiler import ProbeFailed
 from .delivery import delivery_for
-from .distribution import distributes
+from .distribution import distributes, is_distcc
 from .execution import without_index_store
 from .frame import Op, Request
 from .hardlinks import LinkedObjects
@@ -55,6 +55,10 @@ def answer(request: Request, talk: Talk, resident: Resident) -> Sequence[Op]:
         from . import commands
 
         return commands.answer(request, talk, resident)
+    if is_distcc(request.argv[0]):
+        from . import distcc_command
+
+        return distcc_command.answer(request, talk, resident)
     call = open_call(request, resident)
     if not isinstance(call, Call):
         return call

@@ -53,14 +53,16 @@ def settings_of(call: Call) -> ClientSettings | None:
     if not distributes(call):
         return None
 
-    def read(path: bytes) -> str | None:
-        try:
-            with open(os.path.join(call.cwd, path), "rb", buffering=0) as file:
-                return os.fsdecode(file.read(HOSTS_LIMIT))
-        except OSError:
-            return None
+    return read_settings(call.variables, lambda path: read_hosts_file(call.cwd, path))
 
-    return read_settings(call.variables, read)
+
+def read_hosts_file(cwd: bytes, path: bytes) -> str | None:
+    """A host list's text; None when it cannot be read."""
+    try:
+        with open(os.path.join(cwd, path), "rb", buffering=0) as file:
+            return os.fsdecode(file.read(HOSTS_LIMIT))
+    except OSError:
+        return None
 
 
 class Dispatch:
@@ -231,7 +233,7 @@ def _name(job: Job, settings: ClientSettings) -> bytes:
         name = b"clang++" if clang else b"g++"
     if not settings.rewrite_names or clang:
         return name
-    wanted = b"%s-%s" % (_triplet(), name)
+    wanted = b"%s-%s" % (triplet(), name)
     search = call.variables.get(b"PATH", DEFAULT_PATH)
     return wanted if which(wanted, search, call.cwd) else name
 
@@ -248,9 +250,10 @@ def _words(job: Job, settings: ClientSettings) -> tuple[bytes, ...]:
             words.append(word)
     targeted = any(word.startswith((b"-target", b"--target")) for word in words)
     if invocation.family is Family.CLANG and not targeted and settings.rewrite_names:
-        words += (b"-target", _triplet())
+        words += (b"-target", triplet())
     return tuple(words)
 
 
-def _triplet() -> bytes:
+def triplet() -> bytes:
+    """What this machine's compilers are called by, or ``unknown``."""
     return os.fsencode(getattr(sys.implementation, "_multiarch", "") or "unknown")

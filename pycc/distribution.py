@@ -26,8 +26,13 @@ def distributes(call: Call) -> bool:
         b"DISTCC_HOSTS" in call.variables
         or call.dispatches
         or call.config.distribute
-        or any(os.path.basename(path).startswith(b"distcc") for path in call.behind)
+        or any(map(is_distcc, call.behind))
     )
+
+
+def is_distcc(name: bytes) -> bool:
+    """Whether somebody who calls ``name`` wants distcc."""
+    return os.path.basename(name).startswith(b"distcc")
 
 
 def means_us(word: bytes, found: bytes | None, ours: bool) -> bool:

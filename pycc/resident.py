@@ -423,6 +423,12 @@ class Resident:
         self.forget_hits()
         self._caches = {key: cache for key, cache in self._caches.items() if cache is not gone}
 
+    def scratch(self) -> bytes:
+        """The same for who has no configuration."""
+        from tempfile import gettempdir
+
+        return os.fsencode(gettempdir() if self.place is None else self.place.usable_temporary())
+
     def temporary_directory(self, config: Config) -> bytes:
         """Where files of one compile lie until it ends: ours alone, in memory if possible."""
         if self.place is not None:

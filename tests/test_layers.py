@@ -86,18 +86,22 @@ ALLOWED = {
     "dispatch": "call distribution execution frame invocation job keying locate outcome"
     " remote.client_log remote.client_settings remote.commandline remote.daemon_log remote.farm"
     " remote.hosts remote.monitor_state remote.transport talk",
+    "distcc_command": "call dispatch frame locate remote.client_log remote.client_settings"
+    " remote.commandline remote.daemon_log remote.farm remote.hosts remote.monitor_state"
+    " remote.transport responsefile talk",
     "miss": "cache.digest cache.lookup cache.storage collect dispatch execution frame hardlinks hot"
     " invocation job keep keying outcome precompiled preprocess stability talk",
     "commands": "cache.cleanup cache.directory cache.statistics_text commands_text config"
     " config_access errors frame lifecycle links locate talk",
     "compile": "arguments basedir cache.digest cache.lookup cache.manifest cache.storage call"
-    " commands compiler delivery distribution execution frame hardlinks hot invocation job keying"
-    " miss outcome responsefile talk toolchains",
+    " commands compiler delivery distcc_command distribution execution frame hardlinks hot"
+    " invocation job keying miss outcome responsefile talk toolchains",
     # The server and the ways in.
     "resident": "cache.digest cache.directory cache.lookup cache.mounts cache.result"
     " cache.statistics cache.storage cache.storage_files cache.storage_local compile config"
     " directives frame log lifecycle native remote.farm server talk unfinished watch",
-    "__main__": "cache.disk_cache commands execute lifecycle miss native resident server",
+    "__main__": "cache.disk_cache commands distcc_command execute lifecycle miss native resident"
+    " server",
     # The compile farm: the wire, what the daemon is told, and command lines.
     "remote.bulk": "errors",
     "remote.protocol": "errors remote.bulk",

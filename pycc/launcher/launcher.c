@@ -167,6 +167,7 @@ static struct {
     char **argv, **env;
     const char *name; /* basename of argv[0] */
     int own_name;
+    int distcc; /* called by that name */
     int level; /* how many of us are above */
     uint32_t ids[4]; /* uid, effective uid, gid, effective gid */
     char server_dir[160];
@@ -391,6 +392,24 @@ static void note(const char *reason)
 
 static _Noreturn void in_process(void);
 
+/* Whether the word behind "distcc" names a compiler, and is no option, source or object. */
+static int names_compiler(const char *word)
+{
+    static const char *const others[] = {".c",   ".cc", ".cpp", ".cxx", ".cp", ".c++", ".C",
+                                         ".i",   ".ii", ".m",   ".mm",  ".M",  ".mi",  ".mii",
+                                         ".s",   ".S",  ".o"};
+    const char *dot = NULL;
+    for (const char *s = base_name(word); *s; s++)
+        if (*s == '.')
+            dot = s;
+    if (word[0] == '-' || !word[0])
+        return 0;
+    for (size_t i = 0; dot && i < sizeof others / sizeof *others; i++)
+        if (starts(dot, others[i]) && !dot[strlen(others[i])])
+            return 0;
+    return 1;
+}
+
 static _Noreturn void plain(const char *reason)
 {
     static char found[4096];
@@ -413,7 +432,15 @@ static _Noreturn void plain(const char *reason)
             in_process();
         name = argv[0];
     }
-    if (has_slash(name) && self.own_name && !is_wrapper(name)) {
+    if (self.distcc) {
+        if (self.argc < 2 || (self.argc == 2 && argv[1][0] == '-'))
+            in_process();
+        if (names_compiler(argv[1]))
+            name = *++argv;
+        else
+            name = "cc";
+    }
+    if (has_slash(name) && (self.own_name || self.distcc) && !is_wrapper(name)) {
         argv[0] = (char *)name;
         long e = SYS(execve, name, argv, edited_env(NULL, 0));
         complain("cannot run ", name, e == -EACCES ? ": permission denied" : "");
@@ -1342,7 +1369,8 @@ static _Noreturn void in_process(void)
             SYS(execve, program, argv, self.env);
         }
     }
-    if (self.own_name && (self.argc < 2 || self.argv[1][0] == '-')) {
+    int asks_us = self.argc < 2 || (self.argv[1][0] == '-' && (self.own_name || self.argc == 2));
+    if ((self.own_name || self.distcc) && asks_us) {
         complain("pycc-server is neither beside ", self.name, " nor on PATH");
         quit(1);
     }
@@ -1372,6 +1400,7 @@ static _Noreturn void launcher_main(int argc, char **argv, char **env)
     read_ids((const unsigned long *)(env + self.envc + 1));
     self.name = base_name(argv[0]);
     self.own_name = starts(self.name, "pycc") || starts(self.name, "ccache");
+    self.distcc = starts(self.name, "distcc");
     if ((s = env_get("_PYCC_LEVEL")))
         for (; *s >= '0' && *s <= '9' && self.level < 1000; s++)
             self.level = self.level * 10 + (*s - '0');

@@ -1,0 +1,302 @@
+"""``distcc`` by name: one command, distributed if it can be, without the local cache.
+
+    distcc gcc -c x.c      the compiler is named
+    distcc -c x.c          it is ``cc``
+
+Words, messages and exit codes are distcc's (dcc_build_somewhere, src/compile.c; src/distcc.c). The
+log goes where DISTCC_LOG says; without it, warnings go to standard error, as there.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from contextlib import closing, suppress
+from typing import TYPE_CHECKING
+
+from . import __version__
+from .call import RECURSION_GUARD, which
+from .dispatch import EXIT_NO_HOSTS, WAIT_MS, read_hosts_file, triplet
+from .frame import CAPTURE_ERR, FINAL, OUT_FILE, REPLACE, Exit, Op, Out, Request, Run, Write
+from .locate import DEFAULT_PATH, locate
+from .remote import commandline
+from .remote.client_log import ClientLog
+from .remote.client_settings import EXIT_BAD_ARGUMENTS, ClientSettings, read_settings
+from .remote.daemon_log import Level
+from .remote.farm import Answer, Farm, Job, elsewhere, local_hosts
+from .remote.hosts import HostSpec
+from .remote.monitor_state import JobState, Phase
+from .remote.transport import Left
+from .responsefile import ResponseFileError, expand
+from .talk import Gone, Talk
+
+if TYPE_CHECKING:
+    from .resident import Resident
+
+SAFEGUARD = b"_DISTCC_SAFEGUARD"
+EXIT_COMPILER_MISSING, EXIT_RECURSION, EXIT_DISTCC_FAILED = 110, 111, 100
+TEXT_LIMIT = 1 << 30
+
+VERSION = f"""\
+distcc {__version__} pycc
+  (protocols 1 and 2) (default port 3632)
+"""
+USAGE = """\
+Usage:
+   distcc [COMPILER] [compile options] -o OBJECT -c SOURCE
+   distcc [--help|--version|--show-hosts|-j]
+
+Options:
+   COMPILER                   Defaults to "cc".
+   --help                     Explain usage, and exit.
+   --version                  Show version, and exit.
+   --show-hosts               Show host list, and exit.
+   -j                         Show the concurrency level, as calculated from
+                              the host list, and exit.
+
+Environment variables:
+   DISTCC_HOSTS               Where to compile; else $DISTCC_DIR/hosts,
+                              ~/.distcc/hosts or /etc/distcc/hosts.
+   DISTCC_FALLBACK=0          Do not compile here what cannot be distributed.
+   DISTCC_VERBOSE=1           Give debug messages.
+   DISTCC_LOG                 Send messages to file, not stderr.
+   DISTCC_DIR                 Directory for host list and state.
+"""
+
+
+def answer(request: Request, talk: Talk, resident: Resident) -> Sequence[Op]:
+    """The operations that end this call. Raises NotHere, Gone."""
+    talk.may_block()
+    variables = resident.environment(request.environment_block).variables
+    if len(request.argv) < 2:
+        text = "distcc: missing option/operand\nTry `distcc --help' for more information.\n"
+        return _end(EXIT_BAD_ARGUMENTS, err=text)
+    settings = read_settings(variables, lambda path: read_hosts_file(request.cwd, path))
+    option = request.argv[1]
+    if option == b"--help":
+        return _end(0, out=VERSION + USAGE)
+    if option == b"--version":
+        return _end(0, out=VERSION)
+    if option in (b"--show-hosts", b"-j"):
+        return _show_hosts(settings, count=option == b"-j")
+    said: list[bytes] = []
+    log = ClientLog(settings, request.pid, request.cwd, said.append)
+    command = _Command(request, talk, resident.farm(), settings, log, variables, resident)
+    began = time.monotonic()
+    try:
+        ops = command.run()
+    except Left as gone:
+        raise Gone from gone
+    log(Level.INFO, f"elapsed compilation time {time.monotonic() - began:.6f}s")
+    return [Out(settings.errors_to, b"".join(said)), *ops] if said else ops
+
+
+def _end(status: int, *, out: str = "", err: str = "") -> list[Op]:
+    ops: list[Op] = [Out(1, out.encode())] if out else []
+    if err:
+        ops.append(Out(2, err.encode(errors="surrogateescape")))
+    return [*ops, Exit(status << 8)]
+
+
+def _show_hosts(settings: ClientSettings, *, count: bool) -> list[Op]:
+    if settings.hosts is None:
+        why = settings.problem or "no hostlist is set; can't distribute work"
+        return _end(0, out="0\n" if count else "", err=f"distcc: {why}\n")
+    if count:
+        return _end(0, out=f"{sum(host.slots for host in settings.hosts.hosts)}\n")
+    return _end(0, out="".join(f"{host.spelled}\n" for host in settings.hosts.hosts))
+
+
+class _Command:
+    """One command on its way."""
+
+    def __init__(
+        self,
+        request: Request,
+        talk: Talk,
+        farm: Farm,
+        settings: ClientSettings,
+        log: ClientLog,
+        variables: dict[bytes, bytes],
+        resident: Resident,
+    ) -> None:
+        self._request, self._talk, self._farm = request, talk, farm
+        self._settings, self._log, self._variables = settings, log, variables
+        self._resident = resident
+        self._search = variables.get(b"PATH", DEFAULT_PATH)
+        scan_only = request.argv[1] == b"--scan-includes"
+        self._scan_only = scan_only
+        vector = commandline.find_compiler(request.argv[1:] if scan_only else request.argv)
+        try:
+            words, _ = expand(vector[1:], self._read)
+        except ResponseFileError:
+            words = vector[1:]
+        self._vector = (vector[0], *words)
+        self._as_called = vector
+        self._state = JobState(settings.directory, request.pid, b"")
+        self._source = ""
+
+    def _read(self, name: bytes) -> bytes | None:
+        try:
+            with open(os.path.join(self._request.cwd, name), "rb", buffering=0) as file:
+                return file.read(TEXT_LIMIT)
+        except OSError:
+            return None
+
+    def _wait(self) -> None:
+        self._talk.wait(WAIT_MS)
+        self._state.touch()
+
+    def run(self) -> Sequence[Op]:
+        settings, log = self._settings, self._log
+        if self._variables.get(SAFEGUARD):
+            log(Level.CRITICAL, "distcc seems to have invoked itself recursively!", "main")
+            return _end(EXIT_RECURSION)
+        if settings.io_timeout <= 0:
+            log(Level.ERROR, "DISTCC_IO_TIMEOUT must be a positive integer")
+            return _end(EXIT_BAD_ARGUMENTS)
+        scanned = commandline.scan(self._sent_vector())
+        if self._scan_only:
+            text = "'--scan_includes' specified, but distcc wouldn't have used include server"
+            log(Level.ERROR, f"{text} (make sure hosts list includes ',cpp' option)")
+            return _end(EXIT_DISTCC_FAILED)
+        if isinstance(scanned, commandline.Local):
+            log(Level.DEBUG, scanned.reason, "dcc_scan_args")
+            return self._here(preprocessor=scanned.preprocess)
+        self._source = os.fsdecode(scanned.input)
+        self._state = JobState(settings.directory, self._request.pid, scanned.input)
+        log(Level.INFO, f"compile from {self._source} to {os.fsdecode(scanned.output)}")
+        if settings.hosts is None:
+            why = settings.problem or "no hostlist is set; can't distribute work"
+            log(Level.WARNING, why, "dcc_get_hostlist")
+        try:
+            return self._somewhere(scanned)
+        finally:
+            self._state.leave()
+
+    def _sent_vector(self) -> tuple[bytes, ...]:
+        name, *words = self._vector
+        if not self._settings.rewrite_names or b"/" in name:
+            return self._vector
+        if name in (b"cc", b"c++"):
+            found = which(name, self._search, self._request.cwd)
+            real = b"" if found is None else os.path.basename(os.path.realpath(found))
+            if b"clang" in real:
+                name = b"clang" if name == b"cc" else b"clang++"
+            elif b"gcc" in real or b"g++" in real:
+                name = b"gcc" if name == b"cc" else b"g++"
+        base = name.split(b"-", 1)[0]
+        if base in (b"clang", b"clang++"):
+            if not any(word.startswith((b"-target", b"--target")) for word in words):
+                words += [b"-target", triplet()]
+        elif base in (b"gcc", b"g++"):
+            full = b"%s-%s" % (triplet(), name)
+            name = full if which(full, self._search, self._request.cwd) else name
+        return (name, *words)
+
+    def _somewhere(self, scanned: commandline.Distributable) -> Sequence[Op]:
+        settings, log = self._settings, self._log
+        job = Job(
+            commandline.strip(scanned.argv),
+            self._source,
+            settings,
+            log,
+            self._state,
+            self._wait,
+            self._talk.descriptor,
+        )
+        self._talk.wait(WAIT_MS)
+        messages: list[bytes] = []
+        host: HostSpec | None = None
+        with closing(elsewhere(self._farm, job, lambda: self._text(scanned, messages))) as hosts:
+            found = next(hosts, None)
+            if isinstance(found, HostSpec):
+                return self._run_here()
+        if isinstance(found, Answer):
+            host, reply = found.host, found.reply
+            if reply.status == 0:
+                said = b"".join(messages) + reply.err
+                ops: list[Op] = [Out(1, reply.out)] if reply.out else []
+                ops += [Out(2, said)] if said else []
+                return [Write(scanned.output, reply.object, REPLACE), *ops, Exit(0)]
+            failed = f"remote compilation of '{self._source}' failed"
+            if not os.WIFSIGNALED(reply.status):
+                if not settings.local_retry:
+                    return [Out(2, reply.err), Exit(reply.status)]
+                log(Level.WARNING, f"{failed}, retrying locally", "dcc_build_somewhere")
+            if not settings.fallback:
+                return self._no_fallback(reply.err, reply.status)
+        elif not settings.fallback:
+            return self._no_fallback(b"".join(messages), EXIT_NO_HOSTS << 8)
+        if host is not None:
+            what = f"failed to distribute {self._source} to {host.spelled}"
+            log(Level.WARNING, f"{what}, running locally instead")
+        else:
+            log(Level.WARNING, "failed to distribute, running locally instead")
+        return self._here()
+
+    def _no_fallback(self, err: bytes, status: int) -> Sequence[Op]:
+        self._log(Level.ERROR, "failed to distribute and fallbacks are disabled")
+        return [*([Out(2, err)] if err else []), Exit(status)]
+
+    def _text(self, scanned: commandline.Distributable, messages: list[bytes]) -> bytes | None:
+        """The preprocessed text; None if there is none, which the compiler will explain."""
+        if commandline.is_preprocessed(scanned.input):
+            return self._read(scanned.input)
+        compiler = self._compiler()
+        if compiler is None:
+            return None
+        number = f"distcc-{os.getpid()}-{self._request.pid}.i"
+        directory = self._resident.scratch()
+        path = os.path.join(directory, number.encode())
+        words = commandline.preprocess_argv(scanned.argv)[1:]
+        hosts = local_hosts(self._settings.hosts, preprocessor=True)
+        with self._farm.slot(hosts, self._wait):
+            self._state.enter(Phase.PREPROCESS, "localhost")
+            try:
+                run = Run((compiler, *words), CAPTURE_ERR | OUT_FILE, self._edits(), path)
+                report = self._talk.run(run)
+                self._talk.wait(WAIT_MS)
+                self._log.ended("cpp", self._source, "localhost", report.status)
+                if not report.ok:
+                    return None
+                messages.append(report.err)
+                with open(path, "rb", buffering=0) as file:
+                    return file.read(TEXT_LIMIT)
+            except OSError:
+                return None
+            finally:
+                with suppress(OSError):
+                    os.unlink(path)
+
+    def _compiler(self) -> bytes | None:
+        name = self._vector[0]
+        found = locate(name, self._search, self._request.cwd)
+        return which(name, self._search, self._request.cwd) if found is None else found.path
+
+    def _edits(self) -> tuple[bytes, ...]:
+        return (RECURSION_GUARD, SAFEGUARD + b"=1")
+
+    def _here(self, *, preprocessor: bool = False) -> Sequence[Op]:
+        hosts = local_hosts(self._settings.hosts, preprocessor=preprocessor)
+        with self._farm.slot(hosts, self._wait):
+            return self._run_here()
+
+    def _run_here(self) -> Sequence[Op]:
+        """The user's own words, as a child of the launcher, while the slot is held."""
+        compiler = self._compiler()
+        shown = b" ".join(self._as_called).decode(errors="surrogateescape")
+        self._log(Level.INFO, f"exec on localhost: {shown}")
+        if compiler is None:
+            name = os.fsdecode(self._as_called[0])
+            text = f"failed to exec {name}: No such file or directory"
+            self._log(Level.ERROR, text, "dcc_execvp")
+            return _end(EXIT_COMPILER_MISSING)
+        report = self._talk.run(Run((compiler, *self._as_called[1:]), FINAL, self._edits()))
+        if report.error:
+            text = f"failed to exec {os.fsdecode(compiler)}: {os.strerror(report.error)}"
+            self._log(Level.ERROR, text, "dcc_execvp")
+            return _end(EXIT_COMPILER_MISSING)
+        self._log.ended("compile", self._source or "(null)", "localhost", report.status)
+        return [Exit(report.status)]
