@@ -30,6 +30,7 @@ class End(Enum):
     DONE = auto()
     TIMEOUT = auto()
     CLIENT_LEFT = auto()
+    STOPPED = auto()
 
 
 @record
@@ -49,11 +50,12 @@ def run(
     environment: Mapping[bytes, bytes],
     client: int | None = None,
     seconds: float | None = None,
+    stop: int | None = None,
 ) -> Ran:
     """Run ``argv``, whose first word is a path, with nothing on standard input.
 
-    ``client`` is the descriptor of the connection that waits for the outcome. Raises OSError when
-    the program cannot be started."""
+    ``client`` is the descriptor of the connection that waits for the outcome; ``stop`` is one whose
+    end ends every run. Raises OSError when the program cannot be started."""
     out, err = os.pipe(), os.pipe()
     pipes = {out[0]: bytearray(), err[0]: bytearray()}
     spoken = tuple(pipes.values())
@@ -72,7 +74,7 @@ def run(
             os.close(out[1])
             os.close(err[1])
         try:
-            end = _watch(child.pid, pipes, client, seconds)
+            end = _watch(child.pid, pipes, client, seconds, stop)
         finally:
             # Before it is waited for: until then its number names this group and no other.
             with suppress(ProcessLookupError, PermissionError):
@@ -86,7 +88,11 @@ def run(
 
 
 def _watch(
-    pid: int, pipes: Mapping[int, bytearray], client: int | None, seconds: float | None
+    pid: int,
+    pipes: Mapping[int, bytearray],
+    client: int | None,
+    seconds: float | None,
+    stop: int | None,
 ) -> End:
     """Read what is said through ``pipes`` until the process has ended and they are closed."""
     deadline = time.monotonic() + seconds if seconds else None
@@ -97,6 +103,8 @@ def _watch(
         poll.register(pipe, select.POLLIN)
     if client is not None:
         poll.register(client, select.POLLRDHUP)
+    if stop is not None:
+        poll.register(stop, select.POLLIN)
     running, open_pipes = True, len(pipes)
     try:
         while running or open_pipes:
@@ -106,6 +114,8 @@ def _watch(
             for fd, _ in poll.poll(None if left is None else left * 1000):
                 if fd == client:
                     return End.CLIENT_LEFT
+                if fd == stop:
+                    return End.STOPPED
                 if fd == process:
                     running = False
                     poll.unregister(process)

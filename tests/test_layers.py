@@ -103,11 +103,12 @@ ALLOWED = {
     "remote.argumentfilter": "remote.commandline remote.optionwords",
     # The compile farm: one job of the daemon.
     "remote.child": "",
+    "remote.textfilter": "",
     "remote.compilers": "locate",
     "remote.identities": "cache.digest compiler frame native remote.child talk",
     "remote.server_cache": "cache.directory cache.fingerprint cache.result cache.storage",
     "remote.job": "remote.argumentfilter remote.child remote.commandline remote.compilers"
-    " remote.identities remote.protocol remote.server_cache",
+    " remote.identities remote.protocol remote.server_cache remote.textfilter",
     # The compile farm: the daemon.
     "remote.daemon_log": "errors",
     "remote.daemon": "remote.access remote.daemon_log remote.job remote.protocol",
