@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import tempfile
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 
@@ -78,19 +79,22 @@ def _as_user(user: User | None, find: Callable[[], Iterator[Finding]]) -> Iterat
             os.close(reader)
             if user is not None:
                 become(user)
-            lines = [json.dumps([f.thing, f.text, f.remedy]) for f in find()]
-            with open(writer, "w", encoding="ascii") as pipe:
-                pipe.write("".join(f"{line}\n" for line in lines))
+            # Bytes: this user may not be able to read the modules of other encodings.
+            with open(writer, "wb") as pipe:
+                for found in find():
+                    line = json.dumps([found.thing, found.text, found.remedy])
+                    pipe.write(line.encode() + b"\n")
             status = 0
         except Fatal as problem:
-            with open(writer, "w", encoding="ascii") as pipe:
-                pipe.write(json.dumps(["user", str(problem), "give --user another user"]) + "\n")
-            status = 0
+            print(f"PROBLEM: user: {problem}", flush=True)
+        except BaseException:
+            traceback.print_exc()
+            raise
         finally:
             os._exit(status)
     os.close(writer)
-    with open(reader, encoding="ascii") as pipe:
-        findings = [Finding(*json.loads(line)) for line in pipe]
+    with open(reader, "rb") as pipe:
+        findings = [Finding(*json.loads(line)) for line in pipe.read().splitlines()]
     _, status = os.waitpid(child, 0)
     yield from findings
     if status:

@@ -33,6 +33,20 @@ class End(Enum):
     STOPPED = auto()
 
 
+class Stop:
+    """Says to every run that it was given to, in whatever thread, that it is to end now."""
+
+    def __init__(self) -> None:
+        self.reader, self._writer = os.pipe2(os.O_CLOEXEC)
+        self._said = False
+
+    def now(self) -> None:
+        """Say it."""
+        if not self._said:
+            self._said = True
+            os.close(self._writer)
+
+
 @record
 class Ran:
     """``status`` is a wait status; it says nothing unless ``end`` is DONE."""
@@ -50,12 +64,12 @@ def run(
     environment: Mapping[bytes, bytes],
     client: int | None = None,
     seconds: float | None = None,
-    stop: int | None = None,
+    stop: Stop | None = None,
 ) -> Ran:
     """Run ``argv``, whose first word is a path, with nothing on standard input.
 
-    ``client`` is the descriptor of the connection that waits for the outcome; ``stop`` is one whose
-    end ends every run. Raises OSError when the program cannot be started."""
+    ``client`` is the descriptor of the connection that waits for the outcome. Raises OSError when
+    the program cannot be started."""
     out, err = os.pipe(), os.pipe()
     pipes = {out[0]: bytearray(), err[0]: bytearray()}
     spoken = tuple(pipes.values())
@@ -74,7 +88,7 @@ def run(
             os.close(out[1])
             os.close(err[1])
         try:
-            end = _watch(child.pid, pipes, client, seconds, stop)
+            end = _watch(child.pid, pipes, client, seconds, stop.reader if stop else None)
         finally:
             # Before it is waited for: until then its number names this group and no other.
             with suppress(ProcessLookupError, PermissionError):

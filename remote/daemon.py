@@ -57,8 +57,6 @@ class Daemon:
         self._serving: set[int] = set()
         self._lock = threading.Lock()
         self._wake_reader, self._wake_writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        # Every child's watcher sees the end of this pipe.
-        self._stop, self._stop_writer = os.pipe2(os.O_CLOEXEC)
         self._leaving = self._at_once = False
         self._signal = 0
 
@@ -140,7 +138,8 @@ class Daemon:
 
     def _drain(self) -> None:
         if not self._idle(self._drain_seconds, may_hurry=True):
-            os.close(self._stop_writer)
+            if self._shop.stop is not None:
+                self._shop.stop.now()
             self._idle(END_SECONDS, may_hurry=False)
 
     def _idle(self, seconds: float, *, may_hurry: bool) -> bool:
@@ -181,7 +180,7 @@ class Daemon:
                 with self._turns:
                     self._metrics.began()
                     try:
-                        done = do(request, self._shop, connection.fileno(), self._stop)
+                        done = do(request, self._shop, connection.fileno())
                     finally:
                         self._metrics.ended()
                 self._answer(done, client, connection)

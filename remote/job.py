@@ -31,7 +31,7 @@ from pycc.record import record
 
 from . import commandline
 from .argumentfilter import refusal
-from .child import End, Ran, run
+from .child import End, Ran, Stop, run
 from .compilers import Missing, Refused, Rules, choose
 from .identities import Identities
 from .protocol import LIMITS, PUMP, Reply, Request
@@ -83,11 +83,12 @@ class Workshop:
     temporary: str
     seconds: float | None = None
     """The most that a compile may take."""
+    stop: Stop | None = None
+    """Ends what runs when the daemon leaves."""
 
 
-def do(request: Request, shop: Workshop, client: int | None, stop: int | None = None) -> Done:
-    """Answer a request. ``client`` is the descriptor of its connection, ``stop`` one whose end says
-    that the daemon leaves."""
+def do(request: Request, shop: Workshop, client: int | None) -> Done:
+    """Answer a request. ``client`` is the descriptor of its connection."""
     began = time.monotonic()
     compiler = _shown(request.argv[0]) if request.argv else ""
 
@@ -141,9 +142,7 @@ def do(request: Request, shop: Workshop, client: int | None, stop: int | None = 
     directory = ""
     try:
         directory = tempfile.mkdtemp(prefix=PREFIX, dir=shop.temporary)
-        ran, made = _compile(
-            shop, directory, (program, *words), name, output, request, (client, stop)
-        )
+        ran, made = _compile(shop, directory, (program, *words), name, output, request, client)
     except OSError as problem:
         what = "failed to exec" if problem.filename == program else "no room to run"
         reason = f"{what} {_shown(program)}: {problem.strerror}"
@@ -211,17 +210,20 @@ def _compile(
     name: bytes,
     output: bytes,
     request: Request,
-    watched: tuple[int | None, int | None],
+    client: int | None,
 ) -> tuple[Ran, bytes]:
-    """(what ran, the object). ``watched`` are the client's descriptor and the daemon's. Raises
-    OSError."""
+    """(what ran, the object). Raises OSError."""
     place = os.fsencode(directory)
     with open(os.path.join(place, name), "xb") as file:
         file.write(request.text)
     environment = {**shop.environment, b"TMPDIR": place}
-    client, stop = watched
     ran = run(
-        argv, cwd=place, environment=environment, client=client, seconds=shop.seconds, stop=stop
+        argv,
+        cwd=place,
+        environment=environment,
+        client=client,
+        seconds=shop.seconds,
+        stop=shop.stop,
     )
     made = b""
     if ran.end is End.DONE and ran.status == 0:

@@ -29,6 +29,7 @@ from pycc.cache.storage_local import open_local
 from pycc.errors import Fatal
 
 from . import cache_place, checkup, daemon_log, provision
+from .child import Stop
 from .compilers import Rules, nothing_to_run, runnable
 from .daemon import Daemon
 from .daemon_log import Level, Log
@@ -135,8 +136,7 @@ def _serve(
     statistics = provision.listen(settings("listen"), settings("stats_port")) if stats else None
     if not foreground:
         _detach(settings("log_stderr"))
-    pid_file = "" if inetd else settings("pid_file")
-    _write_pid_file(pid_file)
+    pid_file = _PidFile("" if inetd else settings("pid_file"))
     lower_priority(settings("nice"), settings("oom_score_adj"))
     if user is not None:
         become(user)
@@ -177,9 +177,7 @@ def _serve(
     finally:
         if cache is not None:
             cache.close()
-        if pid_file:
-            with suppress(OSError):
-                os.unlink(pid_file)
+        pid_file.remove()
     return 0
 
 
@@ -227,16 +225,33 @@ def _detach(keep_standard_error: bool) -> None:
 _ready: list[int] = []
 
 
-def _write_pid_file(path: str) -> None:
-    if path:
-        try:
-            with open(path, "w", encoding="ascii") as file:
-                file.write(f"{os.getpid()}\n")
-        except OSError as problem:
-            raise Fatal(f"{path}: {problem.strerror}", daemon_log.EXIT_NO_FILE) from None
-    while _ready:
-        os.write(_ready[-1], b"x")
-        os.close(_ready.pop())
+class _PidFile:
+    """The file of --pid-file, if there is one; made as whoever started the daemon. Raises Fatal."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._opened = -1
+        if path:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+            try:
+                self._opened = os.open(path, flags, 0o644)
+                os.write(self._opened, b"%d\n" % os.getpid())
+            except OSError as problem:
+                raise Fatal(f"{path}: {problem.strerror}", daemon_log.EXIT_NO_FILE) from None
+        while _ready:
+            os.write(_ready[-1], b"x")
+            os.close(_ready.pop())
+
+    def remove(self) -> None:
+        """In a directory that only root may write in, it is emptied: the number may soon be another
+        process's."""
+        if self._opened >= 0:
+            try:
+                os.unlink(self._path)
+            except OSError:
+                with suppress(OSError):
+                    os.ftruncate(self._opened, 0)
+            os.close(self._opened)
 
 
 def _temporary() -> str:
@@ -255,11 +270,13 @@ def _workshop(
     temporary: str,
 ) -> Workshop:
     compile_environment = provision.compile_environment(settings, environment)
+    stop = Stop()
     return Workshop(
         rules,
         compile_environment,
-        Identities(compile_environment),
+        Identities(compile_environment, stop),
         cache,
         temporary,
         settings("job_lifetime") or None,
+        stop,
     )

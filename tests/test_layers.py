@@ -123,9 +123,9 @@ ALLOWED = {
     "remote.daemon": "remote.access remote.daemon_log remote.job remote.metrics remote.protocol"
     " remote.streams",
     "remote.pyccd": "cache.directory cache.disk_cache cache.statistics cache.storage_local errors"
-    " native remote.cache_place remote.checkup remote.compilers remote.daemon remote.daemon_log"
-    " remote.identities remote.job remote.metrics remote.privileges remote.provision"
-    " remote.server_cache remote.settings remote.stats_server remote.streams",
+    " native remote.cache_place remote.checkup remote.child remote.compilers remote.daemon"
+    " remote.daemon_log remote.identities remote.job remote.metrics remote.privileges"
+    " remote.provision remote.server_cache remote.settings remote.stats_server remote.streams",
     # The cache: what things are called.
     "cache.manifest": "cache.compression cache.digest cache.fingerprint",
     "cache.result": "cache.compression",
