@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import select
 import socket
+from contextlib import suppress
 from typing import Protocol
 
 from pycc.record import record
@@ -62,17 +63,18 @@ class Pipes:
             raise TimeoutError(f"nothing happened for {self._seconds:.0f} seconds")
 
     def recv(self, most: int) -> bytes:
-        self._wait(self._reader, select.POLLIN)
-        return os.read(self._reader, most)
+        while True:
+            self._wait(self._reader, select.POLLIN)
+            # One socket for both directions does not block when it is read, either.
+            with suppress(BlockingIOError):
+                return os.read(self._reader, most)
 
     def sendall(self, data: bytes) -> None:
         rest = memoryview(data)
         while rest:
             self._wait(self._writer, select.POLLOUT)
-            try:
+            with suppress(BlockingIOError):
                 rest = rest[os.write(self._writer, rest) :]
-            except BlockingIOError:
-                continue
 
     def fileno(self) -> int:
         return self._reader

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
+from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pycc.remote.textfilter import PIECE, refusal
 
@@ -151,3 +155,42 @@ def test_the_time_is_linear(unit: bytes) -> None:
     # Quadratic time would be sixteen times as much at least.
     small, large = seconds(1 << 16), seconds(1 << 20)
     assert large < max(small, 0.002) * 16 * 4
+
+
+@given(st.lists(st.sampled_from([*HARD, b"x", b"\n", b"include", b"bin", b'"'])), st.booleans())
+def test_no_text_is_too_odd(pieces: list[bytes], obeys: bool) -> None:
+    assert isinstance(refusal(b"".join(pieces), obeys_directives=obeys), str | None)
+
+
+# That compilers really read, so that the tables above are about something.
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'asm(".incbin \\"secret\\"");',
+        r'asm("\x2e" "i\x6e" /* c */ "c\142in \"secret\"");',
+        'int x __attribute__((section(".a\\n.incbin \\"secret\\"\\n#"))) = 1;',
+        r'asm(".macro m f\n.incbin \"\\f\"\n.endm\nm secret");',
+        'asm("." "inc"\n# 3 "a.c"\n"bin \\"secret\\"");',
+    ],
+)
+def test_gcc_reads_what_these_texts_name(tmp_path: Path, text: str) -> None:
+    (tmp_path / "secret").write_text("SECRET CONTENT")
+    (tmp_path / "a.i").write_text(text + "\n")
+    subprocess.run(["gcc", "-c", "a.i", "-o", "a.o"], cwd=tmp_path, check=True)
+    assert b"SECRET CONTENT" in (tmp_path / "a.o").read_bytes()
+    assert refusal(text.encode(), obeys_directives=False)
+
+
+@pytest.mark.parametrize(
+    "text", ['#include "secret"', '%:include "secret"', '#/**/include "secret"']
+)
+def test_clang_obeys_directives_of_preprocessed_text(tmp_path: Path, text: str) -> None:
+    (tmp_path / "secret").write_text('const char *s = "SECRET CONTENT";\n')
+    (tmp_path / "a.i").write_text(text + "\n")
+    subprocess.run(["clang", "-c", "a.i", "-o", "a.o"], cwd=tmp_path, check=True)
+    assert b"SECRET CONTENT" in (tmp_path / "a.o").read_bytes()
+    gcc = subprocess.run(["gcc", "-c", "a.i", "-o", "b.o"], cwd=tmp_path, capture_output=True)
+    assert gcc.returncode
+    assert refusal(text.encode(), obeys_directives=True)

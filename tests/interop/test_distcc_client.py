@@ -160,6 +160,15 @@ def test_what_is_refused_is_compiled_by_the_client_itself(farm: Farm) -> None:
     assert list((farm.place / "project").glob("*.optimized"))  # which distccd would have kept
 
 
+def test_a_file_for_the_assembler_is_the_clients(farm: Farm) -> None:
+    farm.write("data", "the client's")
+    farm.write("a.c", 'asm(".incbin \\"data\\"");\n')
+    done = farm.distcc("gcc", "-c", "a.c", DISTCC_FALLBACK="1")
+    assert done.returncode == 0, done.stderr
+    assert b"the client's" in farm.read("a.o")
+    assert farm.summaries()[0].startswith("REJ_BAD_REQ exit:110")
+
+
 def test_a_detached_daemon(farm: Farm, tmp_path: Path) -> None:
     port = free_port()
     words = ["--daemon", "--port", str(port), "--listen", "127.0.0.1", "--lifetime", "60"]
