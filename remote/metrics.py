@@ -41,6 +41,8 @@ JOBS = {
 """Lines by the codes of job summaries, in the page's order."""
 _TAXING = ("COMPILE_OK", "COMPILE_ERROR", "COMPILE_TIMEOUT", "CLI_DISCONN")
 CACHE = ("hit", "miss", "off")
+STATES = ("none", "used", "unusable")
+"""No cache was asked for; there is one; there should be one."""
 
 
 @record
@@ -66,6 +68,7 @@ class Snapshot:
     denied: int
     jobs: dict[str, int]
     cache: dict[str, int]
+    cache_state: str
     longest: tuple[str, str, int]
     """Source, compiler, milliseconds."""
     turns: int
@@ -77,10 +80,13 @@ class Snapshot:
 
 
 class Metrics:
-    """Safe for several threads; nothing here waits for anything."""
+    """Safe for several threads; nothing here waits for anything. ``cache`` is one of STATES."""
 
-    def __init__(self, turns: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, turns: int, clock: Callable[[], float] = time.monotonic, *, cache: str = "none"
+    ) -> None:
         self._clock = clock
+        self._state = cache
         self._lock = threading.Lock()
         self._turns = turns
         self._began = clock()
@@ -156,6 +162,7 @@ class Metrics:
                 self._denied,
                 dict(self._jobs),
                 dict(self._cache),
+                self._state,
                 self._longest,
                 self._turns,
                 self._running,
@@ -205,6 +212,7 @@ def json_page(now: Snapshot, machine: Machine) -> str:
                 "denied": now.denied,
                 "jobs": {code.lower(): count for code, count in now.jobs.items()},
                 "cache": now.cache,
+                "cache_state": now.cache_state,
                 "longest_job": dict(
                     zip(("source", "compiler", "milliseconds"), now.longest, strict=True)
                 ),
@@ -238,6 +246,8 @@ def prometheus_page(now: Snapshot, machine: Machine) -> str:
     metric("jobs_total", "counter", "Jobs by the way they ended.", *jobs)
     cache = ((f'{{result="{result}"}}', count) for result, count in now.cache.items())
     metric("cache_total", "counter", "Jobs by what the cache did for them.", *cache)
+    states = ((f'{{state="{state}"}}', int(state == now.cache_state)) for state in STATES)
+    metric("cache_state", "gauge", "Whether there is a cache.", *states)
     metric("turns", "gauge", "Compiles that may run at a time.", ("", now.turns))
     metric("running", "gauge", "Compiles that run now.", ("", now.running))
     longest = max(now.longest[2], 0) / 1000

@@ -149,7 +149,9 @@ def _serve(
     cache = _cache(place, settings, log)
     jobs = settings("jobs") or (os.cpu_count() or 1) + 2
     turns = 1 if settings("no_fork") or settings("wizard") else jobs
-    metrics = Metrics(turns)
+    wanted = bool(settings("cache_dir")) and not settings("no_cache")
+    state = "used" if cache is not None else "unusable" if wanted else "none"
+    metrics = Metrics(turns, cache=state)
     daemon = Daemon(
         _workshop(settings, environment, rules, cache, temporary),
         log,

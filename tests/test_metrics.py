@@ -120,7 +120,7 @@ def test_json_has_the_same_and_the_cache() -> None:
     assert page["jobs"]["compile_ok"] == 2
     assert page["cache"] == {"hit": 1, "miss": 2, "off": 1}
     assert page["longest_job"] == {"source": "a.c", "compiler": "gcc", "milliseconds": 30_000}
-    assert (page["accepted"], page["denied"]) == (2, 1)
+    assert (page["accepted"], page["denied"], page["cache_state"]) == (2, 1, "none")
 
 
 def test_every_line_for_prometheus_is_of_its_grammar() -> None:
@@ -130,6 +130,8 @@ def test_every_line_for_prometheus_is_of_its_grammar() -> None:
     comment = re.compile(r"# (HELP pyccd_\w+ .+\.|TYPE pyccd_\w+ (counter|gauge))")
     assert all((comment if line.startswith("#") else sample).fullmatch(line) for line in lines)
     assert 'pyccd_cache_total{result="hit"} 1' in lines
+    assert 'pyccd_cache_state{state="none"} 1' in lines
+    assert 'pyccd_cache_state{state="unusable"} 0' in lines
     assert 'pyccd_jobs_total{code="compile_error"} 1' in lines
 
 

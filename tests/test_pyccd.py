@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import stat
 import time
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -89,6 +91,30 @@ def test_a_cache_that_cannot_be_made_costs_one_warning(directory: str) -> None:
         wait_for(lambda: len(farm.summaries()) == 2)
         assert [line.split()[-1] for line in farm.summaries()] == ["cache:off"] * 2
         assert farm.log.count("compiling without a cache") == 1
+
+
+@pytest.mark.parametrize(
+    ("directory", "state", "cache"),
+    [
+        ("/dev/null/x", "unusable", {"hit": 0, "miss": 0, "off": 2}),
+        ("", "none", {"hit": 0, "miss": 0, "off": 2}),
+        (None, "used", {"hit": 1, "miss": 1, "off": 0}),
+    ],
+)
+def test_the_counters_of_a_running_daemon(
+    directory: str | None, state: str, cache: dict[str, int]
+) -> None:
+    port = free_port()
+    words = ["--stats", "--stats-port", str(port)]
+    with a_farm(*words, *([] if directory is None else ["--cache-dir", directory])) as farm:
+        assert farm.ask(JOB).status == 0
+        wait_for(lambda: len(farm.summaries()) == 1)
+        assert farm.ask(JOB).status == 0
+        wait_for(lambda: len(farm.summaries()) == 2)
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/json", timeout=10) as answered:
+            page = json.load(answered)
+        assert page["jobs"]["compile_ok"] == 2
+        assert (page["cache_state"], page["cache"]) == (state, cache)
 
 
 @needs_root
