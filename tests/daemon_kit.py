@@ -42,8 +42,16 @@ class Farm:
         return log.read_text() if log.exists() else ""
 
     def summaries(self) -> list[str]:
-        """The job summaries from the code on, when the last job's is written."""
-        lines = [line for line in self.log.splitlines() if "(dcc_job_summary)" in line]
+        """The job summaries from the code on, when every connection has one: they are written after
+        the reply."""
+        lines: list[str] = []
+
+        def complete() -> bool:
+            log = self.log.splitlines()
+            lines[:] = (line for line in log if "(dcc_job_summary)" in line)
+            return len(lines) == sum("connection from" in line for line in log)
+
+        wait_for(complete)
         return [line.split(" ", 6)[6] for line in lines]
 
     def distcc(
@@ -96,37 +104,47 @@ def answer(connection: socket.socket, version: int = 1) -> Reply:
 
 
 @contextmanager
+def open_place() -> Iterator[Path]:
+    """A directory that the daemon's user can reach; pytest's own are closed again by any other
+    run of pytest."""
+    place = Path(tempfile.mkdtemp(prefix="farm-"))
+    place.chmod(0o755)
+    try:
+        yield place
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+@contextmanager
 def a_farm(*options: str, compiler: str = "", **variables: str) -> Iterator[Farm]:
     """A daemon with ``options`` beside the usual ones. ``compiler`` is a shell script that stands
     for gcc on its PATH."""
-    place = Path(tempfile.mkdtemp(prefix="farm-"))
-    place.chmod(0o755)
-    for name in ("project", "distcc", "bin"):
-        (place / name).mkdir()
-    path = "/usr/bin:/bin"
-    if compiler:
-        (place / "bin/gcc").write_text(f"#!/bin/sh\n{compiler}\n")
-        (place / "bin/gcc").chmod(0o755)
-        path = f"{place}/bin:{path}"
-    # Where a job's own process may leave a word for the test.
-    (place / "notes").mkdir(mode=0o777)
-    (place / "notes").chmod(0o777)
-    port = free_port()
-    words = ["--daemon", "--no-detach", "--port", str(port), "--listen", "127.0.0.1"]
-    words += ["--allow", "127.0.0.1", "--jobs", "3", "--verbose", "--log-file", str(place / "log")]
-    words += ["--cache-dir", str(place / "cache"), "--pid-file", str(place / "pid"), *options]
-    process = start(*words, **{"PATH": path, **variables})
-    farm = Farm(place, port, process)
-    try:
-        wait_for(lambda: "allowing up to" in farm.log)
-        yield farm
-        if process.poll() is None:
-            process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
-    finally:
-        process.kill()
-        process.communicate()  # closes its pipes
-        shutil.rmtree(place, ignore_errors=True)
+    with open_place() as place:
+        for name in ("project", "distcc", "bin", "notes"):
+            (place / name).mkdir()
+        # Where a job's own process may leave a word for the test.
+        (place / "notes").chmod(0o777)
+        path = "/usr/bin:/bin"
+        if compiler:
+            (place / "bin/gcc").write_text(f"#!/bin/sh\n{compiler}\n")
+            (place / "bin/gcc").chmod(0o755)
+            path = f"{place}/bin:{path}"
+        port = free_port()
+        words = ["--daemon", "--no-detach", "--port", str(port), "--listen", "127.0.0.1"]
+        words += ["--allow", "127.0.0.1", "--jobs", "3", "--verbose"]
+        words += ["--log-file", str(place / "log"), "--pid-file", str(place / "pid")]
+        words += ["--cache-dir", str(place / "cache"), *options]
+        process = start(*words, **{"PATH": path, **variables})
+        farm = Farm(place, port, process)
+        try:
+            wait_for(lambda: "allowing up to" in farm.log)
+            yield farm
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+            assert process.wait(30) == 0
+        finally:
+            process.kill()
+            process.communicate()  # closes its pipes
 
 
 def start(*words: str, **variables: str) -> subprocess.Popen[bytes]:

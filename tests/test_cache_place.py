@@ -11,6 +11,7 @@ import pytest
 
 from pycc.remote.cache_place import mend, obstacle, prepare, umask_for
 from pycc.remote.privileges import User, current_user
+from tests.daemon_kit import open_place
 
 NOBODY = User("nobody", 65534, 65534, (65534,))
 SHARED_GROUP = 12345
@@ -23,11 +24,9 @@ def facts(path: Path) -> tuple[int, int, int]:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[Path]:
-    for directory in (tmp_path, *tmp_path.parents):
-        if directory.stat().st_uid == os.getuid() and directory != Path("/"):
-            directory.chmod(directory.stat().st_mode | 0o055)
-    yield tmp_path
+def place() -> Iterator[Path]:
+    with open_place() as place:
+        yield place
 
 
 def as_user(user: User, directory: Path) -> str:

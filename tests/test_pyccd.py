@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import os
 import signal
-import stat
 import time
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from pycc.remote.protocol import Request
-from tests.daemon_kit import a_farm, alive, answer, free_port, said, wait_for
+from tests.daemon_kit import a_farm, alive, answer, free_port, open_place, said, wait_for
 
 JOB = Request(1, tuple(b"gcc -c a.c -o a.o".split()), b"int x;\n")
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root becomes somebody else")
@@ -31,19 +31,18 @@ def pid_in(place: Path) -> int:
     return int(path.read_text())
 
 
-def let_in(place: Path) -> None:
-    """Let the daemon's user search the way to ``place``."""
-    for directory in (place, *place.parents):
-        if directory.stat().st_uid == os.getuid():
-            directory.chmod(stat.S_IMODE(directory.stat().st_mode) | 0o011)
+@pytest.fixture
+def place() -> Iterator[Path]:
+    with open_place() as place:
+        yield place
 
 
 # Starting.
 
 
-def test_without_any_compiler_it_does_not_start(tmp_path: Path) -> None:
+def test_without_any_compiler_it_does_not_start(place: Path) -> None:
     port = str(free_port())
-    status, _, err = said("--daemon", "--no-detach", "--port", port, PATH=str(tmp_path))
+    status, _, err = said("--daemon", "--no-detach", "--port", port, PATH=str(place))
     assert status == 110
     for remedy in ("DISTCC_CMDLIST", "--install-links", "--enable-tcp-insecure", "DISTCCD_PATH"):
         assert remedy in err
@@ -51,14 +50,14 @@ def test_without_any_compiler_it_does_not_start(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("way", ["insecure", "cmdlist"])
 def test_without_a_compiler_but_with_leave_to_run_something_it_starts(
-    tmp_path: Path, way: str
+    place: Path, way: str
 ) -> None:
-    (tmp_path / "list").write_text("/bin/true\n")
+    (place / "list").write_text("/bin/true\n")
     words = {
         "insecure": ("--enable-tcp-insecure",),
-        "cmdlist": ("--cmdlist", str(tmp_path / "list")),
+        "cmdlist": ("--cmdlist", str(place / "list")),
     }
-    with a_farm(*words[way], PATH=str(tmp_path)) as farm:
+    with a_farm(*words[way], PATH=str(place)) as farm:
         assert farm.process.poll() is None
 
 
@@ -118,10 +117,9 @@ def test_the_counters_of_a_running_daemon(
 
 
 @needs_root
-def test_a_cache_of_somebody_else_costs_one_warning(tmp_path: Path) -> None:
-    let_in(tmp_path)
-    (tmp_path / "cache/pycc").mkdir(parents=True, mode=0o755)
-    with a_farm("--cache-dir", str(tmp_path / "cache")) as farm:
+def test_a_cache_of_somebody_else_costs_one_warning(place: Path) -> None:
+    (place / "cache/pycc").mkdir(parents=True, mode=0o755)
+    with a_farm("--cache-dir", str(place / "cache")) as farm:
         assert farm.ask(JOB).status == 0
         assert farm.log.count("compiling without a cache") == 1
         assert "--fix-permissions" in farm.log
@@ -228,9 +226,8 @@ def check(place: Path, *words: str, **variables: str) -> tuple[int, list[str]]:
     return status, out.splitlines()
 
 
-def test_all_is_well(tmp_path: Path) -> None:
-    let_in(tmp_path)
-    status, lines = check(tmp_path)
+def test_all_is_well(place: Path) -> None:
+    status, lines = check(place)
     assert status == 0
     assert all(line.startswith("ok: ") for line in lines)
     things = [line.split(": ")[1] for line in lines]
@@ -238,15 +235,14 @@ def test_all_is_well(tmp_path: Path) -> None:
     assert " gcc " in lines[-1]
 
 
-def test_each_problem_has_its_line_and_remedy(tmp_path: Path) -> None:
-    let_in(tmp_path)
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "bin/gcc-99").write_text("#!/bin/sh\necho broken >&2\nexit 1\n")
-    (tmp_path / "bin/gcc-99").chmod(0o755)
-    (tmp_path / "bin").chmod(0o755)
-    words = ["--cache-dir", str(tmp_path / "missing"), "--log-file", str(tmp_path / "no/log")]
-    words += ["--pid-file", str(tmp_path), "--allow", "0.0.0.0/0"]
-    status, lines = check(tmp_path, *words, PATH=f"{tmp_path}/bin:/usr/bin:/bin")
+def test_each_problem_has_its_line_and_remedy(place: Path) -> None:
+    (place / "bin").mkdir()
+    (place / "bin/gcc-99").write_text("#!/bin/sh\necho broken >&2\nexit 1\n")
+    (place / "bin/gcc-99").chmod(0o755)
+    (place / "bin").chmod(0o755)
+    words = ["--cache-dir", str(place / "missing"), "--log-file", str(place / "no/log")]
+    words += ["--pid-file", str(place), "--allow", "0.0.0.0/0"]
+    status, lines = check(place, *words, PATH=f"{place}/bin:/usr/bin:/bin")
     assert status == 1
     problems = {
         line.split(": ")[1]: line for line in lines if line.startswith("PROBLEM: ") and "; " in line
@@ -258,7 +254,7 @@ def test_each_problem_has_its_line_and_remedy(tmp_path: Path) -> None:
     assert "pyccd --fix-permissions" in problems["cache"]
     assert "gcc-99" in problems["compiler"]
     assert "broken" in problems["compiler"]
-    assert not (tmp_path / "missing").exists()
+    assert not (place / "missing").exists()
 
 
 def test_a_taken_port_is_a_problem_unless_it_is_our_own() -> None:
@@ -273,12 +269,11 @@ def test_a_taken_port_is_a_problem_unless_it_is_our_own() -> None:
 
 
 @needs_root
-def test_permissions_are_mended_and_then_checked(tmp_path: Path) -> None:
-    let_in(tmp_path)
-    (tmp_path / "cache/pycc/1").mkdir(parents=True, mode=0o755)
-    words = ["--user", "nobody", "--cache-dir", str(tmp_path / "cache")]
-    assert any("PROBLEM: cache" in line for line in check(tmp_path, *words)[1])
-    status, lines = check(tmp_path, *words, "--fix-permissions")
+def test_permissions_are_mended_and_then_checked(place: Path) -> None:
+    (place / "cache/pycc/1").mkdir(parents=True, mode=0o755)
+    words = ["--user", "nobody", "--cache-dir", str(place / "cache")]
+    assert any("PROBLEM: cache" in line for line in check(place, *words)[1])
+    status, lines = check(place, *words, "--fix-permissions")
     assert status == 0
-    assert f"fixed: {tmp_path}/cache/pycc/1: given to nobody:nogroup" in lines
-    assert (tmp_path / "cache").stat().st_uid == 0
+    assert f"fixed: {place}/cache/pycc/1: given to nobody:nogroup" in lines
+    assert (place / "cache").stat().st_uid == 0

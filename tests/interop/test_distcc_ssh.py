@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from pycc.remote.protocol import Request, write_request
-from tests.daemon_kit import DISTCC, PROGRAM, ROOT, answer
+from tests.daemon_kit import DISTCC, PROGRAM, ROOT, answer, open_place
 
 SOURCE = "#include <stddef.h>\nsize_t f(void) { return 7; }\n"
 JOB = Request(1, tuple(b"gcc -c a.c -o a.o".split()), b"int x;\n")
@@ -21,25 +21,23 @@ COMMAND = [sys.executable, "-c", PROGRAM]
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Path:
+def place() -> Iterator[Path]:
     """Has an ssh that writes its words down and runs the command here, through pipes as sshd
     does or with the client's own sockets."""
-    (tmp_path / "project").mkdir()
-    (tmp_path / "project/a.c").write_text(SOURCE)
-    (tmp_path / "pyccd.py").write_text(PROGRAM)
-    (tmp_path / "pyccd").write_text(
-        f"#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} {tmp_path}/pyccd.py"
-        f' --log-file {tmp_path}/log --verbose "$@"\n'
-    )
-    head = f'#!/bin/sh\nprintf "%s\\n" "$@" > {tmp_path}/words\n[ "$1" = -l ] && shift 2\nshift\n'
-    (tmp_path / "ssh-sockets").write_text(f'{head}exec "$@"\n')
-    (tmp_path / "ssh-pipes").write_text(f'{head}cat | "$@" | cat\n')
-    for name in ("pyccd", "ssh-sockets", "ssh-pipes"):
-        (tmp_path / name).chmod(0o755)
-    for directory in (tmp_path, *tmp_path.parents):
-        if directory.stat().st_uid == os.getuid():
-            directory.chmod(directory.stat().st_mode | 0o011)
-    return tmp_path
+    with open_place() as place:
+        (place / "project").mkdir()
+        (place / "project/a.c").write_text(SOURCE)
+        (place / "pyccd.py").write_text(PROGRAM)
+        (place / "pyccd").write_text(
+            f"#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} {place}/pyccd.py"
+            f' --log-file {place}/log --verbose "$@"\n'
+        )
+        head = f'#!/bin/sh\nprintf "%s\\n" "$@" > {place}/words\n[ "$1" = -l ] && shift 2\nshift\n'
+        (place / "ssh-sockets").write_text(f'{head}exec "$@"\n')
+        (place / "ssh-pipes").write_text(f'{head}cat | "$@" | cat\n')
+        for name in ("pyccd", "ssh-sockets", "ssh-pipes"):
+            (place / name).chmod(0o755)
+        yield place
 
 
 @pytest.mark.parametrize("way", ["ssh-pipes", "ssh-sockets"])
