@@ -56,7 +56,9 @@ def main() -> None:
     try:
         sys.exit(start(name, sys.argv[1:], dict(os.environ)))
     except Fatal as problem:
-        print(f"{name}: {problem}", file=sys.stderr)
+        # A socket there is the client's own, where a text would be taken for an answer.
+        if not is_socket(2):
+            print(f"{name}: {problem}", file=sys.stderr)
         sys.exit(problem.status)
 
 

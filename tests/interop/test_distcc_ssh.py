@@ -111,6 +111,22 @@ def test_a_client_of_inetd_has_an_address(place: Path, allow: str, status: int) 
     assert ("denied by access list" in (place / "log").read_text()) == (status != 0)
 
 
+def test_a_start_that_fails_says_nothing_to_the_client(place: Path) -> None:
+    ours, theirs = socket.socketpair()
+    ours.settimeout(60)
+    with ours, theirs:
+        process = subprocess.Popen(
+            [*COMMAND, "--inetd", "--bogus"],
+            env=ENVIRONMENT,
+            stdin=theirs.fileno(),
+            stdout=theirs.fileno(),
+            stderr=theirs.fileno(),
+        )
+        theirs.close()
+        assert process.wait(20) == 101
+        assert ours.recv(100) == b""
+
+
 def test_a_client_that_leaves_ends_the_compile(place: Path) -> None:
     (place / "bin").mkdir(mode=0o755)
     (place / "notes").mkdir()
