@@ -8,9 +8,12 @@ ifeq ($(origin CC), default)
 CC = gcc
 endif
 SUITES =
+DISTCC = /usr/bin/distcc
+CASES =
 BENCH_FLAGS =
 
-.PHONY: help demo test check bench fuzz-compile fuzz-planted soak ccache-suite install-dev dist clean
+.PHONY: help demo test check bench fuzz-compile fuzz-planted soak ccache-suite distcc-suite
+.PHONY: install-dev dist clean
 
 help:
 	@echo 'make demo           build a real project plainly, cold and warm, and compare'
@@ -21,6 +24,7 @@ help:
 	@echo 'make fuzz-planted   prove that the fuzzer finds planted bugs'
 	@echo 'make soak           builds while the server is killed again and again (minutes)'
 	@echo "make ccache-suite   ccache's own tests, from CCACHE_GIT=directory (CC=, SUITES=)"
+	@echo "make distcc-suite   distcc's own tests, from SUITE_DIR=directory (DISTCC=, CASES=)"
 	@echo 'make install-dev    the environment for development, in $(VENV)'
 	@echo 'make dist           sdist and wheel, in dist/'
 	@echo 'make clean          remove what the others made'
@@ -61,6 +65,11 @@ ccache-suite: install-dev
 	scripts/bootstrap demo $(DEMO)/env
 	$(VENV)/bin/python tests/interop/ccache_suite.py --git '$(CCACHE_GIT)' \
 	    --cc $(CC) --launcher $(DEMO)/env/bin/pycc $(SUITES)
+
+distcc-suite: install-dev
+	scripts/bootstrap demo $(DEMO)/env
+	$(VENV)/bin/python tests/interop/distcc_suite.py --suite '$(SUITE_DIR)' \
+	    --distcc $(DISTCC) --distccd $(DEMO)/env/bin/pyccd $(CASES)
 
 dist: install-dev
 	$(VENV)/bin/python -c 'from setuptools import build_meta; build_meta.build_sdist("dist")'

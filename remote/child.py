@@ -30,6 +30,21 @@ class End(Enum):
     DONE = auto()
     TIMEOUT = auto()
     CLIENT_LEFT = auto()
+    STOPPED = auto()
+
+
+class Stop:
+    """Says to every run that it was given to, in whatever thread, that it is to end now."""
+
+    def __init__(self) -> None:
+        self.reader, self._writer = os.pipe2(os.O_CLOEXEC)
+        self._said = False
+
+    def now(self) -> None:
+        """Say it."""
+        if not self._said:
+            self._said = True
+            os.close(self._writer)
 
 
 @record
@@ -49,6 +64,7 @@ def run(
     environment: Mapping[bytes, bytes],
     client: int | None = None,
     seconds: float | None = None,
+    stop: Stop | None = None,
 ) -> Ran:
     """Run ``argv``, whose first word is a path, with nothing on standard input.
 
@@ -72,7 +88,7 @@ def run(
             os.close(out[1])
             os.close(err[1])
         try:
-            end = _watch(child.pid, pipes, client, seconds)
+            end = _watch(child.pid, pipes, client, seconds, stop.reader if stop else None)
         finally:
             # Before it is waited for: until then its number names this group and no other.
             with suppress(ProcessLookupError, PermissionError):
@@ -86,7 +102,11 @@ def run(
 
 
 def _watch(
-    pid: int, pipes: Mapping[int, bytearray], client: int | None, seconds: float | None
+    pid: int,
+    pipes: Mapping[int, bytearray],
+    client: int | None,
+    seconds: float | None,
+    stop: int | None,
 ) -> End:
     """Read what is said through ``pipes`` until the process has ended and they are closed."""
     deadline = time.monotonic() + seconds if seconds else None
@@ -97,6 +117,8 @@ def _watch(
         poll.register(pipe, select.POLLIN)
     if client is not None:
         poll.register(client, select.POLLRDHUP)
+    if stop is not None:
+        poll.register(stop, select.POLLIN)
     running, open_pipes = True, len(pipes)
     try:
         while running or open_pipes:
@@ -106,6 +128,8 @@ def _watch(
             for fd, _ in poll.poll(None if left is None else left * 1000):
                 if fd == client:
                     return End.CLIENT_LEFT
+                if fd == stop:
+                    return End.STOPPED
                 if fd == process:
                     running = False
                     poll.unregister(process)

@@ -4,15 +4,14 @@ A client may connect long before it sends anything, because it preprocesses mean
 a request takes no turn, and only as many compiles run at a time as there are turns. Where there
 are too many connections the next ones wait in the listener's queue, as with distccd.
 
-SIGTERM drains: nothing more is accepted, what runs may finish for some seconds, and then its
-children are ended with it. A second signal ends it at once.
+SIGTERM drains: nothing more is accepted, what runs may finish for some seconds, and then is ended,
+children and all, and its clients are told. A second signal does not wait for those seconds.
 """
 
 from __future__ import annotations
 
 import os
 import select
-import signal
 import socket
 import threading
 import time
@@ -20,29 +19,19 @@ from collections.abc import Sequence
 from contextlib import suppress
 from types import FrameType
 
-from pycc.record import record
-
 from .access import Mask, allows
 from .daemon_log import Level, Log
 from .job import Code, Done, Workshop, do
+from .metrics import Metrics
 from .protocol import ProtocolError, Reader, Request, Truncated, request_reader, write_reply
+from .streams import Client, Pipes, Stream, peer_of
 
 IO_SECONDS = 300.0
 """How long a peer may be silent (DISTCC_IO_TIMEOUT)."""
 CONNECTIONS_A_TURN, MORE_CONNECTIONS = 4, 16
 RECEIVE = 1 << 20
-
-
-@record
-class Client:
-    """A connection's other end."""
-
-    address: str
-    port: int
-
-    def __str__(self) -> str:
-        host = f"[{self.address}]" if ":" in self.address else self.address
-        return f"{host}:{self.port}"
+END_SECONDS = 3.0
+"""For jobs whose children were ended to tell their clients."""
 
 
 class Daemon:
@@ -55,25 +44,29 @@ class Daemon:
         *,
         turns: int,
         masks: Sequence[Mask],
+        metrics: Metrics,
         drain_seconds: float = 10.0,
     ) -> None:
         self._shop = shop
         self._log = log
         self._masks = masks
+        self._metrics = metrics
         self._turns = threading.BoundedSemaphore(turns)
         self._most = turns * CONNECTIONS_A_TURN + MORE_CONNECTIONS
         self._drain_seconds = drain_seconds
         self._serving: set[int] = set()
         self._lock = threading.Lock()
         self._wake_reader, self._wake_writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        self._leaving = False
+        self._leaving = self._at_once = False
+        self._signal = 0
 
     # The listening thread.
 
     def leave(self, number: int = 0, _: FrameType | None = None) -> None:
-        """Stop accepting; a signal's handler, too."""
-        self._log(Level.NOTICE, f"leaving{f' on signal {number}' if number else ''}")
+        """Stop accepting, and the second time, wait for nothing; a signal's handler, too."""
+        self._at_once = self._leaving
         self._leaving = True
+        self._signal = number
         self._wake()
 
     def _wake(self) -> None:
@@ -103,6 +96,8 @@ class Daemon:
                     self._accept(by_number[number])
         for listener in listeners:
             listener.close()
+        why = f" on signal {self._signal}" if self._signal else ""
+        self._log(Level.NOTICE, f"leaving{why}")
         self._drain()
 
     def _accept(self, listener: socket.socket) -> None:
@@ -112,12 +107,12 @@ class Daemon:
             time.sleep(0.001)
             return
         client = Client(address[0].partition("%")[0], address[1])
-        self._log(Level.INFO, f"connection from {client}", "dcc_check_client")
-        if not allows(self._masks, client.address):
-            text = f"connection from client '{client}' denied by access list"
-            self._log(Level.WARNING, text, "dcc_check_client")
+        if not self._admits(client):
             connection.close()
             return
+        connection.settimeout(IO_SECONDS)
+        with suppress(OSError):
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with self._lock:
             self._serving.add(connection.fileno())
         thread = threading.Thread(target=self._serve_one, args=(connection, client), daemon=True)
@@ -126,40 +121,75 @@ class Daemon:
         except RuntimeError:
             self._forget(connection)
 
-    def _forget(self, connection: socket.socket) -> None:
+    def _admits(self, client: Client) -> bool:
+        self._log(Level.INFO, f"connection from {client}", "dcc_check_client")
+        allowed = not client.address or allows(self._masks, client.address)
+        self._metrics.accepted(allowed=allowed)
+        if not allowed:
+            text = f"connection from client '{client}' denied by access list"
+            self._log(Level.WARNING, text, "dcc_check_client")
+        return allowed
+
+    def _forget(self, connection: Stream) -> None:
         with self._lock:
             self._serving.discard(connection.fileno())
         connection.close()
         self._wake()
 
     def _drain(self) -> None:
-        deadline = time.monotonic() + self._drain_seconds
-        signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-        while time.monotonic() < deadline:
+        if not self._idle(self._drain_seconds, may_hurry=True):
+            if self._shop.stop is not None:
+                self._shop.stop.now()
+            self._idle(END_SECONDS, may_hurry=False)
+
+    def _idle(self, seconds: float, *, may_hurry: bool) -> bool:
+        """Wait until nobody is served; False if that took too long."""
+        deadline = time.monotonic() + seconds
+        while True:
             with self._lock:
                 if not self._serving:
-                    return
-            select.select([self._wake_reader], [], [], 0.05)
+                    return True
+            left = deadline - time.monotonic()
+            if left <= 0 or (may_hurry and self._at_once):
+                return False
+            select.select([self._wake_reader], [], [], min(left, 0.5))
             with suppress(BlockingIOError):
                 os.read(self._wake_reader, 1 << 12)
 
-    # A connection's thread.
+    # One client, on a connection's thread.
 
-    def _serve_one(self, connection: socket.socket, client: Client) -> None:
+    def serve_standard_input(self) -> bool:
+        """Serve the client of inetd or ssh; False if it may not ask."""
+        client = peer_of(0)
+        if not self._admits(client):
+            return False
+        stream = Pipes(0, 1, IO_SECONDS)
+        with self._lock:
+            self._serving.add(stream.fileno())
+        thread = threading.Thread(target=self._serve_one, args=(stream, client), daemon=True)
+        thread.start()
+        while thread.is_alive() and not self._leaving:
+            thread.join(0.5)
+        self._drain()
+        return True
+
+    def _serve_one(self, connection: Stream, client: Client) -> None:
         try:
-            connection.settimeout(IO_SECONDS)
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             request = self._read(connection, client)
             if request is not None:
                 with self._turns:
-                    done = do(request, self._shop, connection.fileno())
+                    self._metrics.began()
+                    try:
+                        done = do(request, self._shop, connection.fileno())
+                    finally:
+                        self._metrics.ended()
                 self._answer(done, client, connection)
         except OSError as problem:
             self._log(Level.ERROR, f"{client}: {problem}", "dcc_serve")
         finally:
             self._forget(connection)
 
-    def _read(self, connection: socket.socket, client: Client) -> Request | None:
+    def _read(self, connection: Stream, client: Client) -> Request | None:
         reader: Reader[Request] = request_reader()
         try:
             while reader.message is None:
@@ -168,26 +198,39 @@ class Daemon:
                     reader.end()
                 reader.feed(data)
         except Truncated:
-            self._summary(client, Code.CLI_DISCONN.value, "")
+            self._summary(client, Code.CLI_DISCONN, "")
         except ProtocolError as problem:
             # In the middle of a message there is nothing that a stock client would read.
             self._log(Level.ERROR, f"{client}: {problem}", "dcc_r_token")
-            self._summary(client, Code.REJ_BAD_REQ.value, "")
+            self._summary(client, Code.REJ_BAD_REQ, "")
         return reader.message
 
-    def _answer(self, done: Done, client: Client, connection: socket.socket) -> None:
+    def _answer(self, done: Done, client: Client, connection: Stream) -> None:
         if done.said:
             self._log(Level.ERROR, f"{client}: {done.said}", "dcc_serve")
-        if done.reply is not None:
-            connection.sendall(b"".join(write_reply(done.reply)))
         status = done.reply.status if done.reply is not None else 0
-        self._summary(
-            client,
-            done.code.value,
-            f" exit:{status >> 8} sig:{status & 0x7F} core:{status >> 7 & 1} ret:0"
-            f" time:{done.milliseconds}ms {done.compiler} {done.source} cache:{done.cache}",
-        )
+        try:
+            if done.reply is not None:
+                connection.sendall(b"".join(write_reply(done.reply)))
+        finally:
+            self._summary(
+                client,
+                done.code,
+                f" exit:{status >> 8} sig:{status & 0x7F} core:{status >> 7 & 1} ret:0"
+                f" time:{done.milliseconds}ms {done.compiler} {done.source} cache:{done.cache}",
+                done,
+            )
         self._log(Level.INFO, "job complete")
 
-    def _summary(self, client: Client, code: str, rest: str) -> None:
-        self._log(Level.NOTICE, f"client: {client} {code}{rest}", "dcc_job_summary")
+    def _summary(self, client: Client, code: Code, rest: str, done: Done | None = None) -> None:
+        self._log(Level.NOTICE, f"client: {client} {code.value}{rest}", "dcc_job_summary")
+        if done is None:
+            self._metrics.job(code.value, cache="")
+            return
+        self._metrics.job(
+            code.value,
+            source=done.source,
+            compiler=done.compiler,
+            milliseconds=done.milliseconds,
+            cache=done.cache,
+        )

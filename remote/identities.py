@@ -6,6 +6,7 @@ libraries behind it, and the absence of what would be taken instead if it appear
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections.abc import Callable, Mapping
 
@@ -15,7 +16,7 @@ from pycc.compiler import ProbeFailed, Toolchain, probe
 from pycc.frame import Report, Run
 from pycc.talk import HereTalk
 
-from .child import run
+from .child import End, Stop, run
 
 PROBE_SECONDS = 30.0
 
@@ -23,8 +24,9 @@ PROBE_SECONDS = 30.0
 class _DaemonTalk(HereTalk):
     """A Talk for questions to a compiler, which runs as a child of the daemon."""
 
-    def __init__(self, environment: Mapping[bytes, bytes]) -> None:
+    def __init__(self, environment: Mapping[bytes, bytes], stop: Stop | None) -> None:
         self._environment = environment
+        self._stop = stop
 
     def run(self, command: Run, meanwhile: Callable[[], None] | None = None) -> Report:
         environment = dict(self._environment)
@@ -35,18 +37,26 @@ class _DaemonTalk(HereTalk):
             else:
                 environment.pop(name, None)
         try:
-            ran = run(command.argv, cwd=b"/", environment=environment, seconds=PROBE_SECONDS)
+            ran = run(
+                command.argv,
+                cwd=b"/",
+                environment=environment,
+                seconds=PROBE_SECONDS,
+                stop=self._stop,
+            )
         except OSError as problem:
             return Report(0, problem.errno or 1, b"", b"", 0)
+        if ran.end is not End.DONE:  # its status says nothing
+            return Report(0, errno.ETIMEDOUT, b"", b"", 0)
         return Report(ran.status, 0, ran.out, ran.err, 0)
 
 
 class Identities:
     """Safe for several threads; ``environment`` is that of every compile."""
 
-    def __init__(self, environment: Mapping[bytes, bytes]) -> None:
+    def __init__(self, environment: Mapping[bytes, bytes], stop: Stop | None = None) -> None:
         self._environment = environment
-        self._talk = _DaemonTalk(environment)
+        self._talk = _DaemonTalk(environment, stop)
         self._digests = FileDigests(native.signature, native.fs_type)
         self._known: dict[tuple[bytes, bytes], Toolchain] = {}
         self._asking = threading.Lock()

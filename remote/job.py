@@ -3,7 +3,8 @@
     argumentfilter  may this vector be run at all?
     compilers       which program is it?
     server_cache    do we have what it would give?
-    child           else run it, in a directory of its own
+    textfilter      else: may this text be compiled here? (what is kept was asked before)
+    child           run it, in a directory of its own
 
 A text is compiled under a constant name in its directory, so that no name of ours reaches the
 object; gcc takes the names that matter from the text's line markers. Should a name of the
@@ -16,6 +17,7 @@ itself, where a connection that is closed without a byte would tell it nothing.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -24,20 +26,24 @@ from collections.abc import Mapping
 from contextlib import suppress
 from enum import Enum
 
+from pycc.pattern import pattern
 from pycc.record import record
 
 from . import commandline
 from .argumentfilter import refusal
-from .child import End, Ran, run
+from .child import End, Ran, Stop, run
 from .compilers import Missing, Refused, Rules, choose
 from .identities import Identities
-from .protocol import PUMP, Reply, Request
+from .protocol import LIMITS, PUMP, Reply, Request
 from .server_cache import Output, ServerCache, key_of
+from .textfilter import refusal as text_refusal
 
 PREFIX = "pyccd_"
 """Of the directories of jobs, so that what an ended daemon left can be told from other files."""
-EXIT_COMPILER_MISSING = 110  # distcc's
+EXIT_COMPILER_MISSING, EXIT_BUSY, EXIT_TIMEOUT = 110, 114, 118  # distcc's
 LONGEST_STEM = 200
+_GCC = pattern(rb"(?:[A-Za-z0-9_.]+-)*(?:gcc|g\+\+|c89|c99)(?:-[0-9][0-9.]*)?")
+"""What leaves directives of preprocessed text alone, as its file is called behind all links."""
 _LANGUAGES = {b".i": b"c", b".ii": b"c++", b".mi": b"objective-c", b".mii": b"objective-c++"}
 
 
@@ -49,6 +55,7 @@ class Code(Enum):
     COMPILE_TIMEOUT = "COMPILE_TIMEOUT"
     CLI_DISCONN = "CLI_DISCONN"
     REJ_BAD_REQ = "REJ_BAD_REQ"
+    OTHER = "OTHER"
 
 
 @record
@@ -76,6 +83,8 @@ class Workshop:
     temporary: str
     seconds: float | None = None
     """The most that a compile may take."""
+    stop: Stop | None = None
+    """Ends what runs when the daemon leaves."""
 
 
 def do(request: Request, shop: Workshop, client: int | None) -> Done:
@@ -89,10 +98,12 @@ def do(request: Request, shop: Workshop, client: int | None) -> Done:
         passed = int((time.monotonic() - began) * 1000)
         return Done(code, reply, compiler, source, cache, passed, said)
 
-    def refused(reason: str) -> Done:
+    def told(reason: str, status: int = EXIT_COMPILER_MISSING) -> Reply:
         text = f"pyccd: {reason}\n".encode(errors="backslashreplace")
-        reply = Reply(request.version, EXIT_COMPILER_MISSING << 8, text)
-        return done(Code.REJ_BAD_REQ, reply, said=reason)
+        return Reply(request.version, status << 8, text)
+
+    def refused(reason: str) -> Done:
+        return done(Code.REJ_BAD_REQ, told(reason), said=reason)
 
     if not request.argv:
         return refused("no command")
@@ -113,9 +124,8 @@ def do(request: Request, shop: Workshop, client: int | None) -> Done:
         return refused(f"{_shown(named)} is no source that can be compiled here")
     source = _shown(named)
     if isinstance(program, Missing):
-        text = f"pyccd: failed to exec {_shown(program.name)}: No such file or directory\n"
-        reply = Reply(request.version, EXIT_COMPILER_MISSING << 8, text.encode())
-        return done(Code.COMPILE_ERROR, reply, source=source, said=text.strip())
+        reason = f"failed to exec {_shown(program.name)}: No such file or directory"
+        return done(Code.COMPILE_ERROR, told(reason), source=source, said=reason)
 
     name, output = _text_name(named, extension), b"out" + reading.action.value
     words = commandline.with_files(argv, name, output)[1:]
@@ -125,20 +135,30 @@ def do(request: Request, shop: Workshop, client: int | None) -> Done:
         if kept is not None:
             reply = Reply(request.version, 0, kept.err, kept.out, kept.object)
             return done(Code.COMPILE_OK, reply, source=source, cache="hit")
+    why = text_refusal(request.text, obeys_directives=not _GCC.fullmatch(_real_name(program)))
+    if why is not None:
+        return refused(why)
     cache = "off" if key is None else "miss"
-    directory = tempfile.mkdtemp(prefix=PREFIX, dir=shop.temporary)
+    directory = ""
     try:
+        directory = tempfile.mkdtemp(prefix=PREFIX, dir=shop.temporary)
         ran, made = _compile(shop, directory, (program, *words), name, output, request, client)
     except OSError as problem:
-        text = f"pyccd: failed to exec {_shown(program)}: {problem.strerror}\n"
-        reply = Reply(request.version, EXIT_COMPILER_MISSING << 8, text.encode())
-        return done(Code.COMPILE_ERROR, reply, source=source, said=text.strip())
+        what = "failed to exec" if problem.filename == program else "no room to run"
+        reason = f"{what} {_shown(program)}: {problem.strerror}"
+        return done(Code.COMPILE_ERROR, told(reason), source=source, said=reason)
     finally:
-        shutil.rmtree(directory, ignore_errors=True)
+        if directory:
+            shutil.rmtree(directory, ignore_errors=True)
     if ran.end is End.CLIENT_LEFT:
         return done(Code.CLI_DISCONN, None, source=source, cache=cache)
     if ran.end is End.TIMEOUT:
-        return done(Code.COMPILE_TIMEOUT, None, source=source, cache=cache)
+        reason = f"ended after {shop.seconds} seconds (--job-lifetime)"
+        reply = told(reason, EXIT_TIMEOUT)
+        return done(Code.COMPILE_TIMEOUT, reply, source=source, cache=cache, said=reason)
+    if ran.end is End.STOPPED:
+        reply = told("the daemon is leaving", EXIT_BUSY)
+        return done(Code.OTHER, reply, source=source, cache=cache)
     reply = Reply(request.version, ran.status, ran.err, ran.out, made)
     if ran.status:
         return done(Code.COMPILE_ERROR, reply, source=source, cache=cache)
@@ -150,6 +170,10 @@ def do(request: Request, shop: Workshop, client: int | None) -> Done:
 
 def _shown(name: bytes) -> str:
     return name.decode(errors="backslashreplace")
+
+
+def _real_name(program: bytes) -> bytes:
+    return os.path.basename(os.path.realpath(program))
 
 
 def _names(ours: bytes, made: bytes, ran: Ran) -> bool:
@@ -193,9 +217,18 @@ def _compile(
     with open(os.path.join(place, name), "xb") as file:
         file.write(request.text)
     environment = {**shop.environment, b"TMPDIR": place}
-    ran = run(argv, cwd=place, environment=environment, client=client, seconds=shop.seconds)
+    ran = run(
+        argv,
+        cwd=place,
+        environment=environment,
+        client=client,
+        seconds=shop.seconds,
+        stop=shop.stop,
+    )
     made = b""
     if ran.end is End.DONE and ran.status == 0:
         with suppress(FileNotFoundError), open(os.path.join(place, output), "rb") as file:
+            if os.fstat(file.fileno()).st_size > LIMITS.text:
+                raise OSError(errno.EFBIG, "the object is too large to be sent")
             made = file.read()
     return ran, made

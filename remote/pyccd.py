@@ -1,11 +1,11 @@
 """The program ``pyccd``: from its command line to a daemon that serves.
 
     settings        what was told                                    settings.py
-    open the log    before privileges go, so that /var/log will do    daemon_log.py
-    make the cache  and give it to the user that the daemon will be
+    open the log    before privileges go, so that /var/log will do    provision.py
+    make the cache  and give it to the user that the daemon will be   cache_place.py
     listen          before anything is detached: a busy port is an error of the command
     detach          unless --no-detach; the pid file holds the daemon's own number
-    become          --user, else distcc, else nobody; never root
+    become          --user, else distcc, else nobody; never root      privileges.py
     serve           daemon.py
 
 The order is distccd's but for the log, which distccd opens as the user that may not write it.
@@ -13,14 +13,11 @@ The order is distccd's but for the log, which distccd opens as the user that may
 
 from __future__ import annotations
 
-import ctypes
-import grp
 import os
-import pwd
 import signal
-import socket
 import sys
 import tempfile
+import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
@@ -30,24 +27,27 @@ from pycc.cache.directory import CacheDirectory
 from pycc.cache.statistics import Statistics
 from pycc.cache.storage_local import open_local
 from pycc.errors import Fatal
-from pycc.locate import DEFAULT_PATH
 
-from . import access, daemon_log
-from .compilers import CommandList, Rules
+from . import cache_place, checkup, daemon_log, provision
+from .child import Stop
+from .compilers import Rules, nothing_to_run, runnable
 from .daemon import Daemon
 from .daemon_log import Level, Log
 from .identities import Identities
-from .job import Workshop
+from .job import EXIT_COMPILER_MISSING, Workshop
+from .metrics import Metrics
+from .privileges import User, become, current_user, lower_priority, restrict, wanted_user
 from .server_cache import ServerCache
-from .settings import Settings, config_text, help_text, read_settings
+from .settings import EXIT_BAD_ARGUMENTS, Settings, config_text, help_text, read_settings
+from .stats_server import StatsServer
+from .streams import is_socket
 
-EXIT_BIND, EXIT_SETUID = 102, 112  # distcc's
-PR_SET_NO_NEW_PRIVS = 38
-BACKLOG = 1024
-USERS = ("distcc", "nobody")
-KEPT_VARIABLES = ("LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "LC_MESSAGES", "LD_LIBRARY_PATH")
-"""What a compile inherits beside PATH and TMPDIR; above all no CCACHE_PREFIX and no DISTCC_HOSTS,
-which make a wrapper on the server call back into the farm."""
+EXIT_IO_ERROR, EXIT_ACCESS_DENIED = 107, 113  # distcc's
+_VERSION_TEXT = """\
+{name} {version} pycc
+  (protocols 1, 2 and 3) (default port 3632)
+  serves distcc's clients, and keeps what it compiles (--cache-dir)
+"""
 
 
 def main() -> None:
@@ -56,137 +56,158 @@ def main() -> None:
     try:
         sys.exit(start(name, sys.argv[1:], dict(os.environ)))
     except Fatal as problem:
-        print(f"{name}: {problem}", file=sys.stderr)
+        # A socket there is the client's own, where a text would be taken for an answer.
+        if not is_socket(2):
+            print(f"{name}: {problem}", file=sys.stderr)
         sys.exit(problem.status)
 
 
 def start(name: str, words: Sequence[str], environment: Mapping[str, str]) -> int:
     """Do what the command line says; returns the exit status. Raises Fatal."""
-    settings = read_settings(words, environment, _read_file)
+    settings = read_settings(words, environment, provision.read_file)
     if settings.action == "help":
         print(help_text(name), end="")
     elif settings.action == "version":
-        print(f"{name} {__version__} pycc\n  (protocols 1, 2 and 3) (default port 3632)")
+        print(_VERSION_TEXT.format(name=name, version=__version__), end="")
     elif settings.action == "print_config":
         print(config_text(settings), end="")
+    elif settings.action == "show_principal":
+        print(f"Principal\t: {environment.get('DISTCCD_PRINCIPAL', 'Not Set')}")
+    elif settings.action in ("check", "fix_permissions"):
+        return _check(settings, environment)
     else:
-        _run(name, settings, environment)
+        return _run(name, settings, environment)
     return 0
 
 
-def _read_file(path: str) -> str | None:
+def _check(settings: Settings, environment: Mapping[str, str]) -> int:
+    user = wanted_user(settings("user"))
+    directory = settings("cache_dir")
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            return file.read(1 << 20)
-    except OSError:
-        return None
+        if settings.action == "fix_permissions" and directory:
+            place = cache_place.prepare(directory, user)
+            for path in place.made:
+                print(f"fixed: {path}: made")
+            for said in cache_place.mend(place, user or current_user()):
+                print(f"fixed: {said}")
+    except OSError as problem:
+        print(f"not fixed: {problem}")
+    findings = list(checkup.check(settings, environment, user))
+    for finding in findings:
+        print(finding)
+    return 1 if any(finding.remedy for finding in findings) else 0
 
 
 _LOADED = (disk_cache,)
 """Loaded as root: the user that the daemon becomes may not be able to read where we lie."""
 
 
-def _run(name: str, settings: Settings, environment: Mapping[str, str]) -> None:
+def _run(name: str, settings: Settings, environment: Mapping[str, str]) -> int:
+    if settings("auth"):
+        message = "--auth: there is no GSS-API here, so nobody would be authenticated: leave it out"
+        raise Fatal(message, EXIT_BAD_ARGUMENTS)
     native.load()
-    log = _open_log(name, settings)
-    user = _user(settings)
-    cache = _cache(settings, user, log)
-    listeners = _listen(settings)
-    if not (settings("no_detach") or settings("wizard")):
-        _detach(settings("log_stderr"))
-    _write_pid_file(settings("pid_file"))
-    _lower(settings)
-    if user is not None:
-        _become(user, log)
-    # Whatever a compiler on our PATH is, it gains nothing by being setuid.
-    ctypes.CDLL(None).prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    jobs = settings("jobs") or (os.cpu_count() or 1) + 2
-    daemon = Daemon(
-        _workshop(settings, environment, cache),
-        log,
-        turns=1 if settings("no_fork") or settings("wizard") else jobs,
-        masks=_masks(settings),
-    )
-    signal.signal(signal.SIGTERM, daemon.leave)
-    signal.signal(signal.SIGINT, daemon.leave)
-    os.chdir(tempfile.gettempdir())
-    log(Level.INFO, f"allowing up to {jobs} active jobs")
-    log(Level.INFO, f"daemon's PATH is {_search_path(settings, environment)}")
+    # As distccd: a program that inetd or ssh starts need not be told so.
+    inetd = settings("inetd") or (not settings("daemon") and is_socket(0))
+    user = wanted_user(settings("user"))
+    rules = provision.rules(settings, environment)
+    if not (rules.anything or rules.commands or runnable(rules)):
+        raise Fatal(nothing_to_run(rules), EXIT_COMPILER_MISSING)
+    log = provision.open_log(name, settings, inetd=inetd)
     try:
+        return _serve(settings, environment, rules, user, log, inetd=inetd)
+    except Fatal as problem:
+        # Whoever reads the log later has not seen what the command said, if anybody has.
+        log(Level.CRITICAL, str(problem))
+        raise
+
+
+def _serve(
+    settings: Settings,
+    environment: Mapping[str, str],
+    rules: Rules,
+    user: User | None,
+    log: Log,
+    *,
+    inetd: bool,
+) -> int:
+    place = _place(settings, user, log)
+    foreground = inetd or settings("no_detach") or settings("wizard")
+    listeners = [] if inetd else [provision.listen(settings("listen"), settings("port"))]
+    stats = settings("stats") and not inetd
+    statistics = provision.listen(settings("listen"), settings("stats_port")) if stats else None
+    if not foreground:
+        _detach(settings("log_stderr"))
+    pid_file = _PidFile("" if inetd else settings("pid_file"))
+    lower_priority(settings("nice"), settings("oom_score_adj"))
+    if user is not None:
+        become(user)
+        text = f"discarded root privileges, changed to uid={user.uid} gid={user.gid}"
+        log(Level.INFO, text, "dcc_discard_root")
+    restrict(settings("cache_size"))
+    temporary = _temporary()
+    if settings("zeroconf"):
+        log(Level.WARNING, "--zeroconf: this daemon does not announce itself")
+    cache = _cache(place, settings, log)
+    jobs = settings("jobs") or (os.cpu_count() or 1) + 2
+    turns = 1 if settings("no_fork") or settings("wizard") else jobs
+    wanted = bool(settings("cache_dir")) and not settings("no_cache")
+    state = "used" if cache is not None else "unusable" if wanted else "none"
+    metrics = Metrics(turns, cache=state)
+    daemon = Daemon(
+        _workshop(settings, environment, rules, cache, temporary),
+        log,
+        turns=turns,
+        masks=provision.masks(settings),
+        metrics=metrics,
+    )
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, daemon.leave)
+    # What no thread expected: one job is lost, and the log says why.
+    threading.excepthook = lambda problem: log(
+        Level.CRITICAL, f"{problem.thread}: {problem.exc_type.__name__}: {problem.exc_value}"
+    )
+    os.chdir(temporary)
+    log(Level.INFO, f"daemon's PATH is {provision.search_path(settings, environment)}")
+    try:
+        if inetd:
+            return 0 if daemon.serve_standard_input() else EXIT_ACCESS_DENIED
+        log(Level.INFO, f"allowing up to {jobs} active jobs")
+        if statistics is not None:
+            masks = provision.masks(settings)
+            StatsServer(statistics, metrics, masks, temporary).start()
+            log(Level.INFO, f"HTTP server started on port {settings('stats_port')}")
         daemon.serve(listeners, settings("lifetime") or None)
     finally:
         if cache is not None:
             cache.close()
-        if settings("pid_file"):
-            with suppress(OSError):
-                os.unlink(settings("pid_file"))
+        pid_file.remove()
+    return 0
 
 
-def _open_log(name: str, settings: Settings) -> Log:
-    level = Level.DEBUG if settings("verbose") or settings("wizard") else settings("log_level")
-    if settings("log_file"):
-        return Log(level, daemon_log.to_file(settings("log_file")), name)
-    if settings("log_stderr") or settings("no_detach") or settings("wizard"):
-        return Log(level, daemon_log.to_standard_error(), name)
-    return Log(level, daemon_log.to_syslog(name), name)
-
-
-def _masks(settings: Settings) -> tuple[access.Mask, ...]:
-    given: tuple[access.Mask, ...] = settings("allow")
-    if settings("allow_private") or not given:
-        return (*given, *access.PRIVATE)
-    return given
-
-
-def _user(settings: Settings) -> pwd.struct_passwd | None:
-    """Who to become; None for a daemon that was not started by root."""
-    if os.getuid() != 0:
+def _place(settings: Settings, user: User | None, log: Log) -> cache_place.Place | None:
+    """The cache's place, made now and given to ``user``; None where there is none."""
+    if settings("no_cache") or not settings("cache_dir"):
         return None
-    names = (settings("user"),) if settings("user") else USERS
-    for name in names:
-        with suppress(KeyError):
-            found = pwd.getpwuid(int(name)) if name.isdigit() else pwd.getpwnam(name)
-            if found.pw_uid == 0:
-                raise Fatal(f"refusing to run as {name}: give --user another user", EXIT_SETUID)
-            return found
-    raise Fatal(f"there is no user {' or '.join(names)}: give --user one", EXIT_SETUID)
-
-
-def _cache(settings: Settings, user: pwd.struct_passwd | None, log: Log) -> ServerCache | None:
-    """The cache, made now and given to ``user``; None where there is none."""
-    directory = settings("cache_dir")
-    if settings("no_cache") or not directory:
-        return None
-    root = os.path.join(directory, "pycc")
     try:
-        for path in (directory, root):
-            with suppress(FileExistsError):
-                os.mkdir(path, 0o755)
-                if user is not None:
-                    os.chown(path, user.pw_uid, user.pw_gid, follow_symlinks=False)
+        return cache_place.prepare(settings("cache_dir"), user)
     except OSError as problem:
-        log(Level.WARNING, f"no cache: {problem}")
+        log(Level.WARNING, f"compiling without a cache: {problem}; see --check")
         return None
-    storage = open_local(directory, max_size=settings("cache_size"))
-    return ServerCache(CacheDirectory(root, storage, Statistics(directory)))
 
 
-def _listen(settings: Settings) -> list[socket.socket]:
-    """Raises Fatal with distcc's status when the port cannot be had."""
-    port, address = settings("port"), settings("listen")
-    family = socket.AF_INET6 if ":" in address or not address else socket.AF_INET
-    both = not address and socket.has_dualstack_ipv6()
-    if not address and not both:
-        family = socket.AF_INET
-    try:
-        return [
-            socket.create_server(
-                (address, port), family=family, backlog=BACKLOG, dualstack_ipv6=both
-            )
-        ]
-    except OSError as problem:
-        message = f"cannot listen on {address or '*'}:{port}: {problem.strerror}"
-        raise Fatal(message, EXIT_BIND) from None
+def _cache(place: cache_place.Place | None, settings: Settings, log: Log) -> ServerCache | None:
+    """The cache, if whom the daemon is by now can use it."""
+    if place is None:
+        return None
+    obstacle = cache_place.obstacle(place.directory, current_user())
+    if obstacle is not None:
+        log(Level.WARNING, f"compiling without a cache: {obstacle}; see --check")
+        return None
+    size, umask = settings("cache_size"), place.umask
+    storage = open_local(place.directory, umask=umask, max_size=size)
+    statistics = Statistics(place.directory, umask=umask)
+    return ServerCache(CacheDirectory(place.root, storage, statistics, umask))
 
 
 def _detach(keep_standard_error: bool) -> None:
@@ -208,65 +229,58 @@ def _detach(keep_standard_error: bool) -> None:
 _ready: list[int] = []
 
 
-def _write_pid_file(path: str) -> None:
-    if path:
-        try:
-            with open(path, "w", encoding="ascii") as file:
-                file.write(f"{os.getpid()}\n")
-        except OSError as problem:
-            raise Fatal(f"{path}: {problem.strerror}", daemon_log.EXIT_NO_FILE) from None
-    while _ready:
-        os.write(_ready[-1], b"x")
-        os.close(_ready.pop())
+class _PidFile:
+    """The file of --pid-file, if there is one; made as whoever started the daemon. Raises Fatal."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._opened = -1
+        if path:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+            try:
+                self._opened = os.open(path, flags, 0o644)
+                os.write(self._opened, b"%d\n" % os.getpid())
+            except OSError as problem:
+                raise Fatal(f"{path}: {problem.strerror}", daemon_log.EXIT_NO_FILE) from None
+        while _ready:
+            os.write(_ready[-1], b"x")
+            os.close(_ready.pop())
+
+    def remove(self) -> None:
+        """In a directory that only root may write in, it is emptied: the number may soon be another
+        process's."""
+        if self._opened >= 0:
+            try:
+                os.unlink(self._path)
+            except OSError:
+                with suppress(OSError):
+                    os.ftruncate(self._opened, 0)
+            os.close(self._opened)
 
 
-def _lower(settings: Settings) -> None:
-    with suppress(OSError):
-        os.nice(settings("nice"))
-    if settings("oom_score_adj") is not None:
-        with suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
-            file.write(str(settings("oom_score_adj")))
-
-
-def _become(user: pwd.struct_passwd, log: Log) -> None:
-    groups = [user.pw_gid, *(g.gr_gid for g in grp.getgrall() if user.pw_name in g.gr_mem)]
+def _temporary() -> str:
     try:
-        os.setgroups(sorted(set(groups)))
-        os.setresgid(user.pw_gid, user.pw_gid, user.pw_gid)
-        os.setresuid(user.pw_uid, user.pw_uid, user.pw_uid)
-    except OSError as problem:
-        raise Fatal(f"cannot become {user.pw_name}: {problem.strerror}", EXIT_SETUID) from None
-    text = f"discarded root privileges, changed to uid={user.pw_uid} gid={user.pw_gid}"
-    log(Level.INFO, text, "dcc_discard_root")
-
-
-def _search_path(settings: Settings, environment: Mapping[str, str]) -> str:
-    return settings("path") or environment.get("PATH") or os.fsdecode(DEFAULT_PATH)
+        return tempfile.gettempdir()
+    except FileNotFoundError as problem:
+        message = f"{problem}: give TMPDIR a directory that this user may write in"
+        raise Fatal(message, EXIT_IO_ERROR) from None
 
 
 def _workshop(
-    settings: Settings, environment: Mapping[str, str], cache: ServerCache | None
+    settings: Settings,
+    environment: Mapping[str, str],
+    rules: Rules,
+    cache: ServerCache | None,
+    temporary: str,
 ) -> Workshop:
-    path = os.fsencode(_search_path(settings, environment))
-    kept = {os.fsencode(n): os.fsencode(environment[n]) for n in KEPT_VARIABLES if n in environment}
-    compile_environment = {**kept, b"PATH": path}
+    compile_environment = provision.compile_environment(settings, environment)
+    stop = Stop()
     return Workshop(
-        Rules(path, settings("enable_tcp_insecure"), _commands(settings)),
+        rules,
         compile_environment,
-        Identities(compile_environment),
+        Identities(compile_environment, stop),
         cache,
-        tempfile.gettempdir(),
+        temporary,
         settings("job_lifetime") or None,
+        stop,
     )
-
-
-def _commands(settings: Settings) -> CommandList | None:
-    path = settings("cmdlist")
-    if not path:
-        return None
-    content = _read_file(path)
-    if content is None:
-        raise Fatal(f"DISTCC_CMDLIST {path}: cannot be read", daemon_log.EXIT_NO_FILE)
-    lines = (line.strip() for line in content.splitlines())
-    programs = tuple(os.fsencode(line) for line in lines if line and not line.startswith("#"))
-    return CommandList(programs, settings("cmdlist_numwords"))

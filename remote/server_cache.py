@@ -20,7 +20,8 @@ from pycc.cache.result import Entry, Kind, ResultError, pack, unpack
 from pycc.cache.storage import result_key
 from pycc.record import record
 
-VERSION = b"pyccd 1"
+VERSION = b"pyccd 2"
+"""To be raised with every text that textfilter.py refuses from then on: only a miss is asked."""
 VARIABLES = (b"LANG", b"LANGUAGE", b"LC_ALL", b"LC_CTYPE", b"LC_MESSAGES", b"SOURCE_DATE_EPOCH")
 """They alter messages or, with macros expanded, at most those."""
 

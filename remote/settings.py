@@ -24,6 +24,7 @@ from . import access
 EXIT_BAD_ARGUMENTS = 101  # distcc's
 DEFAULT_FILE = "/etc/pyccd.conf"
 DEFAULT_PORT = 3632
+DEFAULT_STATS_PORT = 3633
 LEVELS = {
     name: number
     for number, names in enumerate(
@@ -103,6 +104,7 @@ class Setting:
 _S = Setting
 SETTINGS: tuple[Setting, ...] = (
     _S("daemon", _flag, False, "bind and listen on a socket"),
+    _S("inetd", _flag, False, "serve one client on standard input and output"),
     _S("no_detach", _flag, False, "stay in the foreground"),
     _S("no_fork", _flag, False, "serve one connection after the other, for debugging"),
     _S("wizard", _flag, False, "for a debugger: --no-detach, --no-fork, --verbose", short="W"),
@@ -120,6 +122,8 @@ SETTINGS: tuple[Setting, ...] = (
     _S("log_level", _level, LEVELS["notice"], "how much is logged", "LEVEL"),
     _S("log_stderr", _flag, False, "write messages to standard error"),
     _S("verbose", _flag, False, "log everything"),
+    _S("stats", _flag, False, "serve statistics over HTTP"),
+    _S("stats_port", _port, DEFAULT_STATS_PORT, "TCP port for them", "PORT"),
     _S("lifetime", _count, 0, "leave after so many seconds", "SECONDS"),
     _S(
         "enable_tcp_insecure",
@@ -130,6 +134,10 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     _S("sysroot", str, "", "(nothing yet: -specs= is refused)", "DIR"),
     _S("no_fifo", _flag, False, "(nothing: for old scripts)"),
+    _S("zeroconf", _flag, False, "(nothing yet: the daemon does not announce itself)"),
+    _S("auth", _flag, False, "(refused: there is no GSS-API here)"),
+    _S("whitelist", str, "", "(nothing without --auth)", "FILE"),
+    _S("blacklist", str, "", "(nothing without --auth)", "FILE"),
     _S("cache_dir", str, "", "keep results there", "DIR", variable="CACHE_DIRECTORY"),
     _S("cache_size", values.parse_size, values.parse_size("5G"), "its size", "SIZE"),
     _S("no_cache", _flag, False, "compile everything anew"),
@@ -147,7 +155,14 @@ SETTINGS: tuple[Setting, ...] = (
 _BY_NAME = {name: s for s in SETTINGS for name in (s.name, s.other) if name}
 _BY_LETTER = {s.short: s for s in SETTINGS if s.short}
 
-ACTIONS = ("help", "version", "print_config")
+ACTIONS = {
+    "check": "say whether a daemon with these settings would work, and exit",
+    "fix_permissions": "make our directory in the cache's usable for --user, check, and exit",
+    "print_config": "print every setting with its origin, and exit",
+    "show_principal": "show the GSS-API principal and exit",
+    "help": "explain usage and exit",
+    "version": "show version and exit",
+}
 """Options that are done instead of serving."""
 
 
@@ -270,9 +285,7 @@ def help_text(program: str) -> str:
     rows = [(s.option, s.short, s.value, s.text) for s in SETTINGS]
     rows += [
         ("--config", "", "FILE", f"read settings from there ({DEFAULT_FILE})"),
-        ("--print-config", "", "", "print every setting with its origin, and exit"),
-        ("--help", "", "", "explain usage and exit"),
-        ("--version", "", "", "show version and exit"),
+        *(("--" + name.replace("_", "-"), "", "", text) for name, text in ACTIONS.items()),
     ]
     for option, short, value, text in rows:
         left = f"-{short}, {option}" if short else f"    {option}"

@@ -7,7 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from pycc.remote.compilers import CommandList, Missing, Refused, Rules, choose
+from pycc.remote.compilers import (
+    CommandList,
+    Missing,
+    Refused,
+    Rules,
+    choose,
+    nothing_to_run,
+    runnable,
+)
 
 
 @pytest.fixture
@@ -93,3 +101,27 @@ def test_anything_runs_where_that_was_asked_for(machine: Path) -> None:
 )
 def test_a_list_of_commands(name: bytes, words: int, found: bytes | None) -> None:
     assert CommandList((b"/opt/cross/bin/gcc",), words).find(name) == found
+
+
+def test_what_can_be_run_at_all(machine: Path) -> None:
+    bin_ = os.fsencode(machine / "bin")
+    assert runnable(rules(machine)) == {
+        name: bin_ + b"/" + name
+        for name in (b"clang++-14", b"gcc", b"odd", b"x86_64-linux-gnu-g++-12")
+    }
+
+
+def test_where_nothing_can_be_run_the_remedies_are_named(machine: Path) -> None:
+    links = rules(machine, search_path=os.fsencode(machine / "links"))
+    assert runnable(links) == {}
+    text = nothing_to_run(links)
+    assert f"{machine}/links" in text
+    assert f"{machine}/list" in text
+    assert all(remedy in text for remedy in ("DISTCC_CMDLIST", "DISTCCD_PATH", "--install-links"))
+
+
+def test_listed_commands_count_if_they_are_there(machine: Path) -> None:
+    odd = os.fsencode(machine / "bin/odd")
+    listed = CommandList((odd, b"/missing/cc"), 1)
+    found = runnable(rules(machine, search_path=b"/missing", lists=(), commands=listed))
+    assert found == {b"odd": odd}

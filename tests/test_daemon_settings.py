@@ -70,8 +70,7 @@ def test_the_command_line_of_distccs_own_suite() -> None:
         ("--port x", "--port: invalid unsigned integer"),
         ("--port", "--port needs a value"),
         ("--jobs 0", "--jobs: number of jobs must be between"),
-        ("--inetd", "unknown option --inetd"),
-        ("--stats", "unknown option --stats"),
+        ("--stats-port 0", "--stats-port: port must be between 1 and 65535"),
         ("--bogus-option", "unknown option --bogus-option"),
         ("-Q", "unknown option -Q"),
         ("--daemon=1", "--daemon takes no value"),
@@ -121,6 +120,21 @@ def test_the_nearest_value_counts_and_is_shown_with_its_origin() -> None:
     assert len(shown) == len(SETTINGS)
 
 
+def test_every_option_of_distccd_is_taken() -> None:
+    line = (
+        "-a 127.0.0.1 --allow-private --auth --blacklist /f -j 3 --daemon --inetd --lifetime 5"
+        " --listen ::1 --log-file /f --log-level info --log-stderr --job-lifetime 3 -N 4"
+        " --no-detach --no-fifo --no-fork --oom-score-adj 5 -P /f -p 4000 --user u --verbose"
+        " --whitelist /f -W --stats --stats-port 4001 --zeroconf --make-me-a-botnet"
+        " --enable-tcp-insecure --sysroot /d"
+    )
+    settings = read(line)
+    given = {name for name, value in settings.values.items() if value.origin == "command line"}
+    assert {s.name for s in SETTINGS} - given == {
+        *("cache_dir", "cache_size", "no_cache", "path", "cmdlist", "cmdlist_numwords")
+    }
+
+
 @pytest.mark.parametrize(
     ("line", "action"),
     [
@@ -128,6 +142,9 @@ def test_the_nearest_value_counts_and_is_shown_with_its_origin() -> None:
         ("-?", "help"),
         ("--version", "version"),
         ("--port 1 --print-config", "print_config"),
+        ("--check", "check"),
+        ("--fix-permissions --user u", "fix_permissions"),
+        ("--show-principal", "show_principal"),
         ("--daemon", ""),
     ],
 )

@@ -119,17 +119,29 @@ ALLOWED = {
     " remote.hosts remote.monitor_state remote.protocol remote.transport",
     # The compile farm: one job of the daemon.
     "remote.child": "",
+    "remote.textfilter": "",
     "remote.compilers": "locate",
     "remote.identities": "cache.digest compiler frame native remote.child talk",
     "remote.server_cache": "cache.directory cache.fingerprint cache.result cache.storage",
     "remote.job": "remote.argumentfilter remote.child remote.commandline remote.compilers"
-    " remote.identities remote.protocol remote.server_cache",
+    " remote.identities remote.protocol remote.server_cache remote.textfilter",
     # The compile farm: the daemon.
     "remote.daemon_log": "errors",
-    "remote.daemon": "remote.access remote.daemon_log remote.job remote.protocol",
+    "remote.metrics": "",
+    "remote.streams": "",
+    "remote.privileges": "errors",
+    "remote.cache_place": "remote.privileges",
+    "remote.provision": "errors locate remote.access remote.compilers remote.daemon_log"
+    " remote.settings",
+    "remote.stats_server": "remote.access remote.metrics",
+    "remote.checkup": "errors remote.access remote.cache_place remote.child remote.compilers"
+    " remote.privileges remote.provision remote.settings",
+    "remote.daemon": "remote.access remote.daemon_log remote.job remote.metrics remote.protocol"
+    " remote.streams",
     "remote.pyccd": "cache.directory cache.disk_cache cache.statistics cache.storage_local errors"
-    " locate native remote.access remote.compilers remote.daemon remote.daemon_log"
-    " remote.identities remote.job remote.server_cache remote.settings",
+    " native remote.cache_place remote.checkup remote.child remote.compilers remote.daemon"
+    " remote.daemon_log remote.identities remote.job remote.metrics remote.privileges"
+    " remote.provision remote.server_cache remote.settings remote.stats_server remote.streams",
     # The cache: what things are called.
     "cache.manifest": "cache.compression cache.digest cache.fingerprint",
     "cache.result": "cache.compression",

@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import os
 import random
-import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from pycc.remote.protocol import Reply, Request, reply_reader, write_request
+from pycc.remote.protocol import Request
+from tests.daemon_kit import PROGRAM, ROOT, Farm, a_farm, free_port
 
-DISTCC = "/usr/bin/distcc"  # Debian's; scripts/test-packages.txt
-ROOT = Path(__file__).resolve().parent.parent.parent
-PROGRAM = 'import sys; sys.argv[0] = "pyccd"; from pycc.remote.pyccd import main; main()'
 SOURCE = """\
 #include <stdio.h>
 int f(int a)
@@ -40,90 +35,10 @@ std::string f(std::map<int, std::string> m) { return m[1] + "x"; }
 """
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-@dataclass
-class Farm:
-    """A daemon, and a place to work in that an unprivileged daemon can reach."""
-
-    place: Path
-    port: int
-    process: subprocess.Popen[bytes]
-
-    @property
-    def log(self) -> str:
-        return (self.place / "log").read_text()
-
-    def summaries(self) -> list[str]:
-        """The job summaries from the code on, when the last job's is written."""
-        lines = [line for line in self.log.splitlines() if "(dcc_job_summary)" in line]
-        return [line.split(" ", 6)[6] for line in lines]
-
-    def distcc(
-        self, *words: str, options: str = "", cwd: Path | None = None, **variables: str
-    ) -> subprocess.CompletedProcess[bytes]:
-        environment = {
-            "PATH": "/usr/bin:/bin",
-            "DISTCC_HOSTS": f"127.0.0.1:{self.port}/50{options}",
-            "DISTCC_DIR": str(self.place / "distcc"),
-            "DISTCC_FALLBACK": "0",
-            "DISTCC_BACKOFF_PERIOD": "0",
-            "LC_ALL": "C.UTF-8",
-            **variables,
-        }
-        return subprocess.run(
-            [DISTCC, *words],
-            cwd=cwd or self.place / "project",
-            env=environment,
-            capture_output=True,
-            check=False,
-        )
-
-    def ask(self, request: Request) -> Reply:
-        """What the daemon answers to our own words."""
-        reader = reply_reader(request.version)
-        with socket.create_connection(("127.0.0.1", self.port), 10) as connection:
-            connection.sendall(b"".join(write_request(request)))
-            while reader.message is None:
-                reader.feed(connection.recv(1 << 16))
-        return reader.message
-
-    def write(self, name: str, text: str) -> None:
-        (self.place / "project" / name).write_text(text)
-
-    def read(self, name: str) -> bytes:
-        return (self.place / "project" / name).read_bytes()
-
-
 @pytest.fixture
 def farm() -> Iterator[Farm]:
-    place = Path(tempfile.mkdtemp(prefix="farm-"))
-    place.chmod(0o755)
-    for name in ("project", "distcc"):
-        (place / name).mkdir()
-    port = free_port()
-    words = ["--daemon", "--no-detach", "--port", str(port), "--listen", "127.0.0.1"]
-    words += ["--allow", "127.0.0.1", "--jobs", "3", "--verbose", "--log-file", str(place / "log")]
-    words += ["--cache-dir", str(place / "cache"), "--pid-file", str(place / "pid")]
-    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "LC_ALL": "C.UTF-8"}
-    process = subprocess.Popen([sys.executable, "-c", PROGRAM, *words], env=environment)
-    for _ in range(500):
-        if (place / "pid").exists():
-            break
-        time.sleep(0.02)
-    try:
-        yield Farm(place, port, process)
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
-    finally:
-        process.kill()
-        process.wait()
-        shutil.rmtree(place, ignore_errors=True)
+    with a_farm() as farm:
+        yield farm
 
 
 PLAIN_TEXT = pytest.mark.parametrize("options", ["", ",lzo"], ids=["plain", "lzo"])
@@ -243,6 +158,15 @@ def test_what_is_refused_is_compiled_by_the_client_itself(farm: Farm) -> None:
     assert farm.summaries()[0].startswith("REJ_BAD_REQ")
     assert farm.read("a.o")
     assert list((farm.place / "project").glob("*.optimized"))  # which distccd would have kept
+
+
+def test_a_file_for_the_assembler_is_the_clients(farm: Farm) -> None:
+    farm.write("data", "the client's")
+    farm.write("a.c", 'asm(".incbin \\"data\\"");\n')
+    done = farm.distcc("gcc", "-c", "a.c", DISTCC_FALLBACK="1")
+    assert done.returncode == 0, done.stderr
+    assert b"the client's" in farm.read("a.o")
+    assert farm.summaries()[0].startswith("REJ_BAD_REQ exit:110")
 
 
 def test_a_detached_daemon(farm: Farm, tmp_path: Path) -> None:

@@ -1,0 +1,116 @@
+"""What a daemon works with, made from its settings: addresses, compilers, sockets, a log."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+import sys
+from collections.abc import Mapping
+
+from pycc.errors import Fatal
+from pycc.locate import DEFAULT_PATH
+
+from . import access, daemon_log
+from .compilers import CommandList, Rules
+from .daemon_log import Level, Log
+from .settings import Settings
+
+EXIT_BIND = 102  # distcc's
+BACKLOG = 1024
+LONGEST_FILE = 1 << 20
+KEPT_VARIABLES = ("LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "LC_MESSAGES", "LD_LIBRARY_PATH")
+"""What a compile inherits beside PATH and TMPDIR; above all no CCACHE_PREFIX and no DISTCC_HOSTS,
+which make a wrapper on the server call back into the farm."""
+
+
+def read_file(path: str) -> str | None:
+    """The text of a small file; None where it cannot be read."""
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            return file.read(LONGEST_FILE)
+    except OSError:
+        return None
+
+
+def open_log(name: str, settings: Settings, *, inetd: bool) -> Log:
+    """The log that was asked for; syslog where its file cannot be written, as distccd does.
+
+    In inetd mode standard error may be the client's own socket."""
+    level = Level.DEBUG if settings("verbose") or settings("wizard") else settings("log_level")
+    problem = ""
+    if settings("log_file") and not settings("log_stderr"):
+        try:
+            return Log(level, daemon_log.to_file(settings("log_file")), name)
+        except Fatal as said:
+            problem = str(said)
+    foreground = (settings("no_detach") or settings("wizard")) and not inetd
+    if settings("log_stderr") or foreground:
+        log = Log(level, daemon_log.to_standard_error(), name)
+    else:
+        log = Log(level, daemon_log.to_syslog(name), name)
+        if problem and not inetd:
+            print(f"{name}: {problem}: the log goes to syslog", file=sys.stderr)
+    if problem:
+        log(Level.ERROR, problem)
+    return log
+
+
+def masks(settings: Settings) -> tuple[access.Mask, ...]:
+    """Who may connect."""
+    given: tuple[access.Mask, ...] = settings("allow")
+    if settings("allow_private") or not given:
+        return (*given, *access.PRIVATE)
+    return given
+
+
+def listen(address: str, port: int) -> socket.socket:
+    """A listening socket; on every address of both families where ``address`` is empty. Raises
+    Fatal with distcc's status when the port cannot be had."""
+    family = socket.AF_INET6 if ":" in address or not address else socket.AF_INET
+    both = not address and socket.has_dualstack_ipv6()
+    if not address and not both:
+        family = socket.AF_INET
+    try:
+        return socket.create_server(
+            (address, port), family=family, backlog=BACKLOG, dualstack_ipv6=both
+        )
+    except OSError as problem:
+        message = f"cannot listen on {address or '*'}:{port}: {problem.strerror}"
+        raise Fatal(message, EXIT_BIND) from None
+
+
+def is_loopback(address: str) -> bool:
+    """Whether only this machine can reach a listener at ``address``."""
+    try:
+        return ipaddress.ip_address(address.partition("%")[0]).is_loopback
+    except ValueError:
+        return address == "localhost"
+
+
+def search_path(settings: Settings, environment: Mapping[str, str]) -> str:
+    """Where compilers are looked for."""
+    return settings("path") or environment.get("PATH") or os.fsdecode(DEFAULT_PATH)
+
+
+def compile_environment(settings: Settings, environment: Mapping[str, str]) -> dict[bytes, bytes]:
+    """That of every compile, but for TMPDIR."""
+    kept = {os.fsencode(n): os.fsencode(environment[n]) for n in KEPT_VARIABLES if n in environment}
+    return {**kept, b"PATH": os.fsencode(search_path(settings, environment))}
+
+
+def rules(settings: Settings, environment: Mapping[str, str]) -> Rules:
+    """Which programs may be run. Raises Fatal."""
+    path = os.fsencode(search_path(settings, environment))
+    return Rules(path, settings("enable_tcp_insecure"), _commands(settings("cmdlist"), settings))
+
+
+def _commands(path: str, settings: Settings) -> CommandList | None:
+    if not path:
+        return None
+    content = read_file(path)
+    if content is None:
+        raise Fatal(f"DISTCC_CMDLIST {path}: cannot be read", daemon_log.EXIT_NO_FILE)
+    lines = (line.strip() for line in content.splitlines())
+    programs = tuple(os.fsencode(line) for line in lines if line and not line.startswith("#"))
+    return CommandList(programs, settings("cmdlist_numwords"))
