@@ -26,7 +26,9 @@ def server(request: pytest.FixtureRequest) -> Iterator[Daemon]:
 
 @pytest.fixture
 def world(private: World) -> World:
-    private.install.link("distcc")
+    (private.root / "links").mkdir()
+    (private.root / "links/distcc").symlink_to(private.install.launcher)
+    private.env["PATH"] = f"{private.root / 'links'}:{private.env['PATH']}"
     private.write("own.h", "#define OWN 3\n")
     private.write("a.c", SOURCE)
     private.write("a.cc", CXX)
