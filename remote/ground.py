@@ -1,0 +1,103 @@
+"""What this machine shows to exact jobs, and what is at the places that a job asks about.
+
+Shown are the trees that hold compilers, their libraries and the system's headers, and nothing
+else: no home, no /etc but what the loader and Debian's alternatives need, no /var, no /run.
+/usr and /usr/local are not shown whole but child by child, so that a client whose sources lie in
+/usr/src, or which has a directory in /usr/local that is not here, can have them.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable
+
+from pycc import native
+from pycc.cache.digest import FileDigests
+
+from .client_view import ancestors, is_below
+from .exact_root import NOTHING, Ground, Kind, Questions, Spot
+
+_TOPS = b"bin sbin lib lib32 lib64 libx32 libo32".split()
+_OPENED = (b"/usr", b"/usr/local")
+_LEFT_OUT = frozenset(b"src games man tmp obj portage share/man".split())
+_MORE = (
+    b"/etc/ld.so.cache",
+    b"/etc/alternatives",  # /usr/bin/cc leads there
+    b"/etc/clang",  # clang's configuration; identities.py watches it
+)
+_NODES = (b"/dev/null", b"/dev/zero", b"/dev/random", b"/dev/urandom")
+
+
+def find(extra: Iterable[bytes] = ()) -> Ground:
+    """This machine's. ``extra`` are directories of compilers that are installed elsewhere (/opt);
+    they must be physical paths."""
+    wanted = [b"/" + name for name in _TOPS]
+    for directory in _OPENED:
+        if os.path.islink(directory) or not os.path.isdir(directory):
+            continue
+        names = sorted(os.listdir(directory))
+        wanted += [directory + b"/" + name for name in names if name not in _LEFT_OUT]
+    wanted += [*_MORE, *extra]
+    trees: list[bytes] = []
+    files = set()
+    links: list[tuple[bytes, bytes]] = []
+    for path in wanted:
+        if path in _OPENED or any(is_below(path, tree) for tree in trees):
+            continue
+        mode = _mode(path)
+        if stat.S_ISLNK(mode):
+            links.append((path, os.readlink(path)))
+        elif stat.S_ISDIR(mode) or stat.S_ISREG(mode):
+            trees.append(path)
+            if stat.S_ISREG(mode):
+                files.add(path)
+    nodes = tuple(node for node in _NODES if stat.S_ISCHR(_mode(node)))
+    return Ground(tuple(trees), frozenset(files), tuple(links), nodes)
+
+
+def _mode(path: bytes) -> int:
+    """0 where there is nothing."""
+    try:
+        return os.lstat(path).st_mode
+    except OSError:
+        return 0
+
+
+def look(questions: Questions, digests: FileDigests) -> dict[bytes, Spot]:
+    """The answers. A path on whose way there is a link is answered all the same: the plan knows
+    from the link's own answer what that is worth."""
+    paths = sorted(questions.contents | questions.kinds)
+    answers: dict[bytes, Spot] = {}
+    for path, found in zip(paths, native.signatures(paths, follow=False), strict=True):
+        if not found.exists:
+            answers[path] = NOTHING
+        elif found.is_directory:
+            answers[path] = Spot(Kind.DIRECTORY)
+        elif found.is_link:
+            answers[path] = Spot(Kind.LINK, target=_target(path))
+        elif not found.is_regular:
+            answers[path] = Spot(Kind.OTHER)
+        else:
+            content = digests.digest(path, found) if path in questions.contents else b""
+            inode = (found.device, found.inode)
+            answers[path] = Spot(Kind.FILE, content or b"", mtime=found.mtime, inode=inode)
+    return answers
+
+
+def _target(path: bytes) -> bytes:
+    try:
+        return os.readlink(path)
+    except OSError:  # it has just gone: what is left has no target
+        return b""
+
+
+def place_of(program: bytes, ground: Ground) -> bytes | None:
+    """What `find` needs as ``extra`` so that a compiler at this path can run: the directory above
+    its ``bin``, or its own; None where it is shown already, or would show too much."""
+    real = os.path.realpath(program)
+    if ground.tree_of(real) is not None:
+        return None
+    above = [*ancestors(real)]
+    place = above[1] if len(above) > 1 and above[0].endswith(b"/bin") else b"".join(above[:1])
+    return place if place.count(b"/") >= 2 else None
