@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from pycc.errors import PyccError
+from pycc.pattern import pattern
 from pycc.record import record
 
 DIGEST_BYTES = 20
@@ -31,6 +32,8 @@ RESERVED = frozenset(
 /etc (ld.so.preload) and libraries in /lib*; the others belong to the kernel or to us. What lies
 in a tree that the server shows may still agree with it."""
 _PRECOMPILED = (b".gch", b".pch", b".pcm")
+_PHYSICAL = pattern(rb"(?:/(?!\.\.?(?:/|\Z))[^/\0]{1,255}){1,128}")
+"""What `_check_path` finds nothing wrong with, asked first because it is asked of every path."""
 
 
 class Refused(PyccError):
@@ -155,7 +158,7 @@ def _check_amount(view: View, limits: Limits) -> None:
 
 
 def _check_path(path: bytes, *, root_too: bool = False) -> None:
-    if root_too and path == b"/":
+    if (_PHYSICAL.fullmatch(path) and len(path) <= LONGEST_PATH) or (root_too and path == b"/"):
         return
     if not path.startswith(b"/"):
         raise Refused(f"{shown(path)} is no absolute path")
@@ -171,6 +174,7 @@ def _check_path(path: bytes, *, root_too: bool = False) -> None:
             raise Refused(f"{shown(path)} is no physical path")
         if len(part) > LONGEST_NAME:
             raise Refused(f"{shown(path)} has a name of {len(part)} bytes")
+    raise Refused(f"{shown(path)} is no path")
 
 
 def _check_file(file: ClientFile) -> None:
@@ -180,9 +184,10 @@ def _check_file(file: ClientFile) -> None:
         raise Refused(f"{shown(file.path)} has an impossible time")
     # A precompiled header is an image of a compiler's memory: whoever writes it may make the
     # compiler do anything, and it fits one build of one compiler only.
-    for part in file.path.split(b"/"):
-        if part.endswith(_PRECOMPILED):
-            raise Refused(f"{shown(file.path)} is a precompiled header")
+    if any(suffix in file.path for suffix in _PRECOMPILED) and any(
+        part.endswith(_PRECOMPILED) for part in file.path.split(b"/")
+    ):
+        raise Refused(f"{shown(file.path)} is a precompiled header")
 
 
 def _leaves(view: View) -> dict[bytes, str]:

@@ -38,11 +38,11 @@ PATCHES = b"/.pycc-patches"
 TEMPORARY = b"/tmp"
 SECOND = 1_000_000_000
 MOST_PATCHES = 16
+_ALWAYS = frozenset((b"proc", b"dev", PATCHES[1:]))
 _NOT_IN_OPTIONS = b"\\,:\"'\n\t "
 """What a directory's name must not hold to be named in the options of a mount."""
 
 
-@record
 class Ground:
     """What every root shows of the server, each at its own path.
 
@@ -50,19 +50,47 @@ class Ground:
     files    those of the trees that are single files
     links    symbolic links on the way to them (/lib, where it is one), with their targets
     nodes    device files
+    above    all directories on the way to these
     """
 
-    trees: tuple[bytes, ...]
-    files: frozenset[bytes] = frozenset()
-    links: tuple[tuple[bytes, bytes], ...] = ()
-    nodes: tuple[bytes, ...] = ()
+    def __init__(
+        self,
+        trees: Iterable[bytes],
+        files: Iterable[bytes] = (),
+        links: Iterable[tuple[bytes, bytes]] = (),
+        nodes: Iterable[bytes] = (),
+    ) -> None:
+        self.trees = tuple(trees)
+        self.files = frozenset(files)
+        self.links = dict(links)
+        self.nodes = tuple(nodes)
+        everything = (*self.trees, *self.links, *self.nodes, b"/proc", TEMPORARY, PATCHES)
+        self.above = frozenset(above for path in everything for above in ancestors(path))
+        self._trees = frozenset(self.trees)
+        self._tops = frozenset(tree[1:].partition(b"/")[0] for tree in self.trees)
+        self._deepest = max((tree.count(b"/") for tree in self.trees), default=0)
 
     def tree_of(self, path: bytes) -> bytes | None:
         """The tree in which a path lies, itself included."""
-        for tree in self.trees:
-            if is_below(path, tree):
-                return tree
+        # Asked for every path: so by its few beginnings, not by every tree.
+        at = path.find(b"/", 1)
+        if (path[1:] if at < 0 else path[1:at]) not in self._tops:
+            return None
+        at = 0
+        for _ in range(self._deepest):
+            at = path.find(b"/", at + 1)
+            start = path if at < 0 else path[:at]
+            if start in self._trees:
+                return start
+            if at < 0:
+                return None
         return None
+
+    def link_on(self, path: bytes) -> bytes | None:
+        """The link of `links` through which a path leads, itself included."""
+        if path in self.links:
+            return path
+        return next((above for above in ancestors(path) if above in self.links), None)
 
 
 class Kind(Enum):
@@ -145,7 +173,8 @@ class _Planner:
         self._ground = ground
         self._server = server
         self._directories = check(view)
-        self._links = dict(ground.links)
+        self._free_directories: set[bytes] = set()
+        """Where something of the client may be put."""
         self._own: list[ClientFile] = []
         """Files that are put down at their places."""
         self._own_links: dict[bytes, bytes] = {}
@@ -176,15 +205,18 @@ class _Planner:
 
     def _free(self, path: bytes, what: str) -> None:
         """Refuse a path that lies in no tree and is not the client's to fill."""
-        if path[1:].partition(b"/")[0] in RESERVED:
-            raise Refused(f"{what} {shown(path)} is in a place that is the server's")
-        for tree in self._ground.trees:
-            if is_below(tree, path):
-                raise Refused(f"{what} {shown(path)} stands where the server has its own")
-        if any(above in self._links for above in (path, *ancestors(path))):
-            raise Refused(f"{what} {shown(path)} is reached by another way here")
-        if path == TEMPORARY:
+        if path in self._ground.above or path == TEMPORARY:
             raise Refused(f"{what} {shown(path)} stands where the server has its own")
+        directory = path[: path.rfind(b"/")]
+        if directory not in self._free_directories:
+            if path[1:].partition(b"/")[0] in RESERVED:
+                raise Refused(f"{what} {shown(path)} is in a place that is the server's")
+            if self._ground.link_on(path):
+                raise Refused(f"{what} {shown(path)} is reached by another way here")
+            if directory:
+                self._free_directories.add(directory)
+        elif path in self._ground.links:
+            raise Refused(f"{what} {shown(path)} is reached by another way here")
 
     def _may_patch(self, path: bytes, why: str) -> None:
         """Refuse to alter a tree where that could alter the compiler."""
@@ -207,7 +239,7 @@ class _Planner:
                     self._patch_directories.add(path)
                 elif path in self._ground.files:
                     raise Refused(f"{shown(path)} is no directory here")
-            elif not any(is_below(tree, path) for tree in self._ground.trees):
+            elif path not in self._ground.above:
                 if path != TEMPORARY:
                     self._free(path, "the directory")
                 own.append(path)
@@ -223,7 +255,7 @@ class _Planner:
                 if spot.kind is not Kind.LINK or spot.target != link.target:
                     self._may_patch(link.path, "is another link here")
                     self._patch_links[link.path] = link.target
-            elif self._links.get(link.path) != link.target:
+            elif self._ground.links.get(link.path) != link.target:
                 self._free(link.path, "the link")
                 self._own_links[link.path] = link.target
 
@@ -231,15 +263,15 @@ class _Planner:
         by_content: dict[bytes, list[ClientFile]] = defaultdict(list)
         for file in self._view.files:
             by_content[file.content].append(file)
-        place = {file.path: self._ground.tree_of(file.path) is None for file in self._view.files}
+        shared = {file.path for file in self._view.files if self._ground.tree_of(file.path)}
         for file in self._view.files:
-            if file.same_as and place[file.same_as] is not place[file.path]:
+            if file.same_as and (file.same_as in shared) != (file.path in shared):
                 # An overlay shows another inode than what lies under it.
                 raise Refused(f"{shown(file.path)} has a name among the server's own files")
         for files in by_content.values():
-            in_tree = [file for file in files if self._ground.tree_of(file.path) is not None]
+            in_tree = [file for file in files if file.path in shared]
             for file in files:
-                if self._ground.tree_of(file.path) is None:
+                if file.path not in shared:
                     self._free(file.path, "the file")
                     self._own.append(file)
             alike = len(files) == 1 or self._told_apart(files, in_tree)
@@ -265,12 +297,10 @@ class _Planner:
     def _keep_absent(self, path: bytes) -> None:
         tree = self._ground.tree_of(path)
         if tree is None:
-            for above in (path, *ancestors(path)):
-                if above in self._links:
-                    raise Refused(f"{shown(above)}, missing at the client, is a link here")
-            if path[1:].partition(b"/")[0] in (b"proc", b"dev", b".pycc-patches") or (
-                path == TEMPORARY or any(is_below(one, path) for one in self._ground.trees)
-            ):
+            link = self._ground.link_on(path)
+            if link is not None:
+                raise Refused(f"{shown(link)}, missing at the client, is a link here")
+            if path in self._ground.above or path[1:].partition(b"/")[0] in _ALWAYS:
                 raise Refused(f"{shown(path)}, missing at the client, is always here")
             return
         for above in ancestors(path):
@@ -317,9 +347,7 @@ class _Planner:
 
     def _write(self, own_directories: Iterable[bytes]) -> Plan:
         directories = {TEMPORARY: b"T", b"/dev": b"D", b"/proc": b"D"}
-        for tree in (*self._ground.trees, *(path for path, _ in self._ground.links)):
-            for above in ancestors(tree):
-                directories.setdefault(above, b"D")
+        directories |= dict.fromkeys(self._ground.above - directories.keys(), b"D")
         for tree in self._ground.trees:
             if tree not in self._ground.files:
                 directories.setdefault(tree, b"D")
@@ -345,7 +373,7 @@ class _Planner:
             directories[place] = b"D"
         for path in self._patch_directories:
             directories.setdefault(patched(path), b"D")
-        links = dict(self._links) | self._own_links
+        links = self._ground.links | self._own_links
         links |= {patched(path): target for path, target in self._patch_links.items()}
         links |= _STANDARD_LINKS
         files = {file.path: file for file in self._own}

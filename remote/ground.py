@@ -53,7 +53,7 @@ def find(extra: Iterable[bytes] = ()) -> Ground:
             if stat.S_ISREG(mode):
                 files.add(path)
     nodes = tuple(node for node in _NODES if stat.S_ISCHR(_mode(node)))
-    return Ground(tuple(trees), frozenset(files), tuple(links), nodes)
+    return Ground(trees, files, links, nodes)
 
 
 def _mode(path: bytes) -> int:

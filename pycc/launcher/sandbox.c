@@ -12,8 +12,9 @@
  *      path, link or `..` of a client can lead to a file of the server, since there is none.
  *   4. The order's directories, links and files are made, and the detached trees are put in place.
  *      The tmpfs is noexec: what a client sends can be neither run nor loaded as a library.
- *   5. A first process of the new process namespace starts the program without any capability.
- *      When that ends, the kernel kills whatever else is left in the namespace.
+ *   5. The program starts, without any capability. Its parent, the first process of the new process
+ *      namespace, has done all this, and when it ends with the program, the kernel kills whatever
+ *      else is left in the namespace.
  *   6. Every regular file on the tmpfs that the order did not put there is an output, and is
  *      written to the outcome.
  *
@@ -77,7 +78,7 @@ enum {
     TREE_READ_ONLY = 1, TREE_NO_SETUID = 2, TREE_NO_DEVICES = 4 /* MOUNT_ATTR_* */
 };
 
-enum { MAGIC = 0x70636378, RAN = 1, FAILED = 2 };
+enum { MAGIC = 0x70636378, RAN = 1, FAILED = 2, REPORTED = 125 };
 enum { /* places that are not in the order */
     AT_NAMESPACES = 0xfffffff0u, AT_MAPS, AT_ROOT, AT_PROCESS, AT_OUTPUTS, AT_PARENT, AT_ORDER
 };
@@ -92,7 +93,7 @@ static struct {
     int trees[MAX_TREES];
     char *argv[MAX_WORDS + 1], *env[MAX_WORDS + 1];
     int argc, envc;
-    const char *program, *directory, *proc, *options, *users, *groups;
+    const char *program, *directory, *options, *users, *groups;
     uint64_t largest, written;
     uint64_t device; /* of the root */
 } order;
@@ -109,7 +110,7 @@ static _Noreturn void report(uint32_t kind, int32_t value, uint32_t at)
     } head = {MAGIC, kind, value, at};
     SYS(ftruncate, order.outcome, 0);
     SYS(pwrite64, order.outcome, &head, sizeof head, 0);
-    quit(kind == RAN ? 0 : 125);
+    quit(kind == RAN ? 0 : REPORTED);
 }
 
 static _Noreturn void fail(long e, uint32_t at)
@@ -205,9 +206,6 @@ static void read_order(int fd)
         case 'X':
             order.largest = number(word);
             break;
-        case 'P':
-            order.proc = word;
-            break;
         case 'C':
             order.directory = word;
             break;
@@ -248,6 +246,17 @@ static void write_file(const char *path, const char *text)
     SYS(close, fd);
 }
 
+/* Lay a proc of the new process namespace over the server's, from where it is taken like a tree: a
+ * kernel grants it only where the old one can still be seen. Where it may not be mounted at all
+ * (containers that cover parts of it) there is none: compilers use it to find themselves, and have
+ * argv[0] for that as well. */
+static int mount_proc(void)
+{
+    unsigned long flags = MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY;
+    return !SYS(mount, "proc", "/proc", "proc", flags, "subset=pid") ||
+           !SYS(mount, "proc", "/proc", "proc", flags, 0);
+}
+
 static void take_trees(void)
 {
     struct {
@@ -256,17 +265,25 @@ static void take_trees(void)
     struct step step;
     int n = 0;
     for (size_t at = 0; next_step(&at, &step);) {
-        if (step.letter != 'B' && step.letter != 'N')
+        const char *source = step.word[step.letter == 'P' ? 0 : 1];
+        if (step.letter != 'B' && step.letter != 'N' && step.letter != 'P')
             continue;
         if (n == MAX_TREES)
             fail(-E2BIG, step.at);
-        long fd = SYS(open_tree, AT_FDCWD, step.word[1],
-                      OPEN_TREE_CLONE | O_CLOEXEC | TREE_RECURSIVE);
+        int recursive = TREE_RECURSIVE;
+        if (step.letter == 'P') {
+            if (!mount_proc()) {
+                order.trees[n++] = -1;
+                continue;
+            }
+            recursive = 0;
+        }
+        long fd = SYS(open_tree, AT_FDCWD, source, OPEN_TREE_CLONE | O_CLOEXEC | recursive);
         must(fd, step.at);
         attributes.set = TREE_READ_ONLY | TREE_NO_SETUID;
-        if (step.letter == 'B')
+        if (step.letter != 'N')
             attributes.set |= TREE_NO_DEVICES;
-        must(SYS(mount_setattr, fd, "", AT_EMPTY_PATH | TREE_RECURSIVE, &attributes,
+        must(SYS(mount_setattr, fd, "", AT_EMPTY_PATH | recursive, &attributes,
                  sizeof attributes),
              step.at);
         order.trees[n++] = (int)fd;
@@ -282,9 +299,6 @@ static void become_root(void)
     must(SYS(pivot_root, ".", "."), AT_ROOT);
     must(SYS(umount2, ".", MNT_DETACH), AT_ROOT);
     must(SYS(chdir, "/"), AT_ROOT);
-    struct stat s;
-    must(SYS(newfstatat, AT_FDCWD, "/", &s, 0), AT_ROOT);
-    order.device = s.st_dev;
 }
 
 static void copy(const struct step *step)
@@ -343,8 +357,13 @@ static void build(void)
             break;
         case 'B':
         case 'N':
-            e = SYS(move_mount, order.trees[tree], "", AT_FDCWD, word[0], TREE_FROM_EMPTY_PATH);
-            SYS(close, order.trees[tree++]);
+        case 'P':
+            if (order.trees[tree] >= 0) {
+                e = SYS(move_mount, order.trees[tree], "", AT_FDCWD, word[0],
+                        TREE_FROM_EMPTY_PATH);
+                SYS(close, order.trees[tree]);
+            }
+            tree++;
             break;
         case 'O':
             e = SYS(mount, "pycc", word[0], "overlay",
@@ -398,8 +417,9 @@ static _Noreturn void become_program(volatile int32_t *failed)
     quit(127);
 }
 
-/* The first process of the namespace. It exists because a first process is spared most signals,
- * its own abort() included, which would show in how a compiler ends. */
+/* The first process of the namespace. It does not become the program itself, because a first
+ * process is spared most signals, its own abort() included, which would show in how a compiler
+ * ends. */
 static _Noreturn void supervise(volatile int32_t *shared, int alive)
 {
     die_with_parent();
@@ -407,18 +427,14 @@ static _Noreturn void supervise(volatile int32_t *shared, int alive)
     struct timespec at_once = {0, 0};
     if (SYS(ppoll, &p, 1, &at_once, 0, 8) > 0)
         quit(1); /* the parent was gone before we said so */
-    if (order.proc) {
-        unsigned long flags = MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY;
-        /* Where it may not be mounted (containers that cover parts of it) there is none: compilers
-         * use it to find themselves, and have argv[0] for that as well. */
-        if (SYS(mount, "proc", order.proc, "proc", flags, "subset=pid"))
-            SYS(mount, "proc", order.proc, "proc", flags, 0);
-    }
-    long pid = *order.program ? fork_here() : 0;
-    if (!pid && !*order.program) {
+    take_trees();
+    become_root();
+    build();
+    if (!*order.program) {
         shared[2] = 1;
         quit(0);
     }
+    long pid = fork_here();
     if (!pid)
         become_program(shared);
     if (pid < 0) {
@@ -551,9 +567,6 @@ static _Noreturn void sandbox_main(int argc, char **argv)
     write_file("/proc/self/setgroups", "deny");
     write_file("/proc/self/uid_map", order.users);
     write_file("/proc/self/gid_map", order.groups);
-    take_trees();
-    become_root();
-    build();
     /* Shared with the first process: why the program did not start, its status, whether it ran. */
     long p = SYS(mmap, 0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (p < 0 && p > -4096)
@@ -567,12 +580,19 @@ static _Noreturn void sandbox_main(int argc, char **argv)
         SYS(close, alive[1]);
         supervise(shared, alive[0]);
     }
-    must(wait_for(pid), AT_PROCESS);
+    long status = wait_for(pid);
+    must(status, AT_PROCESS);
+    if (WIFEXITED((int)status) && WEXITSTATUS((int)status) == REPORTED)
+        quit(REPORTED);
     if (shared[0])
         fail(-shared[0], AT_PROCESS);
     if (!shared[2])
         fail(-ECHILD, AT_PROCESS);
     must(SYS(lseek, order.outcome, 16, SEEK_SET), AT_OUTPUTS);
+    /* Whoever lived in the old root was moved with it: this is the root of the program. */
+    struct stat s;
+    must(SYS(newfstatat, AT_FDCWD, "/", &s, 0), AT_OUTPUTS);
+    order.device = s.st_dev;
     long root = SYS(openat, AT_FDCWD, "/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     must(root, AT_OUTPUTS);
     collect((int)root, 0, 0);
