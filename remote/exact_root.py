@@ -231,14 +231,20 @@ class _Planner:
 
     def _place_directories(self) -> list[bytes]:
         own = []
+        entries = [*self._directories, *(file.path for file in self._view.files)]
+        entries += [link.path for link in self._view.links]
+        inner = {path[: path.rfind(b"/")] for path in entries}
         for path in sorted(self._directories):
             tree = self._ground.tree_of(path)
             if tree is not None:
-                if self._at(path).kind is not Kind.DIRECTORY and path != tree:
-                    self._may_patch(path + b"/", "is no directory here")
-                    self._patch_directories.add(path)
-                elif path in self._ground.files:
+                if path in self._ground.files:
                     raise Refused(f"{shown(path)} is no directory here")
+                spot = self._at(path)
+                if spot.kind is not Kind.DIRECTORY and path != tree:
+                    # What is on the way to something is judged by that.
+                    if spot.kind is not Kind.NOTHING or path not in inner:
+                        self._may_patch(path + b"/", "is no directory here")
+                    self._patch_directories.add(path)
             elif path not in self._ground.above:
                 if path != TEMPORARY:
                     self._free(path, "the directory")
@@ -341,7 +347,7 @@ class _Planner:
             if one.rpartition(b"/")[2].startswith(b"include"):
                 outermost = one
         for one in above:
-            if is_below(outermost, one) and self._at(one).kind is Kind.DIRECTORY:
+            if (not outermost or is_below(outermost, one)) and self._at(one).kind is Kind.DIRECTORY:
                 return one
         raise Refused(f"{shown(path)} differs here, and cannot be laid over")
 
