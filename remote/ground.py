@@ -20,7 +20,7 @@ from .exact_root import NOTHING, Ground, Kind, Questions, Spot
 
 _TOPS = b"bin sbin lib lib32 lib64 libx32 libo32".split()
 _OPENED = (b"/usr", b"/usr/local")
-_LEFT_OUT = frozenset(b"src games man tmp obj portage share/man".split())
+_LEFT_OUT = frozenset(b"src games man tmp obj portage".split())
 _MORE = (
     b"/etc/ld.so.cache",
     b"/etc/alternatives",  # /usr/bin/cc leads there
@@ -36,8 +36,12 @@ def find(extra: Iterable[bytes] = ()) -> Ground:
     for directory in _OPENED:
         if os.path.islink(directory) or not os.path.isdir(directory):
             continue
-        names = sorted(os.listdir(directory))
-        wanted += [directory + b"/" + name for name in names if name not in _LEFT_OUT]
+        for name in sorted(os.listdir(directory)):
+            path = directory + b"/" + name
+            # A link is shown where programs are looked for (Fedora's /usr/sbin); whoever has
+            # another one (/usr/local/cuda) sends it.
+            if name not in _LEFT_OUT and (name in _TOPS or not os.path.islink(path)):
+                wanted.append(path)
     wanted += [*_MORE, *extra]
     trees: list[bytes] = []
     files = set()

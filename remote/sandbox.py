@@ -66,7 +66,8 @@ class ContentGone(SandboxFailed):
 
 @record
 class Output:
-    """A regular file that a compile wrote: its path, its permission bits, its content."""
+    """A regular file that a compile wrote: its path, its content, and its permission bits as they
+    are under a umask of 0."""
 
     path: bytes
     mode: int

@@ -28,14 +28,23 @@ from pycc.remote.sandbox import Sandbox, SandboxFailed
 SOURCE = Path(native.__file__).with_name("launcher") / "sandbox.c"
 
 
-def build(directory: Path, *flags: str) -> Path:
-    """Compile the sandbox's program."""
+def build_with_libc(directory: Path, flags: Iterable[str]) -> Path:
+    """The program as other architectures have it, or with sanitizers."""
+    target = directory / SANDBOX
+    command = ["gcc", "-std=gnu11", "-Wall", "-Wextra", "-Werror", "-DPYCC_USE_LIBC", *flags]
+    subprocess.run([*command, "-o", target, SOURCE], check=True)
+    target.chmod(0o755)
+    return target
+
+
+def build(directory: Path) -> Path:
+    """Compile the sandbox's program as an installation does."""
     target = directory / SANDBOX
     compiler = find_compiler(dict(os.environ))
     command = [*compiler, "-dM", "-E", "-x", "c", os.devnull]
     macros = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     command = compile_commands(compiler, is_freestanding_target(macros), shared=False)[0]
-    subprocess.run([*command, "-Werror", *flags, "-o", target, SOURCE], check=True)
+    subprocess.run([*command, "-Werror", "-o", target, SOURCE], check=True)
     target.chmod(0o755)
     return target
 

@@ -16,7 +16,8 @@
  *      namespace, has done all this, and when it ends with the program, the kernel kills whatever
  *      else is left in the namespace.
  *   6. Every regular file on the tmpfs that the order did not put there is an output, and is
- *      written to the outcome.
+ *      written to the outcome. The umask is 0, so that its mode is what the program asked for and
+ *      the client's own umask can be applied.
  *
  * Nothing is cleaned up, because nothing outlives the processes: files and mounts are gone with
  * the last of them, whoever is killed at whatever moment. Each process dies with its parent.
@@ -407,7 +408,6 @@ static _Noreturn void become_program(volatile int32_t *failed)
     if (order.largest)
         SYS(prlimit64, 0, RLIMIT_FSIZE, &most, 0);
     SYS(prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-    SYS(umask, 022);
     long e = SYS(chdir, order.directory);
     if (!e)
         e = SYS(close_range, 3, ~0u, 0);

@@ -222,9 +222,29 @@ def test_every_byte_is_that_of_a_plain_compile(server: Server, name: str, tmp_pa
     assert done.ran.err == plain.stderr
     assert done.ran.out == plain.stdout
     assert os.waitstatus_to_exitcode(done.ran.status) == plain.returncode
-    found = {os.fsdecode(one.path): (one.mode, one.content) for one in done.outputs}
+    # What a client does: its own umask decides.
+    umask = os.umask(0o022)
+    os.umask(umask)
+    found = {os.fsdecode(one.path): (one.mode & ~umask, one.content) for one in done.outputs}
     assert found.keys() == made.keys()
     assert [path for path in found if found[path] != made[path]] == []
+
+
+def test_the_comparison_can_fail(server: Server, tmp_path: Path) -> None:
+    """Another directory, and another content, give another object."""
+    (tmp_path / "a.c").write_text(PLAIN)
+    words = (b"/usr/bin/gcc", b"-g", b"-c", b"a.c")
+    objects = set()
+    for number in range(2):
+        view = view_of(tmp_path.resolve(), tmp_path.resolve(), server.contents)
+        objects.add(server.sandbox.run(server.plan(view), words, environment={}).outputs[0].content)
+        if number:
+            (tmp_path / "a.c").write_text(PLAIN.replace("2", "3"))
+        else:
+            tmp_path = tmp_path.rename(tmp_path.with_name("elsewhere"))
+    view = view_of(tmp_path.resolve(), tmp_path.resolve(), server.contents)
+    objects.add(server.sandbox.run(server.plan(view), words, environment={}).outputs[0].content)
+    assert len(objects) == 3
 
 
 def test_the_cases_are_many() -> None:

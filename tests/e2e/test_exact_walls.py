@@ -20,7 +20,7 @@ from pycc.remote.child import End
 from pycc.remote.client_view import ClientFile, ClientLink, Refused, View
 from pycc.remote.exact_root import Ground, content_name
 from pycc.remote.sandbox import Compiled, ContentGone, Sandbox, SandboxFailed
-from tests.exact_kit import Server, build, need, serving
+from tests.exact_kit import Server, build, build_with_libc, need, serving
 
 CWD = b"/home/client/project"
 ENVIRONMENT = {b"PATH": b"/usr/bin:/bin", b"LC_ALL": b"C"}
@@ -142,9 +142,9 @@ def test_outputs_are_found_wherever_they_are_written(server: Server) -> None:
     done = server.sandbox.run(server.plan(view), words, environment=ENVIRONMENT)
     found = sorted((one.path, one.mode, one.content) for one in done.outputs)
     assert found == [
-        (b"/e", 0o644, b"3\n"),
+        (b"/e", 0o666, b"3\n"),
         (CWD + b"/b", 0o600, b"2\n"),
-        (b"/srv/deep/er/a", 0o644, b"1\n"),
+        (b"/srv/deep/er/a", 0o666, b"1\n"),
     ]
 
 
@@ -434,6 +434,37 @@ def test_programs_and_libraries_are_never_replaced(server: Server) -> None:
     for path in (b"/usr/bin/as", b"/usr/lib/x86_64-linux-gnu/libc.so.6", b"/etc/ld.so.preload"):
         with pytest.raises(Refused):
             server.plan(View(CWD, (file(server, path, b"evil"),)))
+
+
+# The program itself.
+
+SANITIZE = "-g -O1 -fsanitize=address,undefined -fno-sanitize-recover=all".split()
+
+
+@pytest.mark.parametrize("flags", [[], SANITIZE], ids=["through libc", "sanitized"])
+def test_other_builds_of_the_program_do_the_same(
+    server: Server, tmp_path: Path, flags: list[str]
+) -> None:
+    view = View(
+        CWD,
+        (file(server, CWD + b"/a.c", b'#include "a.h"\nint x = A;\n'),
+         file(server, CWD + b"/inc/a.h", b"#define A 1\n"),
+         file(server, b"/usr/include/new/b.h", b"")),
+        (ClientLink(CWD + b"/a.h", b"inc/a.h"),),
+        (b"/d" * 100,),
+        (b"/usr/include/stdio.h",),
+    )  # fmt: skip
+    plan = server.plan(view)
+    words = (b"/usr/bin/gcc", b"-c", b"-g", b"-MD", b"a.c")
+    expected = server.sandbox.run(plan, words, environment=ENVIRONMENT)
+    assert len(expected.outputs) == 2
+    other = Sandbox.open(
+        server.contents.descriptor, server.ground, str(build_with_libc(tmp_path, flags))
+    )
+    assert other.run(plan, words, environment=ENVIRONMENT) == expected
+    with pytest.raises(SandboxFailed, match="starting the compiler"):
+        other.run(plan, (b"/missing",), environment={})
+    other.close()
 
 
 # What a machine lacks.
