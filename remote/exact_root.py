@@ -173,6 +173,7 @@ class _Planner:
         self._ground = ground
         self._server = server
         self._directories = check(view)
+        self._named = {file.path for file in view.files}
         self._free_directories: set[bytes] = set()
         """Where something of the client may be put."""
         self._own: list[ClientFile] = []
@@ -310,6 +311,8 @@ class _Planner:
                 raise Refused(f"{shown(path)}, missing at the client, is always here")
             return
         for above in ancestors(path):
+            if above in self._named:
+                return  # the client's own file: nothing is below it
             if not is_below(above, tree):
                 break
             linked = self._server.get(above, NOTHING).kind is Kind.LINK

@@ -121,8 +121,9 @@ def read_by(argv: list[str], cwd: Path, environment: dict[str, str], top: Path) 
     """The files outside of ``top`` that the compiler reads for a command line, by their physical
     paths."""
     words = list(argv)
-    if "-o" in words:
-        del words[words.index("-o") : words.index("-o") + 2]
+    for output in ("-o", "--serialize-diagnostics"):
+        if output in words:
+            del words[words.index(output) : words.index(output) + 2]
     words = [word for word in words if not word.startswith(("-M", "-c", "-S", "-save-temps"))]
     command = [*words, "-M", "-MG", "-E"]
     done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, check=False)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pycc.remote.client_view import ClientFile, ClientLink, Refused, View
 from pycc.remote.exact_root import (
@@ -17,6 +19,7 @@ from pycc.remote.exact_root import (
     plan,
     questions,
 )
+from tests.quick import quick
 
 ONE, TWO = b"1" * 20, b"2" * 20
 CWD = b"/home/u/p"
@@ -173,6 +176,13 @@ def test_a_header_that_the_client_has_not_is_hidden() -> None:
     found = made(absent=(b"/usr/include/a.h", b"/usr/include/d"))
     assert words(found, b"W") == [(PATCH + b"/a.h",), (PATCH + b"/d",)]
     assert found.contents == frozenset()
+
+
+@pytest.mark.parametrize("name", [b"/usr/include/k", b"/usr/include/d"])
+def test_what_would_lie_in_a_file_of_the_client_is_not_hidden(name: bytes) -> None:
+    found = made(file(name), absent=(name + b"/a.h",))
+    assert words(found, b"W") == []
+    assert [path for path, *_ in words(found, b"F")] == [PATCH + name[len("/usr/include") :]]
 
 
 def test_what_lies_in_something_hidden_is_not_hidden_again() -> None:
@@ -334,3 +344,66 @@ def test_the_tree_of_a_path() -> None:
     assert GROUND.tree_of(b"/usr/include/a/b") == b"/usr/include"
     for path in (b"/usr", b"/usr/includes", b"/usr/local/include", b"/", b"/home/usr/include"):
         assert GROUND.tree_of(path) is None
+
+
+PREFIXES = [
+    b"",
+    b"/usr/include",
+    b"/usr/include/d",
+    b"/usr/lib/gcc/include",
+    b"/usr",
+    b"/home",
+    CWD,
+]
+NAMES = b"usr include lib etc tmp a.h k d x.so new ..".split()
+PATHS = st.builds(
+    lambda prefix, parts: b"/".join([prefix, *parts]),
+    st.sampled_from(PREFIXES),
+    st.lists(st.sampled_from(NAMES), min_size=1, max_size=2),
+)
+VIEWS = st.builds(
+    View,
+    st.sampled_from([CWD, b"/tmp", b"/usr/src", b"/usr/include"]),
+    st.lists(st.builds(ClientFile, PATHS, st.sampled_from([ONE, TWO]), st.just(0)), max_size=2)
+    .map(tuple),
+    st.lists(st.builds(ClientLink, PATHS, st.sampled_from([b"a.h", b"/etc"])), max_size=1)
+    .map(tuple),
+    st.lists(PATHS, max_size=1).map(tuple),
+    st.lists(PATHS, max_size=2).map(tuple),
+)  # fmt: skip
+taken = {"plans": 0}
+
+
+@settings(quick, max_examples=200)
+@given(VIEWS)
+def test_no_view_gets_anything_into_places_of_the_server(view: View) -> None:
+    try:
+        found = plan(view, GROUND, {p: s for p, s in SERVER.items() if s is not None})
+    except Refused:
+        return
+    taken["plans"] += 1
+    sent = {file.path for file in view.files}
+    own = {step.words[0] for step in made().steps}
+    placed: list[bytes] = []
+    for step in found.steps:
+        path = step.words[0]
+        if path in own or step.letter == b"O":
+            continue
+        assert path not in placed, "made twice"
+        placed.append(path)
+        parts = path.split(b"/")
+        assert b".." not in parts
+        if parts[1] == b".pycc-patches":
+            continue
+        assert GROUND.tree_of(path) is None
+        assert parts[1] not in (b"etc", b"lib", b"bin", b"proc", b"dev")
+        assert step.letter in (b"D", b"L") or path in sent
+    for root in found.patched:
+        assert root.startswith((b"/usr/include", b"/usr/lib"))
+    order = [step.words[0] for step in found.steps if step.letter in (b"F", b"K")]
+    assert order == sorted(set(order))
+    assert found.contents <= {file.content for file in view.files}
+
+
+def test_some_views_were_taken() -> None:
+    assert taken["plans"] > 5

@@ -558,6 +558,7 @@ static _Noreturn void sandbox_main(int argc, char **argv)
     order.contents = (int)number(argv[2]);
     order.outcome = (int)number(argv[3]);
     read_order(fd);
+    SYS(prctl, PR_SET_NAME, "pycc-sandbox", 0, 0, 0); /* else a number: we are run by descriptor */
     SYS(umask, 0);
     must(SYS(unshare, CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC),
          AT_NAMESPACES);

@@ -69,13 +69,18 @@ int nowhere;
 """
 STACK = '#include "one.h"\n'
 ONE, TWO = '\n#include "two.h"\n', "int f(void) { int unused; return 0 }\n"
+TWICE = {
+    "a.c": '#include "x/h.h"\n#include "y/h.h"\n',
+    "x/h.h": "#pragma once\nint a = 1;\n",
+    "y/h.h": "#pragma once\nint a = 1;\n",
+}
 INCBIN = '__asm__(".section .rodata\\n.incbin \\"data.bin\\"\\n");\n'
 
 
 @dataclass(frozen=True)
 class Case:
-    """``words`` are run in ``cwd`` below the top of ``files``; links are files that begin with
-    ``->``. ``fails``: the compile does."""
+    """``words`` are run in ``cwd`` below the top of ``files``. A file that begins with ``->`` is a
+    link, one that begins with ``=>`` a hard link. ``fails``: the compile does."""
 
     words: str
     files: dict[str, str]
@@ -84,6 +89,8 @@ class Case:
     directories: tuple[str, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
     absent: tuple[str, ...] = ()
+    one_time: bool = False
+    """All headers have the same mtime."""
 
 
 C = {"a.c": PLAIN}
@@ -127,9 +134,41 @@ CASES = {
     "a working directory by its linked name": Case(
         "gcc -g -c a.c", {"real/a.c": PLAIN, "w": "->real"}, cwd="real",
         environment={"PWD": "{top}/w"}),
-    "the same content twice": Case("gcc -c a.c -I.", {
-        "a.c": '#include "x/h.h"\n#include "y/h.h"\n', "x/h.h": "#pragma once\nint COUNTER;\n",
-        "y/h.h": "#pragma once\nint COUNTER;\n"}),
+    "one content at two times is two files": Case("gcc -c a.c -I.", TWICE, fails=True),
+    "one content at one time is one file": Case("gcc -c a.c -I.", TWICE, one_time=True),
+    "one content is two files for clang": Case("clang -c a.c -I.", TWICE, one_time=True,
+                                               fails=True),
+    "a hard link is one file for clang": Case(
+        "clang -c a.c -I.", {**TWICE, "y/h.h": "=>x/h.h"}, one_time=True),
+    "forced and late headers": Case(
+        "gcc -g -c a.c -include inc/f.h -imacros inc/m.h -iquote q -idirafter late -isystem s -H"
+        " -MD -MP -MT t",
+        {"a.c": '#include "q.h"\n#include <l.h>\n#include <s.h>\nint x = F + M + Q + L + S;\n',
+         "inc/f.h": "#define F 1\n", "inc/m.h": "#define M 1\n", "q/q.h": "#define Q 1\n",
+         "late/l.h": "#define L 1\n", "s/s.h": "#define S 1\n"}),
+    "directories in the environment": Case(
+        "gcc -g -c a.c -MD", {"a.c": NAMES, "inc/a.h": HEADER},
+        environment={"CPATH": "{top}/none:inc", "DEPENDENCIES_OUTPUT": "deps t"}),
+    "up through a linked directory": Case(
+        "gcc -g -c a.c -Il/../inc -MD",
+        {"a.c": NAMES, "real/inc/a.h": HEADER, "real/d/x": "", "l": "->real/d",
+         "inc/a.h": "#error\n"}),
+    "a response file": Case("gcc @args -c a.c", {**C, "args": "-DX=1 -g -O1"}),
+    "structured diagnostics": Case("gcc -Wall -fdiagnostics-format=json -c a.c",
+                                   {"a.c": MACRO}, fails=True),
+    "coloured diagnostics": Case(
+        "gcc -Wall -fdiagnostics-color=always -fdiagnostics-urls=always -c a.c",
+        {"a.c": UNDEFINED + "static int unused;\n"}),
+    "serialized diagnostics of clang": Case(
+        "clang -Weverything --serialize-diagnostics a.dia -MJ a.json -c a.c", {"a.c": UNDEFINED}),
+    "link time optimisation": Case("gcc -flto -ffat-lto-objects -frandom-seed=1 -g -c a.c", C),
+    "all dumps": Case("gcc -O1 -fdump-tree-optimized -fdump-rtl-final -c a.c -dumpdir o/", C,
+                      directories=("o",)),
+    "profiles that are not there": Case("gcc -O2 -fprofile-use -Wmissing-profile -c a.c", C),
+    "an error in a system header": Case("g++ -std=c++98 -c a.cc",
+                                        {"a.cc": "#include <type_traits>\n"}, fails=True),
+    "an error that names a template's header": Case(
+        "g++ -c a.cc", {"a.cc": "#include <vector>\nstd::vector<int &> v;\n"}, fails=True),
     "stack usage and dumps": Case("gcc -O1 -fstack-usage -fcallgraph-info -c a.c -o o/a.o", C,
                                   directories=("o",)),
     "temporary files": Case("gcc -save-temps=obj -c a.c -o o/a.o", C, directories=("o",)),
@@ -151,9 +190,6 @@ CASES = {
     "coverage of clang": Case("clang --coverage -c a.c", C),
     "clang's coverage mapping": Case(
         "clang -fprofile-instr-generate -fcoverage-mapping -c a.c", C),
-    "the same content twice for clang": Case("clang -c a.c -I.", {
-        "a.c": '#include "x/h.h"\n#include "y/h.h"\n', "x/h.h": "#pragma once\nint a = 1;\n",
-        "y/h.h": "#pragma once\nint a = 1;\n"}, fails=True),
 }  # fmt: skip
 
 
@@ -171,12 +207,15 @@ def lay_out(case: Case, top: Path) -> list[str]:
         path.parent.mkdir(parents=True, exist_ok=True)
         if text.startswith("->"):
             path.symlink_to(text[2:].format(top=top))
+        elif text.startswith("=>"):
+            path.hardlink_to(top / text[2:])
         else:
             path.write_text(text)
     for number, path in enumerate(sorted(top.rglob("*.h"))):
         # Other times than the server's, and not the same one twice.
         if not path.is_symlink():
-            os.utime(path, (1_500_000_000 + number, 1_500_000_000 + number))
+            when = 1_500_000_000 + (0 if case.one_time else number)
+            os.utime(path, (when, when))
     for name in case.directories:
         (top / name).mkdir(parents=True, exist_ok=True)
     words = case.words.format(top=top).split()
@@ -248,6 +287,6 @@ def test_the_comparison_can_fail(server: Server, tmp_path: Path) -> None:
 
 
 def test_the_cases_are_many() -> None:
-    assert len(CASES) > 30
+    assert len(CASES) > 50
     assert {case.words.split()[0] for case in CASES.values()} == {"gcc", "g++", "clang", "clang++"}
     assert shutil.which("gcc") is not None
