@@ -31,7 +31,7 @@ RESERVED = frozenset(
 """Top names under which nothing of a client is put by itself. The loader reads its settings in
 /etc (ld.so.preload) and libraries in /lib*; the others belong to the kernel or to us. What lies
 in a tree that the server shows may still agree with it."""
-_PRECOMPILED = (b".gch", b".pch", b".pcm")
+_PRECOMPILED = pattern(rb"\.(?:gch|pch|pcm)(?:/|\Z)")
 _PHYSICAL = pattern(rb"(?:/(?!\.\.?(?:/|\Z))[^/\0]{1,255}){1,128}")
 """What `_check_path` finds nothing wrong with, asked first because it is asked of every path."""
 
@@ -184,9 +184,7 @@ def _check_file(file: ClientFile) -> None:
         raise Refused(f"{shown(file.path)} has an impossible time")
     # A precompiled header is an image of a compiler's memory: whoever writes it may make the
     # compiler do anything, and it fits one build of one compiler only.
-    if any(suffix in file.path for suffix in _PRECOMPILED) and any(
-        part.endswith(_PRECOMPILED) for part in file.path.split(b"/")
-    ):
+    if _PRECOMPILED.search(file.path):
         raise Refused(f"{shown(file.path)} is a precompiled header")
 
 

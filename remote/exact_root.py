@@ -9,12 +9,12 @@ directory with three kinds of things in it:
 * *patches*: overlays over directories of a tree, where the client's system headers are others
   than the server's, or the server has one that the client has not.
 
-Nothing is taken from the server on trust. `questions` lists the places in trees that matter to a
-view, the shell looks at them (`remote.ground`), and `plan` compares: a file of the same content is
-left to the server; one that differs or is not there is put over it; what the client did not find
-must not be there, or is hidden. Patches are made only below directories that are called include:
-anywhere else they could give the compiler another program, another library or other specs. Where
-that does not do, the job is refused, with the reason.
+Nothing is taken from the server on trust. `Layout.questions` lists the places in trees that matter
+to a view, the shell looks at them (`remote.ground`), and `Layout.plan` compares: a file of the same
+content is left to the server; one that differs or is not there is put over it; what the client did
+not find must not be there, or is hidden. Patches are made only below directories that are called
+include: anywhere else they could give the compiler another program, another library or other specs.
+Where that does not do, the job is refused, with the reason.
 
 Times and second names matter in one case. gcc takes two files for one under ``#pragma once`` when
 content and mtime agree, clang when they are one inode. So every file that is put down has the
@@ -29,6 +29,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from enum import Enum
+from itertools import chain
 
 from pycc.record import record
 
@@ -146,34 +147,35 @@ class Plan:
     """Directories of the server that are not shown as they are."""
 
 
-def questions(view: View, ground: Ground) -> Questions:
-    """What has to be known of the server. Raises Refused where the view is not to be taken."""
-    directories = check(view)
-    contents = {file.path for file in view.files if ground.tree_of(file.path)}
-    kinds: set[bytes] = set()
-    for path in (*contents, *directories, *(k.path for k in view.links), *view.absent):
-        tree = ground.tree_of(path)
-        if tree is None:
-            continue
-        for above in (path, *ancestors(path)):
-            if above in kinds or not is_below(above, tree):
-                break
-            kinds.add(above)
-    return Questions(frozenset(contents), frozenset(kinds - contents))
+class _Trees:
+    """Ground.tree_of, remembered by directory: a view has many names and few directories."""
+
+    def __init__(self, ground: Ground) -> None:
+        self._ground = ground
+        self._known: dict[bytes, bytes | None] = {}
+
+    def of(self, path: bytes) -> bytes | None:
+        directory = path[: path.rfind(b"/")]
+        if directory not in self._known:
+            self._known[directory] = self._ground.tree_of(directory)
+        # A tree is in no other tree.
+        return self._known[directory] or self._ground.tree_of(path)
 
 
-def plan(view: View, ground: Ground, server: Mapping[bytes, Spot]) -> Plan:
-    """The root for a view; ``server`` answers `questions`. Raises Refused."""
-    return _Planner(view, ground, server).plan()
+class Layout:
+    """A view on its way to a plan. Raises Refused where the view is not to be taken."""
 
-
-class _Planner:
-    def __init__(self, view: View, ground: Ground, server: Mapping[bytes, Spot]) -> None:
+    def __init__(self, view: View, ground: Ground) -> None:
         self._view = view
         self._ground = ground
-        self._server = server
+        self._trees = _Trees(ground)
         self._directories = check(view)
         self._named = {file.path for file in view.files}
+        self._shared = {file.path for file in view.files if self._trees.of(file.path)}
+        """The files that lie in trees."""
+        self._server: Mapping[bytes, Spot] = {}
+        self._real: dict[bytes, bool] = {}
+        self._ways: dict[bytes, tuple[bool, bytes]] = {}
         self._free_directories: set[bytes] = set()
         """Where something of the client may be put."""
         self._own: list[ClientFile] = []
@@ -184,7 +186,23 @@ class _Planner:
         self._patch_directories: set[bytes] = set()
         self._hidden: set[bytes] = set()
 
-    def plan(self) -> Plan:
+    def questions(self) -> Questions:
+        """What has to be known of the server."""
+        kinds: set[bytes] = set()
+        links = (link.path for link in self._view.links)
+        for path in (*self._shared, *self._directories, *links, *self._view.absent):
+            tree = self._trees.of(path)
+            if tree is None:
+                continue
+            for above in chain((path,), ancestors(path)):
+                if above in kinds or not is_below(above, tree):
+                    break
+                kinds.add(above)
+        return Questions(frozenset(self._shared), frozenset(kinds - self._shared))
+
+    def plan(self, server: Mapping[bytes, Spot]) -> Plan:
+        """The root, once; ``server`` answers `questions`. Raises Refused."""
+        self._server = server
         own_directories = self._place_directories()
         self._place_links()
         self._place_files()
@@ -196,13 +214,15 @@ class _Planner:
 
     def _at(self, path: bytes) -> Spot:
         """What the server shows at a path in a tree, with real directories all the way."""
-        tree = self._ground.tree_of(path)
-        for above in ancestors(path):
-            if tree is None or not is_below(above, tree):
-                break
-            if self._server.get(above, NOTHING).kind is not Kind.DIRECTORY:
-                return NOTHING
-        return self._server.get(path, NOTHING)
+        directory = path[: path.rfind(b"/")]
+        if directory not in self._real:
+            tree = self._trees.of(path)
+            self._real[directory] = all(
+                self._server.get(above, NOTHING).kind is Kind.DIRECTORY
+                for above in ancestors(path)
+                if tree is not None and is_below(above, tree)
+            )
+        return self._server.get(path, NOTHING) if self._real[directory] else NOTHING
 
     def _free(self, path: bytes, what: str) -> None:
         """Refuse a path that lies in no tree and is not the client's to fill."""
@@ -236,7 +256,7 @@ class _Planner:
         entries += [link.path for link in self._view.links]
         inner = {path[: path.rfind(b"/")] for path in entries}
         for path in sorted(self._directories):
-            tree = self._ground.tree_of(path)
+            tree = self._trees.of(path)
             if tree is not None:
                 if path in self._ground.files:
                     raise Refused(f"{shown(path)} is no directory here")
@@ -250,14 +270,14 @@ class _Planner:
                 if path != TEMPORARY:
                     self._free(path, "the directory")
                 own.append(path)
-        if self._ground.tree_of(self._view.cwd) is not None:
+        if self._trees.of(self._view.cwd) is not None:
             where = shown(self._view.cwd)
             raise Refused(f"the working directory {where} lies among the server's own files")
         return own
 
     def _place_links(self) -> None:
         for link in self._view.links:
-            if self._ground.tree_of(link.path) is not None:
+            if self._trees.of(link.path) is not None:
                 spot = self._at(link.path)
                 if spot.kind is not Kind.LINK or spot.target != link.target:
                     self._may_patch(link.path, "is another link here")
@@ -270,7 +290,7 @@ class _Planner:
         by_content: dict[bytes, list[ClientFile]] = defaultdict(list)
         for file in self._view.files:
             by_content[file.content].append(file)
-        shared = {file.path for file in self._view.files if self._ground.tree_of(file.path)}
+        shared = self._shared
         for file in self._view.files:
             if file.same_as and (file.same_as in shared) != (file.path in shared):
                 # An overlay shows another inode than what lies under it.
@@ -302,7 +322,7 @@ class _Planner:
         return not any(file.same_as for file in files)
 
     def _keep_absent(self, path: bytes) -> None:
-        tree = self._ground.tree_of(path)
+        tree = self._trees.of(path)
         if tree is None:
             link = self._ground.link_on(path)
             if link is not None:
@@ -310,20 +330,32 @@ class _Planner:
             if path in self._ground.above or path[1:].partition(b"/")[0] in _ALWAYS:
                 raise Refused(f"{shown(path)}, missing at the client, is always here")
             return
+        directory = path[: path.rfind(b"/")]
+        if directory not in self._ways:
+            self._ways[directory] = self._way(path, tree)
+        ends, link = self._ways[directory]
+        if link:
+            # Something may be there by another way, of which the view knows nothing.
+            self._may_patch(link, "is a link here")
+            self._hidden.add(link)
+        if ends:
+            return
+        if self._at(path).kind is not Kind.NOTHING:
+            self._may_patch(path, "is missing at the client")
+            self._hidden.add(path)
+
+    def _way(self, path: bytes, tree: bytes) -> tuple[bool, bytes]:
+        """Whether the way to a path ends before it, and the link of the server where it does, if
+        that is not laid over."""
         for above in ancestors(path):
             if above in self._named:
-                return  # the client's own file: nothing is below it
+                return True, b""  # the client's own file: nothing is below it
             if not is_below(above, tree):
                 break
             linked = self._server.get(above, NOTHING).kind is Kind.LINK
             if linked and above not in self._patch_directories:
-                # Something may be there by another way, of which the view knows nothing.
-                self._may_patch(above, "is a link here")
-                self._hidden.add(above)
-                return
-        if self._at(path).kind is not Kind.NOTHING:
-            self._may_patch(path, "is missing at the client")
-            self._hidden.add(path)
+                return True, above
+        return False, b""
 
     # Steps.
 
@@ -343,7 +375,7 @@ class _Planner:
 
     def _patch_root(self, path: bytes) -> bytes:
         """The include directory of ``path``, or the nearest one above that the server has."""
-        tree = self._ground.tree_of(path)
+        tree = self._trees.of(path)
         outermost = b""
         above = [one for one in ancestors(path) if tree is not None and is_below(one, tree)]
         for one in above:

@@ -21,7 +21,7 @@ from pycc.record import record
 
 from .child import End, Ran, run
 from .client_view import View
-from .exact_root import PATCHES, TEMPORARY, Ground, Plan, Step, plan
+from .exact_root import PATCHES, TEMPORARY, Ground, Layout, Plan, Step
 
 PROGRAM = os.path.join(os.path.dirname(os.path.dirname(__file__)), "_sandbox")
 PROBE_SECONDS = 10.0
@@ -182,7 +182,7 @@ def _own_steps() -> tuple[Step, ...]:
 
 def _root(ground: Ground) -> list[Step]:
     """An order that shows the trees and runs nothing."""
-    steps = plan(View(TEMPORARY), ground, {}).steps
+    steps = Layout(View(TEMPORARY), ground).plan({}).steps
     return [*steps, Step(b"C", (b"/",)), Step(b"R", (b"",))]
 
 

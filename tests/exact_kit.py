@@ -22,7 +22,7 @@ from pycc.launcher.build_launcher import (
 from pycc.remote import ground
 from pycc.remote.client_view import ClientFile, ClientLink, View
 from pycc.remote.contents import Contents
-from pycc.remote.exact_root import Ground, Plan, plan, questions
+from pycc.remote.exact_root import Ground, Layout, Plan
 from pycc.remote.sandbox import Sandbox, SandboxFailed
 
 SOURCE = Path(native.__file__).with_name("launcher") / "sandbox.c"
@@ -63,7 +63,8 @@ class Server:
         self.contents.close()
 
     def plan(self, view: View) -> Plan:
-        return plan(view, self.ground, ground.look(questions(view, self.ground), self.digests))
+        layout = Layout(view, self.ground)
+        return layout.plan(ground.look(layout.questions(), self.digests))
 
 
 @contextmanager

@@ -12,12 +12,11 @@ from pycc.remote.exact_root import (
     SECOND,
     Ground,
     Kind,
+    Layout,
     Plan,
     Spot,
     Step,
     content_name,
-    plan,
-    questions,
 )
 from tests.quick import quick
 
@@ -65,10 +64,11 @@ def made(
     cwd: bytes = CWD,
 ) -> Plan:
     view = View(cwd, files, links, directories, absent)
-    asked = questions(view, GROUND)
+    layout = Layout(view, GROUND)
+    asked = layout.questions()
     # A plan that looked at what it did not ask for would see nothing there.
     answers = {path: SERVER[path] for path in asked.contents | asked.kinds if path in SERVER}
-    return plan(view, GROUND, answers)
+    return layout.plan(answers)
 
 
 def words(found: Plan, letter: bytes) -> list[tuple[bytes, ...]]:
@@ -121,7 +121,7 @@ def test_what_is_asked_of_the_server() -> None:
         (b"/usr/include/e",),
         (b"/usr/lib/gcc/x.h", b"/home/x.h"),
     )
-    asked = questions(view, GROUND)
+    asked = Layout(view, GROUND).questions()
     assert asked.contents == {b"/usr/include/d/a.h"}
     assert asked.kinds == {
         b"/usr/include", b"/usr/include/d", b"/usr/include/e", b"/usr/include/k",
@@ -325,7 +325,7 @@ def test_a_place_that_no_mount_option_can_name() -> None:
     server = SERVER | {b"/usr/lib/a,b": DIRECTORY, b"/usr/lib/a,b/include": DIRECTORY}
     view = View(CWD, (file(b"/usr/lib/a,b/include/x.h"),))
     with pytest.raises(Refused, match="cannot be laid over"):
-        plan(view, GROUND, server)
+        Layout(view, GROUND).plan(server)
 
 
 def test_there_are_not_too_many_patches() -> None:
@@ -334,9 +334,9 @@ def test_there_are_not_too_many_patches() -> None:
     for name in names:
         server |= {name: DIRECTORY, name + b"/include": DIRECTORY}
     files = tuple(file(name + b"/include/x.h") for name in names)
-    assert len(plan(View(CWD, files[1:]), GROUND, server).patched) == MOST_PATCHES
+    assert len(Layout(View(CWD, files[1:]), GROUND).plan(server).patched) == MOST_PATCHES
     with pytest.raises(Refused, match="17 directories differ"):
-        plan(View(CWD, files), GROUND, server)
+        Layout(View(CWD, files), GROUND).plan(server)
 
 
 def test_the_tree_of_a_path() -> None:
@@ -378,7 +378,7 @@ taken = {"plans": 0}
 @given(VIEWS)
 def test_no_view_gets_anything_into_places_of_the_server(view: View) -> None:
     try:
-        found = plan(view, GROUND, {p: s for p, s in SERVER.items() if s is not None})
+        found = Layout(view, GROUND).plan(SERVER)
     except Refused:
         return
     taken["plans"] += 1
