@@ -13,7 +13,7 @@ import stat
 from collections.abc import Iterable
 
 from pycc import native
-from pycc.cache.digest import FileDigests
+from pycc.cache.digest import FileDigests, file_clock
 
 from .client_view import ancestors, is_below
 from .exact_root import NOTHING, Ground, Kind, Questions, Spot
@@ -26,6 +26,8 @@ _MORE = (
     b"/etc/alternatives",  # /usr/bin/cc leads there
     b"/etc/clang",  # clang's configuration; identities.py watches it
 )
+MEMO_LIMIT = 50_000
+_DIRECTORY = Spot(Kind.DIRECTORY)
 _NODES = (b"/dev/null", b"/dev/zero", b"/dev/random", b"/dev/urandom")
 
 
@@ -68,25 +70,50 @@ def _mode(path: bytes) -> int:
         return 0
 
 
-def look(questions: Questions, digests: FileDigests) -> dict[bytes, Spot]:
-    """The answers. A path on whose way there is a link is answered all the same: the plan knows
-    from the link's own answer what that is worth."""
-    paths = sorted(questions.contents | questions.kinds)
-    answers: dict[bytes, Spot] = {}
-    for path, found in zip(paths, native.signatures(paths, follow=False), strict=True):
-        if not found.exists:
-            answers[path] = NOTHING
-        elif found.is_directory:
-            answers[path] = Spot(Kind.DIRECTORY)
-        elif found.is_link:
-            answers[path] = Spot(Kind.LINK, target=_target(path))
-        elif not found.is_regular:
-            answers[path] = Spot(Kind.OTHER)
-        else:
-            content = digests.digest(path, found) if path in questions.contents else b""
-            inode = (found.device, found.inode)
-            answers[path] = Spot(Kind.FILE, content or b"", mtime=found.mtime, inode=inode)
-    return answers
+class Survey:
+    """Answers questions about places; safe for several threads.
+
+    Most are about system headers that every job asks about, so what is known of a file is
+    remembered by its signature, where that pins its content."""
+
+    def __init__(self, digests: FileDigests) -> None:
+        self._digests = digests
+        self._known: dict[bytes, tuple[native.Signature, Spot]] = {}
+
+    def __call__(self, questions: Questions) -> dict[bytes, Spot]:
+        """The answers. A path on whose way there is a link is answered all the same: the plan
+        knows from the link's own answer what that is worth."""
+        now = file_clock()
+        paths = [*questions.contents, *questions.kinds]
+        answers: dict[bytes, Spot] = {}
+        for path, found in zip(paths, native.signatures(paths, follow=False), strict=True):
+            known = self._known.get(path)
+            if known is not None and known[0] == found:
+                answers[path] = known[1]
+            elif not found.exists:
+                answers[path] = NOTHING
+            elif found.is_directory:
+                answers[path] = _DIRECTORY
+            elif found.is_link:
+                answers[path] = Spot(Kind.LINK, target=_target(path))
+            elif not found.is_regular:
+                answers[path] = Spot(Kind.OTHER)
+            else:
+                inode = (found.device, found.inode)
+                spot = Spot(Kind.FILE, mtime=found.mtime, inode=inode)
+                if path in questions.contents:
+                    content = self._digests.digest(path, found)
+                    if content is not None:
+                        spot = Spot(Kind.FILE, content, mtime=found.mtime, inode=inode)
+                        if self._digests.settled(path, found, now):
+                            self._remember(path, found, spot)
+                answers[path] = spot
+        return answers
+
+    def _remember(self, path: bytes, signature: native.Signature, spot: Spot) -> None:
+        if len(self._known) >= MEMO_LIMIT:
+            self._known.clear()
+        self._known[path] = (signature, spot)
 
 
 def _target(path: bytes) -> bytes:

@@ -56,7 +56,7 @@ class Server:
         self.contents = Contents(str(directory / "contents"), limit=1 << 30)
         self.ground = ground_ or ground.find()
         self.sandbox = Sandbox.open(self.contents.descriptor, self.ground, str(program))
-        self.digests = FileDigests(native.signature, native.fs_type)
+        self.survey = ground.Survey(FileDigests(native.signature, native.fs_type))
 
     def close(self) -> None:
         self.sandbox.close()
@@ -64,7 +64,7 @@ class Server:
 
     def plan(self, view: View) -> Plan:
         layout = Layout(view, self.ground)
-        return layout.plan(ground.look(layout.questions(), self.digests))
+        return layout.plan(self.survey(layout.questions()))
 
 
 @contextmanager

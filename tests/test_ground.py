@@ -58,6 +58,39 @@ def test_a_compiler_near_the_root_shows_nothing() -> None:
     assert ground.place_of(b"/opt/gcc-none", Ground(())) is None
 
 
+def survey() -> ground.Survey:
+    return ground.Survey(FileDigests(native.signature, native.fs_type))
+
+
+@pytest.mark.parametrize("age", [0, 100], ids=["fresh", "old"])
+def test_a_file_that_has_changed_is_read_again(tmp_path: Path, age: int) -> None:
+    path = tmp_path / "f"
+    asked = Questions(frozenset([bytes(path)]), frozenset())
+    ask = survey()
+    for content in (b"one", b"two", b"three"):
+        path.write_bytes(content)
+        then = path.stat().st_mtime - age
+        os.utime(path, (then, then))
+        for _ in range(2):
+            assert ask(asked)[bytes(path)].content == digest_of(content)
+    path.unlink()
+    assert ask(asked)[bytes(path)].kind is Kind.NOTHING
+    path.mkdir()
+    assert ask(asked)[bytes(path)].kind is Kind.DIRECTORY
+
+
+def test_what_is_remembered_of_a_file_is_its_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digests = FileDigests(native.signature, native.fs_type)
+    asked = Questions(frozenset([b"/bin/sh", b"/usr/bin/env"]), frozenset([b"/usr/bin"]))
+    ask = ground.Survey(digests)
+    first = ask(asked)
+    assert first[b"/usr/bin/env"].content == digest_of(Path("/usr/bin/env").read_bytes())
+    monkeypatch.setattr(digests, "digest", None)
+    assert ask(asked) == first
+
+
 def test_answers_are_of_the_places_themselves(tmp_path: Path) -> None:
     (tmp_path / "d").mkdir()
     (tmp_path / "f").write_bytes(b"content")
@@ -67,7 +100,7 @@ def test_answers_are_of_the_places_themselves(tmp_path: Path) -> None:
     names = {name: bytes(tmp_path / name) for name in ("d", "f", "g", "l", "fifo", "none")}
     names["in f"] = bytes(tmp_path / "f/x")
     asked = Questions(frozenset(names[n] for n in ("f", "l", "none")), frozenset(names.values()))
-    answers = ground.look(asked, FileDigests(native.signature, native.fs_type))
+    answers = survey()(asked)
     kinds = {name: answers[path].kind for name, path in names.items()}
     assert kinds == {
         "d": Kind.DIRECTORY, "f": Kind.FILE, "g": Kind.FILE, "l": Kind.LINK, "fifo": Kind.OTHER,
