@@ -74,7 +74,8 @@ class Survey:
     """Answers questions about places; safe for several threads.
 
     Most are about system headers that every job asks about, so what is known of a file is
-    remembered by its signature, where that pins its content."""
+    remembered by its signature, where that pins its content. Asked again after a compile, it tells
+    whether the server's files stood still meanwhile: then the answers are equal."""
 
     def __init__(self, digests: FileDigests) -> None:
         self._digests = digests

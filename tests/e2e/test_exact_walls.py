@@ -174,6 +174,14 @@ def test_there_is_no_network_and_no_capability(server: Server) -> None:
     assert done.ran.status != 0
 
 
+def test_no_namespaces_are_made_in_it(server: Server) -> None:
+    before = Path("/proc/sys/user/max_user_namespaces").read_text()
+    said = shell(server, "unshare --user true && echo made; unshare --mount true && echo made")
+    assert b"made" not in said
+    assert b"unshare failed" in said
+    assert Path("/proc/sys/user/max_user_namespaces").read_text() == before
+
+
 def test_other_processes_are_not_seen(server: Server) -> None:
     said = shell(server, "cd /proc && ls -d [0-9]*")
     assert all(int(number) < 10 for number in said.split())
