@@ -18,7 +18,7 @@ from pycc.cache.digest import digest_of
 from pycc.remote import ground
 from pycc.remote.child import End
 from pycc.remote.client_view import ClientFile, ClientLink, Refused, View
-from pycc.remote.exact_root import Ground, content_name
+from pycc.remote.exact_root import Ground, Plan, content_name
 from pycc.remote.sandbox import Compiled, ContentGone, Sandbox, SandboxFailed
 from tests.exact_kit import Server, build, build_with_libc, need, serving
 
@@ -476,6 +476,22 @@ def test_other_builds_of_the_program_do_the_same(
 
 
 # What a machine lacks.
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "g++", "clang", "clang++"])
+def test_compilers_do_without_proc(server: Server, compiler: str) -> None:
+    """A container may allow no proc; the program then goes on without."""
+    program = need(compiler).encode()
+    text = b"#include <stddef.h>\nsize_t x;\nint f(void) { return 0; }\n"
+    plan = server.plan(View(CWD, (file(server, CWD + b"/a.c", text),)))
+    without = Plan(plan.cwd, tuple(s for s in plan.steps if s.letter != b"P"), plan.contents)
+    words = (program, b"-c", b"-g", b"-MD", b"-Wall", b"a.c")
+    done = server.sandbox.run(without, words, environment=ENVIRONMENT)
+    assert done.ran.status == 0
+    assert done == server.sandbox.run(plan, words, environment=ENVIRONMENT)
+    listed = (b"/bin/ls", b"-A", b"/proc")
+    assert server.sandbox.run(without, listed, environment={}).ran.out == b""
+    assert server.sandbox.run(plan, listed, environment={}).ran.out != b""
 
 
 def test_a_program_that_is_no_sandbox(server: Server, tmp_path: Path) -> None:
