@@ -76,5 +76,5 @@ dist: install-dev
 	$(VENV)/bin/python -m pip --quiet wheel --no-build-isolation --no-deps -w dist dist/*.tar.gz
 
 clean:
-	rm -rf build dist pycc.egg-info pycc/_build.py pycc/_statcheck.so
+	rm -rf build dist pycc.egg-info pycc/_build.py pycc/_sandbox pycc/_statcheck.so
 	rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -65,11 +65,12 @@ def run(
     client: int | None = None,
     seconds: float | None = None,
     stop: Stop | None = None,
+    keep: Sequence[int] = (),
 ) -> Ran:
     """Run ``argv``, whose first word is a path, with nothing on standard input.
 
-    ``client`` is the descriptor of the connection that waits for the outcome. Raises OSError when
-    the program cannot be started."""
+    ``client`` is the descriptor of the connection that waits for the outcome; those of ``keep``
+    are open in the program as well. Raises OSError when the program cannot be started."""
     out, err = os.pipe(), os.pipe()
     pipes = {out[0]: bytearray(), err[0]: bytearray()}
     spoken = tuple(pipes.values())
@@ -83,6 +84,7 @@ def run(
                 stdout=out[1],
                 stderr=err[1],
                 start_new_session=True,
+                pass_fds=tuple(keep),
             )
         finally:
             os.close(out[1])

@@ -125,6 +125,12 @@ ALLOWED = {
     "remote.server_cache": "cache.directory cache.fingerprint cache.result cache.storage",
     "remote.job": "remote.argumentfilter remote.child remote.commandline remote.compilers"
     " remote.identities remote.protocol remote.server_cache remote.textfilter",
+    # The compile farm: exact jobs.
+    "remote.client_view": "errors",
+    "remote.exact_root": "remote.client_view",
+    "remote.contents": "cache.digest errors remote.exact_root",
+    "remote.ground": "cache.digest native remote.client_view remote.exact_root",
+    "remote.sandbox": "errors remote.child remote.client_view remote.exact_root",
     # The compile farm: the daemon.
     "remote.daemon_log": "errors",
     "remote.metrics": "",

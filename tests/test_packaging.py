@@ -22,11 +22,13 @@ from pycc.locate import is_launcher
 ROOT = Path(__file__).resolve().parent.parent
 OFFLINE = ("--quiet", "--disable-pip-version-check", "--no-index", "--no-deps")
 UNWANTED = shutil.ignore_patterns(
-    *".git .*cache .venv .hypothesis build dist *.egg-info __pycache__ _build.py *.so".split()
+    *".git .*cache .venv .hypothesis build dist *.egg-info __pycache__".split(),
+    *"_build.py _sandbox *.so".split(),
 )
 SDIST_FILES = """
     LICENSE Makefile README.md pyproject.toml scripts/bootstrap tests/test_packaging.py
     pycc/launcher/launcher.c pycc/launcher/frame.h pycc/launcher/statcheck.c
+    pycc/launcher/sandbox.c pycc/launcher/syscalls.h
     pycc/launcher/build_launcher.py
 """.split()
 
@@ -116,7 +118,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
 def test_sdist_holds_no_built_file(built: Built) -> None:
     with tarfile.open(built.sdist) as archive:
         names = {Path(name).name for name in archive.getnames()}
-    assert not names & {"_build.py", "_statcheck.so", "__pycache__"}
+    assert not names & {"_build.py", "_sandbox", "_statcheck.so", "__pycache__"}
 
 
 @pytest.mark.parametrize("name", SDIST_FILES)
@@ -193,9 +195,15 @@ def test_editable_install_imports_the_source_tree(built: Built) -> None:
     assert place == built.tree / "cache/__init__.py"
 
 
-def test_stat_checker_is_beside_the_modules(built: Built) -> None:
-    assert (built.installed.packages / "pycc/_statcheck.so").exists()
-    assert (built.tree / "pycc/_statcheck.so").exists()
+@pytest.mark.parametrize("name", ["_statcheck.so", "_sandbox"])
+def test_what_is_not_python_is_beside_the_modules(built: Built, name: str) -> None:
+    assert (built.installed.packages / "pycc" / name).exists()
+    assert (built.tree / "pycc" / name).exists()
+
+
+def test_the_sandbox_can_be_run_by_any_user(built: Built) -> None:
+    program = built.installed.packages / "pycc/_sandbox"
+    assert program.stat().st_mode & 0o777 == 0o755
 
 
 @pytest.fixture

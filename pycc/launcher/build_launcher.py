@@ -1,10 +1,10 @@
-"""Compiles the launcher and the stat checker while setuptools builds or installs the package.
+"""Compiles the package's C programs while setuptools builds or installs it.
 
 Everything hangs on one command, `build_scripts`, and not on a custom `build_py`: setuptools turns
 an error of a custom `build_py` into a mere warning in editable installs, and an install without
-its launcher must fail. The launcher becomes the script `pycc`; the stat checker and `_build.py`,
-which holds the build id, are put beside the modules: into the build tree, or for an editable
-install into the source tree itself (both names are ignored by git).
+its launcher must fail. The launcher becomes the script `pycc`; the stat checker, the sandbox and
+`_build.py`, which holds the build id, are put beside the modules: into the build tree, or for an
+editable install into the source tree itself (these names are ignored by git).
 
 The build id is in the name of the server's socket, so that a launcher never talks to a server of
 another build. It is a hash of the sources and nothing else: two builds of one source agree.
@@ -34,6 +34,7 @@ BUILD_MODULE_TEXT = (
     '"""The identity of this build, written by the build itself."""\n\nBUILD_ID = "%s"\n'
 )
 STAT_CHECKER = "_statcheck.so"
+SANDBOX = "_sandbox"
 
 # Written over the padding at the end of the ELF identification (bytes 9 to 15), which kernels and
 # linkers ignore: by it any copy of the launcher, whatever it is called, is known as no compiler.
@@ -140,9 +141,9 @@ class Build(build):
 
 
 class BuildLauncher(Command):
-    """`build_scripts`: compile the script `pycc`, the stat checker and the module `_build`."""
+    """`build_scripts`: compile the script `pycc`, what stands beside the modules, and `_build`."""
 
-    description = "compile the launcher and the stat checker"
+    description = "compile the launcher, the stat checker and the sandbox"
     user_options: ClassVar[list[tuple[str, str, str]]] = [
         ("build-dir=", "d", "directory for the launcher")
     ]
@@ -186,12 +187,14 @@ class BuildLauncher(Command):
         self._compile(LAUNCHER_DIRECTORY / "launcher.c", launcher, define, shared=False)
         mark_launcher(launcher)
         launcher.chmod(0o755)
-        try:
-            statcheck = LAUNCHER_DIRECTORY / "statcheck.c"
-            self._compile(statcheck, package / STAT_CHECKER, define, shared=True)
-        except CompileError as error:
-            # It only saves time: the package asks os.stat where there is no such library.
-            self.warn(str(error))
+        # Neither is needed: the package asks os.stat where there is no stat checker, and a daemon
+        # without a sandbox says that it cannot compile exactly.
+        for source, name in (("statcheck.c", STAT_CHECKER), ("sandbox.c", SANDBOX)):
+            try:
+                target = package / name
+                self._compile(LAUNCHER_DIRECTORY / source, target, define, shared=".so" in name)
+            except CompileError as error:
+                self.warn(str(error))
         (package / BUILD_MODULE).write_text(BUILD_MODULE_TEXT % identity, encoding="ascii")
 
     def _compile(self, source: Path, target: Path, define: str, *, shared: bool) -> None:
@@ -204,6 +207,8 @@ class BuildLauncher(Command):
             partial = target.with_name(f"{target.name}.{os.getpid()}.tmp")
             done = self._run([*command, define, "-o", str(partial), str(source)])
             if done.returncode == 0:
+                # A daemon runs as another user than the one who installs it, whatever his umask.
+                partial.chmod(0o755)
                 partial.replace(target)
                 if errors:
                     self.warn(f"{source.name}: built a slower variant, because:\n{errors[0]}")
