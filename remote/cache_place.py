@@ -56,6 +56,8 @@ class Obstacle:
 
     text: str
     remedy: str
+    missing: bool = False
+    """Nothing is wrong but that it was not made yet."""
 
     def __str__(self) -> str:
         return f"{self.text}; {self.remedy}"
@@ -154,6 +156,14 @@ def obstacle(directory: str, user: User) -> Obstacle | None:
     return None
 
 
+def can_be_made(directory: str) -> bool:
+    """Whether this process could make what is missing of ``directory`` and ours in it."""
+    path = os.path.join(os.path.realpath(directory), SUBDIRECTORY)
+    while not os.path.lexists(path):
+        path = os.path.dirname(path)
+    return os.path.isdir(path) and os.access(path, os.W_OK | os.X_OK, effective_ids=True)
+
+
 def _needed(directory: str, root: str) -> Iterator[tuple[str, int]]:
     """Paths with the access that is needed; of the store, what already is there."""
     whole = os.R_OK | os.W_OK | os.X_OK
@@ -175,7 +185,9 @@ def _denied(path: str, mode: int, user: User, *, ours: bool) -> Obstacle:
     try:
         found = os.stat(path)
     except FileNotFoundError:
-        return Obstacle(f"{path} does not exist", "run pyccd --fix-permissions as root")
+        return Obstacle(f"{path} does not exist", "run pyccd --fix-permissions as root", True)
+    except NotADirectoryError:
+        return Obstacle(f"{path} cannot be: a file is in its way", "name another directory")
     except OSError as problem:
         return Obstacle(f"{path}: {problem.strerror}", f"let {user.name} search the way to it")
     group = group_name(found.st_gid)

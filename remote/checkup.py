@@ -55,11 +55,15 @@ def check(
         # Both are opened before privileges go.
         if settings(name):
             yield _file(name.replace("_", " "), settings(name))
-    yield from _as_user(user, lambda: _users_findings(settings, environment))
+    # As is the cache's place.
+    made = bool(settings("cache_dir")) and cache_place.can_be_made(settings("cache_dir"))
+    yield from _as_user(user, lambda: _users_findings(settings, environment, made))
 
 
-def _users_findings(settings: Settings, environment: Mapping[str, str]) -> Iterator[Finding]:
-    yield _cache(settings)
+def _users_findings(
+    settings: Settings, environment: Mapping[str, str], cache_is_made: bool
+) -> Iterator[Finding]:
+    yield _cache(settings, cache_is_made)
     yield _temporary(environment.get("TMPDIR", ""))
     try:
         rules = provision.rules(settings, environment)
@@ -104,7 +108,7 @@ def _as_user(user: User | None, find: Callable[[], Iterator[Finding]]) -> Iterat
 # As the user.
 
 
-def _cache(settings: Settings) -> Finding:
+def _cache(settings: Settings, is_made: bool) -> Finding:
     directory = settings("cache_dir")
     if settings("no_cache"):
         return Finding("cache", "none (--no-cache)")
@@ -112,6 +116,8 @@ def _cache(settings: Settings) -> Finding:
         return Finding("cache", "none; --cache-dir DIR keeps results")
     me = current_user()
     found = cache_place.obstacle(directory, me)
+    if found is not None and found.missing and is_made:
+        return Finding("cache", f"{found.text}, the daemon will make it")
     if found is not None:
         return Finding("cache", found.text, found.remedy)
     root = os.path.join(directory, cache_place.SUBDIRECTORY)

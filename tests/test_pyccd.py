@@ -129,15 +129,16 @@ def test_a_cache_of_somebody_else_costs_one_warning(place: Path) -> None:
 
 
 def test_the_limits_of_a_compile() -> None:
-    script = (
-        JOBS_ONLY + 'out="$(dirname "$0")/../notes/limits"; { ulimit -c; ulimit -f; '
+    script = JOBS_ONLY + (
+        'out="$(dirname "$0")/../notes/limits"; { ulimit -c; ulimit -f; nice; '
         "grep NoNewPrivs /proc/self/status; } > $out.new; mv $out.new $out; exit 1"
     )
-    with a_farm("--enable-tcp-insecure", compiler=script) as farm:
+    with a_farm("--enable-tcp-insecure", "--nice", "7", compiler=script) as farm:
         assert farm.ask(JOB).status == 1 << 8
-        core, size, privileges = (farm.place / "notes/limits").read_text().splitlines()
+        core, size, nice, privileges = (farm.place / "notes/limits").read_text().splitlines()
     assert core == "0"
-    assert int(size) * 512 == 5_000_000_000 // 512 * 512
+    assert int(size) == 5_000_000_000 // 512
+    assert int(nice) == min(os.nice(0) + 7, 19)
     assert privileges.split() == ["NoNewPrivs:", "1"]
 
 
@@ -240,7 +241,7 @@ def test_each_problem_has_its_line_and_remedy(place: Path) -> None:
     (place / "bin/gcc-99").write_text("#!/bin/sh\necho broken >&2\nexit 1\n")
     (place / "bin/gcc-99").chmod(0o755)
     (place / "bin").chmod(0o755)
-    words = ["--cache-dir", str(place / "missing"), "--log-file", str(place / "no/log")]
+    words = ["--cache-dir", "/dev/null/cache", "--log-file", str(place / "no/log")]
     words += ["--pid-file", str(place), "--allow", "0.0.0.0/0"]
     status, lines = check(place, *words, PATH=f"{place}/bin:/usr/bin:/bin")
     assert status == 1
@@ -251,9 +252,15 @@ def test_each_problem_has_its_line_and_remedy(place: Path) -> None:
     assert "lets the whole world in" in problems["allow"]
     assert "mkdir -p" in problems["log file"]
     assert "is a directory" in problems["pid file"]
-    assert "pyccd --fix-permissions" in problems["cache"]
+    assert "a file is in its way" in problems["cache"]
     assert "gcc-99" in problems["compiler"]
     assert "broken" in problems["compiler"]
+
+
+def test_a_check_makes_no_cache(place: Path) -> None:
+    status, lines = check(place, "--cache-dir", str(place / "missing/cache"))
+    assert f"ok: cache: {place}/missing/cache does not exist, the daemon will make it" in lines
+    assert status == 0
     assert not (place / "missing").exists()
 
 
