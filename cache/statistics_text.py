@@ -330,7 +330,7 @@ _FARM: Final = {
     "local": "Had to stay here:",
     "retried": "Failed there, done again here:",
     "refused": "Refused there, done here:",
-    "unreachable": "No server reachable, done here:",
+    "unreachable": "No server to be had, done here:",
 }
 """What became of misses where work is distributed, each counted as ``pycc_farm_NAME``."""
 
@@ -341,6 +341,9 @@ def _farm(counters: Mapping[str, int]) -> list[_Row | str]:
     if not whole:
         return []
     shown = [_ratio(f"  {label}", count, whole) for label, count in counts.items() if count]
+    others = counters.get(f"{OWN_PREFIX}farm_other_compiler", 0)
+    if others:
+        shown.append((_Cell("  Servers with another compiler:"), _number(others)))
     return ["Compile servers:", *shown]
 
 

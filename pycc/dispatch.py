@@ -149,16 +149,28 @@ class Dispatch:
             self._state,
             self._wait,
             self._talk.descriptor,
-            text.key,
+            self._identity(),
         )
         with closing(elsewhere(self._farm, job, lambda: text.text)) as hosts:
             for found in hosts:
                 if isinstance(found, HostSpec):
                     return compile_here()
-                return self._answered(found, text)
+                if not found.other_compiler:
+                    return self._answered(found, text)
+                what = f"{found.host.spelled} has another compiler than this machine"
+                self._log(Level.WARNING, what)
+                call.log(what)
+                self._count("other_compiler")
         self._count("unreachable")
         self._log(Level.WARNING, "failed to distribute, running locally instead")
         return None if self._settings.fallback else self._refuse(EXIT_NO_HOSTS << 8, b"")
+
+    def _identity(self) -> bytes:
+        """The compiler's, if it is what a server would find out of its own."""
+        call, invocation = self._job.call, self._job.invocation
+        as_servers_ask = call.config.origin("compiler_check") == "default"
+        plain = not (invocation.include.special or invocation.split_dwarf)
+        return self._job.toolchain.identity if as_servers_ask and plain else b""
 
     def _answered(self, answer: Answer, text: Preprocessed) -> Execution | Sequence[Op] | None:
         reply, source = answer.reply, os.fsdecode(self._job.invocation.source)

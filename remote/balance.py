@@ -26,6 +26,8 @@ from .hosts import HostSpec, Kind, lock_name
 
 FIRST_PAUSE = 2.0  # seconds
 BOUND = 1.25
+KEEPERS = 3
+"""A job that its own host had no room for went to the next ones."""
 _STALE = 600.0
 """A fault is forgotten when the host has been left in peace for so long after its pause."""
 
@@ -90,6 +92,17 @@ class Balance:
             keeping = [host for host in usable if lock_name(host) in caching]
             return self._by_key(keeping, key) or first
         return first
+
+    def keepers(
+        self, hosts: Sequence[HostSpec], now: float, key: bytes, caching: Collection[str]
+    ) -> list[HostSpec]:
+        """The hosts that may keep what belongs to ``key``, the likeliest first."""
+        known = [
+            host
+            for host in hosts
+            if lock_name(host) in caching and not host.down and not self.avoided(host, now)
+        ]
+        return sorted(known, key=lambda host: weight(host, key), reverse=True)[:KEEPERS]
 
     def _by_key(self, hosts: Sequence[HostSpec], key: bytes) -> HostSpec | None:
         under_way = sum(map(self.jobs, hosts)) + 1

@@ -16,12 +16,12 @@ import socket
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from types import FrameType
 
 from .access import Mask, allows
 from .daemon_log import Level, Log
-from .job import Code, Done, Workshop, do
+from .job import Code, Done, Workshop, do, greeting, is_question
 from .metrics import Metrics
 from .protocol import ProtocolError, Reader, Request, Truncated, request_reader, write_reply
 from .streams import Client, Pipes, Stream, peer_of
@@ -176,8 +176,12 @@ class Daemon:
     def _serve_one(self, connection: Stream, client: Client) -> None:
         try:
             request = self._read(connection, client)
-            if request is not None:
-                with self._turns:
+            known = None if request is None else greeting(request)
+            if known is not None:
+                connection.sendall(b"".join(write_reply(known)))
+            elif request is not None:
+                # Who only asks has not to wait for those that compile.
+                with nullcontext() if is_question(request) else self._turns:
                     self._metrics.began()
                     try:
                         done = do(request, self._shop, connection.fileno())
@@ -208,6 +212,9 @@ class Daemon:
     def _answer(self, done: Done, client: Client, connection: Stream) -> None:
         if done.said:
             self._log(Level.ERROR, f"{client}: {done.said}", "dcc_serve")
+        if done.code is Code.NOT_KEPT and done.reply is not None:
+            connection.sendall(b"".join(write_reply(done.reply)))
+            return
         status = done.reply.status if done.reply is not None else 0
         try:
             if done.reply is not None:

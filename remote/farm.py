@@ -21,8 +21,20 @@ from .client_settings import ClientSettings
 from .daemon_log import Level
 from .hosts import HostList, HostSpec, Kind, lock_name
 from .monitor_state import JobState, Phase
-from .protocol import ProtocolError, Reply, Request
-from .transport import Conversation, Fault, connect
+from .protocol import (
+    COMPILE,
+    FETCH,
+    HELLO,
+    OTHER_COMPILER,
+    OURS,
+    OURS_LZO,
+    OURS_PLAIN,
+    ProtocolError,
+    Reply,
+    Request,
+    text_digest,
+)
+from .transport import EXIT_CONNECT_FAILED, Conversation, Fault, connect
 
 PATIENCE: Final = 1.0
 """Seconds after which whoever waits for a slot makes a sign of life."""
@@ -37,8 +49,7 @@ class Farm:
         self._clock = clock
         self._balance = Balance()
         self._freed = threading.Condition()
-        self.caching: set[str] = set()
-        """Lock names of hosts that are known to keep what they compile."""
+        self.peers = Peers(clock)
 
     @contextmanager
     def slot(
@@ -72,7 +83,7 @@ class Farm:
             with self._freed:
                 now = self._clock()
                 choice = self._balance.choose(
-                    hosts, now, key=key, caching=self.caching, without=without
+                    hosts, now, key=key, caching=self.peers.all_ours(), without=without
                 )
                 if isinstance(choice, HostSpec):
                     self._balance.begin(choice)
@@ -85,6 +96,11 @@ class Farm:
             if said is None or self._clock() - said >= PATIENCE:
                 said = self._clock()
                 waiting()
+
+    def keepers(self, hosts: Sequence[HostSpec], key: bytes) -> list[HostSpec]:
+        """See Balance."""
+        with self._freed:
+            return self._balance.keepers(hosts, self._clock(), key, self.peers.all_ours())
 
     def jobs(self, host: HostSpec) -> int:
         """How many jobs are there now, the caller's included."""
@@ -112,10 +128,80 @@ def local_hosts(hosts: HostList | None, *, preprocessor: bool = False) -> tuple[
     return (HostSpec(Kind.LOCAL, "localhost", slots=slots, spelled="localhost"),)
 
 
+PEER_SECONDS, FAULT_SECONDS = 600.0, 20.0
+"""So long it is remembered whether a host runs our daemon, and that it could not be asked."""
+GREETING_SECONDS = 0.5
+"""What a build may lose to hosts that do not answer, once in that time."""
+
+
+class Peers:
+    """Which hosts run pyccd; safe for several threads.
+
+    A stock distccd closes the connection on a version that it does not know. Who is there is asked
+    of all hosts of a list together, before the first job, because jobs are best given from the
+    first one on to the server that keeps their results."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._known: dict[str, tuple[float, bool]] = {}
+        self._asking: dict[str, threading.Thread] = {}
+        self._lock = threading.Lock()
+
+    def ours(self, host: HostSpec) -> bool:
+        """Whether pyccd is known to run there."""
+        return self._known.get(lock_name(host), (0.0, False))[1]
+
+    def all_ours(self) -> set[str]:
+        """The lock names of all that do."""
+        return {name for name, (_, ours) in self._known.copy().items() if ours}
+
+    def note(self, host: HostSpec, *, ours: bool, seconds: float = PEER_SECONDS) -> None:
+        """This is what runs there, for so long."""
+        self._known[lock_name(host)] = (self._clock() + seconds, ours)
+
+    def meet(self, hosts: Sequence[HostSpec]) -> None:
+        """Ask those hosts that are not known; returns after GREETING_SECONDS at the latest, and
+        at once where all have been asked before."""
+        now = self._clock()
+        waited: list[threading.Thread] = []
+        for host in hosts:
+            name = lock_name(host)
+            known = self._known.get(name)
+            if host.kind is not Kind.TCP or host.down or (known is not None and now < known[0]):
+                continue
+            with self._lock:
+                thread = self._asking.get(name)
+                if thread is None:
+                    thread = threading.Thread(target=self._greet, args=(host,), daemon=True)
+                    self._asking[name] = thread
+                    thread.start()
+            if known is None:
+                waited.append(thread)
+        end = time.monotonic() + GREETING_SECONDS
+        for thread in waited:
+            thread.join(max(0.0, end - time.monotonic()))
+
+    def _greet(self, host: HostSpec) -> None:
+        ours, seconds = False, PEER_SECONDS
+        try:
+            with connect(host) as connection:
+                talk = Conversation(connection, 10 * GREETING_SECONDS)
+                talk.send(Request(OURS_PLAIN, (HELLO,)))
+                ours = talk.receive(OURS_PLAIN).out.startswith(b"pyccd ")
+        except Fault as problem:
+            if problem.status == EXIT_CONNECT_FAILED:
+                seconds = FAULT_SECONDS
+        finally:
+            self.note(host, ours=ours, seconds=seconds)
+            with self._lock:
+                self._asking.pop(lock_name(host), None)
+
+
 @record
 class Job:
     """One compile that is to run elsewhere. ``argv`` is what is sent, ``source`` the file's name
-    for messages, ``launcher`` the descriptor of the connection of whoever waits for it."""
+    for messages, ``launcher`` the descriptor of the connection of whoever waits for it.
+    ``identity`` is the compiler's, for hosts that can compare it; empty if it is not known."""
 
     argv: tuple[bytes, ...]
     source: str
@@ -124,7 +210,7 @@ class Job:
     state: JobState
     waiting: Callable[[], None]
     launcher: int | None = None
-    key: bytes = b""
+    identity: bytes = b""
 
 
 @record
@@ -139,6 +225,11 @@ class Answer:
         """Whether a daemon said inside the protocol that it does not want the job."""
         return self.reply.status == _ENDED_BY_DAEMON
 
+    @property
+    def other_compiler(self) -> bool:
+        """Whether the host has none that would give the same."""
+        return self.reply.version in OURS and self.reply.status == OTHER_COMPILER << 8
+
 
 def elsewhere(
     farm: Farm, job: Job, text: Callable[[], bytes | None]
@@ -146,8 +237,9 @@ def elsewhere(
     """Try hosts, in the order that the farm says, until one answers.
 
     Yields a HostSpec of this machine when the job is its own; the slot is held until the caller
-    goes on. Yields an Answer, and ends. Ends without when nobody can be had, or ``text`` (asked
-    once, before the first host) is None. Raises transport.Left, and what ``job.waiting`` raises.
+    goes on. Yields an Answer, and ends, unless it says ``other_compiler``. Ends without when nobody
+    can be had, or ``text`` (asked once, before the first host) is None. Raises transport.Left, and
+    what ``job.waiting`` raises.
     """
     settings, log = job.settings, job.log
     hosts = list(settings.hosts.hosts) if settings.hosts is not None else []
@@ -155,9 +247,24 @@ def elsewhere(
         random.shuffle(hosts)
     tried: list[str] = []
     known: bytes | None = None
+    faults = 0
+    key = b""
+    farm.peers.meet(hosts)
+    if job.identity and farm.peers.all_ours():
+        known = text()
+        if known is None:
+            return
+        key = text_digest(known)
+        for keeper in farm.keepers(hosts, key):
+            answer = _fetch(farm, keeper, job, key)
+            if answer is not None:
+                yield answer
+                if not answer.other_compiler:
+                    return
+                tried.append(lock_name(keeper))
     while True:
         job.state.enter(Phase.BLOCKED)
-        with farm.slot(hosts, job.waiting, key=job.key, without=tried) as host:
+        with farm.slot(hosts, job.waiting, key=key, without=tried) as host:
             if host is None:
                 return
             if host.kind is Kind.LOCAL:
@@ -168,48 +275,78 @@ def elsewhere(
                 known = text()
                 if known is None:
                     return
-            answer = _ask(farm, host, job, known)
+            answer = _compile(farm, host, job, known)
+        if answer is not None and answer.other_compiler:
+            tried.append(lock_name(host))
+            yield answer
+            continue
         if answer is not None:
             yield answer
             return
         if settings.backoff <= 0:
             tried.append(lock_name(host))
-            if len(tried) >= TRIES_WITHOUT_BACKOFF:
-                log(
-                    Level.WARNING,
-                    f"Couldn't find a host in {len(tried)} attempts, retrying locally",
-                )
+            faults += 1
+            if faults >= TRIES_WITHOUT_BACKOFF:
+                what = f"Couldn't find a host in {faults} attempts, retrying locally"
+                log(Level.WARNING, what)
                 return
 
 
-def _ask(farm: Farm, host: HostSpec, job: Job, text: bytes) -> Answer | None:
+def _exchange(farm: Farm, host: HostSpec, job: Job, request: Request) -> Reply | None:
     """None after a fault, which the host answers for."""
-    log, slot = job.log, farm.jobs(host) - 1
-    version = 2 if host.lzo else 1
-    began = time.monotonic()
-    words = b" ".join(job.argv).decode(errors="backslashreplace")
-    log(Level.INFO, f"exec on {host.spelled}: {words}")
+    slot = max(farm.jobs(host) - 1, 0)
     try:
         job.state.enter(Phase.CONNECT, host.host, slot)
         with connect(host) as connection:
             talk = Conversation(connection, job.settings.io_timeout, job.launcher, job.state.touch)
             job.state.enter(Phase.SEND, host.host, slot)
-            talk.send(Request(version, job.argv, text))
+            talk.send(request)
             job.state.enter(Phase.COMPILE, host.host, slot)
-            reply = talk.receive(version)
+            reply = talk.receive(request.version)
     except (Fault, ProtocolError) as problem:
-        log(Level.WARNING, f"{host.spelled}: {problem}")
+        job.log(Level.WARNING, f"{host.spelled}: {problem}")
+        if request.version in OURS:  # another daemon may come up there
+            farm.peers.note(host, ours=False, seconds=FAULT_SECONDS)
         pause = farm.failed(host, job.settings.backoff)
         if pause:
-            log(Level.INFO, f"{host.spelled} is avoided for {pause:.0f} s")
+            job.log(Level.INFO, f"{host.spelled} is avoided for {pause:.0f} s")
         return None
     farm.worked(host)
+    return reply
+
+
+def _fetch(farm: Farm, host: HostSpec, job: Job, digest: bytes) -> Answer | None:
+    """What the host keeps of the text with this digest."""
+    version = OURS_LZO if host.lzo else OURS_PLAIN
+    argv = (FETCH, job.identity.hex().encode(), digest.hex().encode(), *job.argv)
+    reply = _exchange(farm, host, job, Request(version, argv))
+    if reply is None:
+        return None
+    answer = Answer(host, reply)
+    if reply.status:
+        return answer if answer.other_compiler else None
+    job.log(Level.INFO, f"{job.source} was known on {host.host}")
+    job.log.ended("compile", job.source, host.spelled, 0)
+    return answer
+
+
+def _compile(farm: Farm, host: HostSpec, job: Job, text: bytes) -> Answer | None:
+    version, argv = 2 if host.lzo else 1, job.argv
+    if farm.peers.ours(host):
+        version = OURS_LZO if host.lzo else OURS_PLAIN
+        argv = (COMPILE, job.identity.hex().encode(), *argv)
+    words = b" ".join(job.argv).decode(errors="backslashreplace")
+    job.log(Level.INFO, f"exec on {host.spelled}: {words}")
+    began = time.monotonic()
+    reply = _exchange(farm, host, job, Request(version, argv, text))
+    if reply is None:
+        return None
     passed = max(time.monotonic() - began, 1e-6)
     rate = len(text) / 1024 / passed
-    log(
+    job.log(
         Level.INFO,
         f"{len(text)} bytes from {job.source} compiled on {host.host} in {passed:.4f}s,"
         f" rate {rate:.0f}kB/s",
     )
-    log.ended("compile", job.source, host.spelled, reply.status)
+    job.log.ended("compile", job.source, host.spelled, reply.status)
     return Answer(host, reply)

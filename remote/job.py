@@ -26,15 +26,28 @@ from collections.abc import Mapping
 from contextlib import suppress
 from enum import Enum
 
+from pycc import __version__
 from pycc.pattern import pattern
-from pycc.record import record
+from pycc.record import record, replace
 
 from . import commandline
 from .argumentfilter import refusal
 from .child import End, Ran, Stop, run
 from .compilers import Missing, Refused, Rules, choose
 from .identities import Identities
-from .protocol import LIMITS, PUMP, Reply, Request
+from .protocol import (
+    COMPILE,
+    FETCH,
+    HELLO,
+    LIMITS,
+    NOT_KEPT,
+    OTHER_COMPILER,
+    OURS,
+    PUMP,
+    Reply,
+    Request,
+    text_digest,
+)
 from .server_cache import Output, ServerCache, key_of
 from .textfilter import refusal as text_refusal
 
@@ -56,6 +69,8 @@ class Code(Enum):
     CLI_DISCONN = "CLI_DISCONN"
     REJ_BAD_REQ = "REJ_BAD_REQ"
     OTHER = "OTHER"
+    NOT_KEPT = "NOT_KEPT"
+    """Only a question, which distccd's summaries do not know."""
 
 
 @record
@@ -87,9 +102,28 @@ class Workshop:
     """Ends what runs when the daemon leaves."""
 
 
+def is_question(request: Request) -> bool:
+    """Whether the client asks for what is kept, and nothing is to be compiled."""
+    return request.version in OURS and request.argv[:1] == (FETCH,)
+
+
+def greeting(request: Request) -> Reply | None:
+    """The answer to a client of ours that only wants to know who is here; None for a job."""
+    if request.version not in OURS or request.argv[:1] != (HELLO,):
+        return None
+    return Reply(request.version, 0, out=f"pyccd {__version__}\n".encode())
+
+
 def do(request: Request, shop: Workshop, client: int | None) -> Done:
     """Answer a request. ``client`` is the descriptor of its connection."""
     began = time.monotonic()
+    identity = wanted = b""
+    if request.version in OURS and request.argv[:1] == (COMPILE,):
+        identity = b"".join(request.argv[1:2])
+        request = replace(request, argv=request.argv[2:])
+    elif is_question(request):
+        identity, wanted = (*request.argv[1:3], b"", b"")[:2]
+        request = replace(request, argv=request.argv[3:])
     compiler = _shown(request.argv[0]) if request.argv else ""
 
     def done(
@@ -126,15 +160,23 @@ def do(request: Request, shop: Workshop, client: int | None) -> Done:
     if isinstance(program, Missing):
         reason = f"failed to exec {_shown(program.name)}: No such file or directory"
         return done(Code.COMPILE_ERROR, told(reason), source=source, said=reason)
+    if identity:
+        ours = shop.identities.of(program, _LANGUAGES[extension]) or b"unknown"
+        if ours.hex().encode() != identity:
+            reason = f"{_shown(request.argv[0])} is another compiler here"
+            return done(Code.REJ_BAD_REQ, told(reason, OTHER_COMPILER), source=source, said=reason)
 
     name, output = _text_name(named, extension), b"out" + reading.action.value
     words = commandline.with_files(argv, name, output)[1:]
-    key = _key(shop, program, extension, words, name, request.text)
+    digest = wanted or text_digest(request.text).hex().encode()
+    key = _key(shop, program, extension, words, name, digest)
     if key is not None and shop.cache is not None:
         kept = shop.cache.get(key)
         if kept is not None:
             reply = Reply(request.version, 0, kept.err, kept.out, kept.object)
             return done(Code.COMPILE_OK, reply, source=source, cache="hit")
+    if wanted:
+        return done(Code.NOT_KEPT, Reply(request.version, NOT_KEPT << 8), source=source)
     why = text_refusal(request.text, obeys_directives=not _GCC.fullmatch(_real_name(program)))
     if why is not None:
         return refused(why)
@@ -162,8 +204,8 @@ def do(request: Request, shop: Workshop, client: int | None) -> Done:
     reply = Reply(request.version, ran.status, ran.err, ran.out, made)
     if ran.status:
         return done(Code.COMPILE_ERROR, reply, source=source, cache=cache)
-    ours = os.fsencode(os.path.basename(directory))
-    if key is not None and shop.cache is not None and not _names(ours, made, ran):
+    place = os.fsencode(os.path.basename(directory))
+    if key is not None and shop.cache is not None and not _names(place, made, ran):
         shop.cache.put(key, Output(made, ran.err, ran.out))
     return done(Code.COMPILE_OK, reply, source=source, cache=cache)
 
@@ -192,7 +234,7 @@ def _key(
     extension: bytes,
     words: tuple[bytes, ...],
     name: bytes,
-    text: bytes,
+    digest: bytes,
 ) -> bytes | None:
     """None where nothing may be kept."""
     if shop.cache is None:
@@ -200,7 +242,7 @@ def _key(
     identity = shop.identities.of(program, _LANGUAGES[extension])
     if identity is None:
         return None
-    return key_of(identity, words, name, shop.environment, text)
+    return key_of(identity, words, name, shop.environment, digest)
 
 
 def _compile(

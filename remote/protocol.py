@@ -21,6 +21,13 @@ What the real programs do beside that, tried:
 * STAT is a wait status. When it is not 0 an empty DOTO follows, which the client need not read.
 * DOTD follows only on success, and its absence is no error to distcc's client.
 
+Between our own programs there are two versions more, OURS, without and with LZO. Their ARGV begin
+with what is asked for. `HELLO` asks who is there. `COMPILE` is followed by the identity of the
+client's compiler (hexadecimal, or nothing where it is not known) and a job's vector; `FETCH` by
+both and in between the text's digest (hexadecimal), in place of the text, for a result that the
+server keeps. The answer to each is a reply as above. A stock distccd closes the connection without
+a byte.
+
 distcc believes every number that it is sent. Here each is compared with `Limits` before anything
 is allocated for it.
 """
@@ -30,6 +37,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from typing import Generic, TypeVar
 
+from pycc.blake import blake2b
 from pycc.errors import PyccError
 from pycc.record import record
 
@@ -39,6 +47,14 @@ T = TypeVar("T")
 
 VERSIONS = (1, 2, 3)
 PUMP = 3
+OURS_PLAIN, OURS_LZO = 0x70796301, 0x70796302
+OURS = (OURS_PLAIN, OURS_LZO)
+HELLO, COMPILE, FETCH = b"hello", b"compile", b"fetch"
+TEXT_DIGEST = 32  # bytes
+OTHER_COMPILER, NOT_KEPT = 121, 122
+"""Exit codes in STAT, for OURS alone: the server's compiler is not the client's; it keeps no result
+of that text."""
+_PACKED = (2, 3, OURS_LZO)
 PACKET = 12  # bytes of a token with its number
 _LARGEST = 0xFFFFFFFF
 
@@ -110,6 +126,11 @@ class Reply:
     dependencies: bytes | None = None
 
 
+def text_digest(text: bytes) -> bytes:
+    """What stands for a text where it need not be sent."""
+    return blake2b(text, digest_size=TEXT_DIGEST).digest()
+
+
 # Writing.
 
 
@@ -159,10 +180,10 @@ def write_reply(reply: Reply) -> list[bytes]:
 
 
 def _packing(version: int) -> Callable[[bytes], bytes]:
-    if version > max(VERSIONS):
+    if version > max(VERSIONS) and version not in OURS:
         message = f"protocol version {version} is not known"
         raise ProtocolError(message)
-    return bulk.compress if version > 1 else bytes
+    return bulk.compress if version in _PACKED else bytes
 
 
 def _body(token: bytes, data: bytes, packing: Callable[[bytes], bytes]) -> list[bytes]:
@@ -269,7 +290,7 @@ class _Bodies:
     """Reads the bodies of one message, and counts what they hold together."""
 
     def __init__(self, version: int, limits: Limits) -> None:
-        self._packed = version > 1
+        self._packed = version in _PACKED
         self._limits = limits
         self._left = limits.total
 
@@ -294,7 +315,7 @@ class _Bodies:
 
 def _request(limits: Limits) -> Grammar[Request]:
     version = yield from _value(b"DIST")
-    if version > max(VERSIONS):
+    if version > max(VERSIONS) and version not in OURS:
         message = f"protocol version {version} is not known"
         raise ProtocolError(message)
     cwd = b""

@@ -20,7 +20,7 @@ from pycc.cache.result import Entry, Kind, ResultError, pack, unpack
 from pycc.cache.storage import result_key
 from pycc.record import record
 
-VERSION = b"pyccd 2"
+VERSION = b"pyccd 3"
 """To be raised with every text that textfilter.py refuses from then on: only a miss is asked."""
 VARIABLES = (b"LANG", b"LANGUAGE", b"LC_ALL", b"LC_CTYPE", b"LC_MESSAGES", b"SOURCE_DATE_EPOCH")
 """They alter messages or, with macros expanded, at most those."""
@@ -42,7 +42,8 @@ def key_of(
     environment: Mapping[bytes, bytes],
     text: bytes,
 ) -> bytes:
-    """``words`` have no compiler and no names of input and output, ``name`` is that of the text."""
+    """``words`` have no compiler and no names of input and output, ``name`` is that of the text,
+    ``text`` its digest (protocol.text_digest)."""
     state = Fingerprint()
     state.add(b"version", VERSION)
     state.add(b"compiler", identity)

@@ -19,6 +19,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 PROGRAM = 'import sys; sys.argv[0] = "pyccd"; from pycc.remote.pyccd import main; main()'
 ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
 START_SECONDS = 20.0
+GREETING = "REJ_BAD_REQ exit:0 sig:0 core:0 ret:109 time:0ms"
+"""What a stock distccd says of being asked whether it is one of ours."""
 
 
 @dataclass
@@ -36,7 +38,11 @@ class Daemon:
 
     def summaries(self) -> list[str]:
         """What became of the jobs, each from its code on (COMPILE_OK …)."""
-        lines = [line for line in self.log.splitlines() if "(dcc_job_summary)" in line]
+        lines = [
+            line
+            for line in self.log.splitlines()
+            if "(dcc_job_summary)" in line and not line.rstrip().endswith(GREETING)
+        ]
         return [line.partition("client: ")[2].partition(" ")[2] for line in lines]
 
     def summaries_of(self, count: int) -> list[str]:

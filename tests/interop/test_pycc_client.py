@@ -334,3 +334,22 @@ def test_the_monitor_shows_jobs(world: World) -> None:
         assert "Compile     slow.c" in shown
         assert "127.0.0.1[0]" in shown
         assert not list((directory / "state").iterdir())
+
+
+def test_a_server_with_another_compiler_is_not_used(world: World) -> None:
+    """The names are the same, what is behind them is not."""
+    with daemon("pyccd") as server:
+        log = world.root / "distcc.log"
+        env = {"DISTCC_HOSTS": server.host(), "DISTCC_LOG": str(log)}
+        assert world.call("gcc", "-c", "a.c", env=env).status == 0
+        assert farm_counts(world, env) == {"compiled": 1}
+        changed = world.script("changed/gcc", 'exec /usr/bin/gcc "$@"').parent
+        env["PATH"] = f"{world.install.links}:{changed}:/usr/bin:/bin"
+        world.write("b.c", SOURCE.replace("int f", "int g"))
+        assert world.call("gcc", "-c", "b.c", env=env).status == 0
+        counts = farm_counts(world, env)
+        assert counts == {"compiled": 1, "other_compiler": 1, "unreachable": 1}
+        assert "has another compiler than this machine" in log.read_text()
+        first, second = server.summaries_of(2)
+        assert first.startswith("COMPILE_OK")
+        assert second.startswith("REJ_BAD_REQ exit:121")

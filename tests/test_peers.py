@@ -1,0 +1,116 @@
+"""Who runs our daemon, and which of our own messages there are."""
+
+from __future__ import annotations
+
+import socket
+import time
+
+import pytest
+
+from pycc.remote import farm as farming
+from pycc.remote.farm import Farm, Peers, elsewhere
+from pycc.remote.hosts import HostList, HostSpec, lock_name, parse_hosts
+from pycc.remote.protocol import (
+    COMPILE,
+    HELLO,
+    OTHER_COMPILER,
+    OURS,
+    OURS_LZO,
+    OURS_PLAIN,
+    Reply,
+    Request,
+    reply_reader,
+    request_reader,
+    write_reply,
+    write_request,
+)
+from tests.test_transport import found, job, server
+
+
+@pytest.mark.parametrize("version", OURS)
+def test_our_own_versions_carry_jobs(version: int) -> None:
+    request = Request(version, (COMPILE, b"00ff", b"gcc", b"-c", b"a.c"), b"int x;\n" * 100)
+    data = b"".join(write_request(request))
+    assert request_reader().feed(data) == request
+    assert (len(data) > 700) is (version == OURS_PLAIN)
+    reply = Reply(version, 0, b"said", b"", b"object" * 50)
+    assert reply_reader(version).feed(b"".join(write_reply(reply))) == reply
+
+
+def pyccd(connection: socket.socket) -> None:
+    connection.sendall(b"".join(write_reply(Reply(OURS_PLAIN, 0, out=b"pyccd 1\n"))))
+
+
+def test_who_is_there() -> None:
+    peers = Peers()
+    with server(pyccd) as ours, server(lambda c: None) as stock:
+        silent = socket.create_server(("127.0.0.1", 0))
+        with silent:
+            dead = parse_hosts(f"127.0.0.1:{silent.getsockname()[1]}").hosts[0]
+            began = time.monotonic()
+            peers.meet([ours, stock, dead, *parse_hosts("localhost @ssh a,down").hosts])
+            assert time.monotonic() - began < 2 * farming.GREETING_SECONDS
+            assert peers.all_ours() == {lock_name(ours)}
+            began = time.monotonic()
+            peers.meet([ours, stock, dead])
+            assert time.monotonic() - began < 2 * farming.GREETING_SECONDS
+
+
+def test_they_are_asked_again_in_time() -> None:
+    now = [0.0]
+    peers = Peers(lambda: now[0])
+    with server(pyccd) as host:
+        peers.meet([host])
+        assert peers.ours(host)
+        peers.note(host, ours=False)
+        peers.meet([host])
+        assert not peers.ours(host)
+        now[0] += farming.PEER_SECONDS + 1
+        peers.meet([host])
+        deadline = time.monotonic() + 5
+        while not peers.ours(host) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert peers.ours(host)
+
+
+def test_another_compiler_is_not_used() -> None:
+    asked: list[bytes] = []
+
+    def other(connection: socket.socket) -> None:
+        if asked:
+            refusal = Reply(OURS_PLAIN, OTHER_COMPILER << 8, b"pyccd: another\n")
+            connection.sendall(b"".join(write_reply(refusal)))
+        else:
+            pyccd(connection)
+        asked.append(b"")
+
+    with server(other) as host:
+        farm = Farm()
+        (answer,) = found(farm, job(HostList((host,)), []))
+        assert not isinstance(answer, HostSpec)
+        assert answer.other_compiler
+        assert not farm._balance.avoided(host, time.monotonic())  # it has done nothing wrong
+
+
+def test_a_daemon_of_ours_is_sent_the_identity() -> None:
+    seen: list[Request] = []
+
+    def keep(connection: socket.socket) -> None:
+        if not seen:
+            seen.append(Request(0, ()))
+            pyccd(connection)
+            return
+        connection.sendall(b"".join(write_reply(Reply(OURS_LZO, 0, b"", b"", b"object"))))
+
+    with server(keep) as host:
+        lzo = parse_hosts(host.spelled + ",lzo").hosts[0]
+        work = job(HostList((lzo,)), [])
+        (answer,) = elsewhere(Farm(), work, lambda: b"int x;\n")
+        assert not isinstance(answer, HostSpec)
+        assert answer.reply.object == b"object"
+        assert answer.reply.version == OURS_LZO
+
+
+def test_a_greeting_is_no_job() -> None:
+    data = b"".join(write_request(Request(OURS_PLAIN, (HELLO,))))
+    assert data.startswith(b"DIST70796301ARGC00000001ARGV00000005hello")
