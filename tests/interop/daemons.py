@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 PROGRAM = 'import sys; sys.argv[0] = "pyccd"; from pycc.remote.pyccd import main; main()'
 ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
 START_SECONDS = 20.0
-GREETING = "REJ_BAD_REQ exit:0 sig:0 core:0 ret:109 time:0ms"
+GREETING = "REJ_BAD_REQ exit:0 sig:0 core:0 ret:109 "
 """What a stock distccd says of being asked whether it is one of ours."""
 
 
@@ -41,7 +41,7 @@ class Daemon:
         lines = [
             line
             for line in self.log.splitlines()
-            if "(dcc_job_summary)" in line and not line.rstrip().endswith(GREETING)
+            if "(dcc_job_summary)" in line and GREETING not in line
         ]
         return [line.partition("client: ")[2].partition(" ")[2] for line in lines]
 

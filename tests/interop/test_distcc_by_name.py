@@ -46,14 +46,13 @@ def log(world: World) -> str:
     return (world.root / "log").read_text()
 
 
-@WAYS
 @pytest.mark.parametrize(
-    ("compiler", "name", "words"),
+    ("options", "compiler", "name", "words"),
     [
-        ("gcc", "a.c", ["-O2"]),
-        ("gcc", "a.c", ["-O2", "-g"]),
-        ("gcc", "a.c", ["-Wall", "-Wextra"]),
-        ("g++", "a.cc", ["-O1", "-g", "-std=c++17"]),
+        ("", "gcc", "a.c", ["-O2"]),
+        (",lzo", "gcc", "a.c", ["-O2", "-g"]),
+        ("", "gcc", "a.c", ["-Wall", "-Wextra"]),
+        (",lzo", "g++", "a.cc", ["-O1", "-g", "-std=c++17"]),
     ],
 )
 def test_like_a_compile_of_the_text(

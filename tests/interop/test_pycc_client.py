@@ -78,16 +78,15 @@ def of_the_text(world: World, compiler: str, words: list[str], name: str) -> tup
     return made.read_bytes(), done.stderr
 
 
-@WAYS
 @pytest.mark.parametrize(
-    ("compiler", "name", "words"),
+    ("options", "compiler", "name", "words"),
     [
-        ("gcc", "a.c", ["-O2"]),
-        ("gcc", "a.c", ["-O2", "-g"]),
-        ("gcc", "a.c", ["-Wall", "-Wextra"]),
-        ("gcc", "a.c", ["-march=native", "-O2"]),
-        ("g++", "a.cc", ["-O1", "-std=c++17"]),
-        ("g++", "a.cc", ["-O1", "-g", "-fno-exceptions"]),
+        ("", "gcc", "a.c", ["-O2"]),
+        (",lzo", "gcc", "a.c", ["-O2", "-g"]),
+        ("", "gcc", "a.c", ["-Wall", "-Wextra"]),
+        (",lzo", "gcc", "a.c", ["-march=native", "-O2"]),
+        (",lzo", "g++", "a.cc", ["-O1", "-std=c++17"]),
+        ("", "g++", "a.cc", ["-O1", "-g", "-fno-exceptions"]),
     ],
 )
 def test_a_miss_is_compiled_there_and_stored_here(
