@@ -41,6 +41,7 @@ TEXT_LIMIT = 1 << 30
 VERSION = f"""\
 distcc {__version__} pycc
   (protocols 1 and 2) (default port 3632)
+  without the local cache that pycc has under its own name
 """
 USAGE = """\
 Usage:

@@ -14,7 +14,7 @@ from tests.e2e.kit import Done, World
 from tests.interop.daemons import Daemon, daemon
 from tests.interop.test_pycc_client import CXX, SOURCE, WAYS, of_the_text
 
-VERSION = r"distcc [\w.-]+ [.\w-]+\n[ \t]+\(protocol.*\) \(default port 3632\)\n"
+VERSION = r"distcc [\w.-]+ [.\w-]+\n[ \t]+\(protocol.*\) \(default port 3632\)\n.*\n"
 NOWHERE = {"DISTCC_HOSTS": "127.0.0.1:1"}
 
 
