@@ -329,6 +329,7 @@ _FARM: Final = {
     "compiled": "Compiled there:",
     "local": "Had to stay here:",
     "retried": "Failed there, done again here:",
+    "failed": "Failed there, not done again:",
     "refused": "Refused there, done here:",
     "unreachable": "No server to be had, done here:",
 }

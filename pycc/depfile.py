@@ -149,7 +149,9 @@ _QUOTED = pattern(rb"(?<!\\)(\\*)([ \t])|#|\$")
 _QUOTED_BY_CLANG = pattern(rb"(?<!\\)(\\*)( )|#|\$")
 
 
-def _quote(name: bytes, special: re.Pattern[bytes] = _QUOTED) -> bytes:
+def quote(name: bytes, special: re.Pattern[bytes] = _QUOTED) -> bytes:
+    """One name (without an end of line) as gcc writes it."""
+
     def quoted(match: re.Match[bytes]) -> bytes:
         if match.group(2) is not None:
             return match.group(1) * 2 + b"\\" + match.group(2)
@@ -183,7 +185,7 @@ def _render_gcc(rule: Rule, targets: Sequence[tuple[bytes, bool]]) -> bytes:
     for text, quoted in sorted(targets, key=lambda target: not target[1]):
         name = without_dot_slash(text)
         if quoted:
-            ordered.append(_quote(name))
+            ordered.append(quote(name))
             continue
         if unquoted != len(ordered):
             ordered[unquoted], name = name, ordered[unquoted]
@@ -192,7 +194,7 @@ def _render_gcc(rule: Rule, targets: Sequence[tuple[bytes, bool]]) -> bytes:
     out: list[bytes] = []
     column = _wrap_gcc(out, 0, ordered)
     out.append(b":")
-    prerequisites = [_quote(name) for name in rule.prerequisites]
+    prerequisites = [quote(name) for name in rule.prerequisites]
     _wrap_gcc(out, column + 1, prerequisites)
     out.append(b"\n")
     if rule.phony:
@@ -217,7 +219,7 @@ def _render_clang(rule: Rule, targets: Sequence[tuple[bytes, bool]]) -> bytes:
     out: list[bytes] = []
     column = 0
     for text, quoted in targets:
-        name = _quote(text) if quoted else text
+        name = quote(text) if quoted else text
         if column == 0:
             column = len(name)
         elif column + len(name) + 2 > 75:
@@ -229,7 +231,7 @@ def _render_clang(rule: Rule, targets: Sequence[tuple[bytes, bool]]) -> bytes:
         out.append(name)
     out.append(b":")
     column += 1
-    prerequisites = [_quote(name, _QUOTED_BY_CLANG) for name in rule.prerequisites]
+    prerequisites = [quote(name, _QUOTED_BY_CLANG) for name in rule.prerequisites]
     for name, written in zip(rule.prerequisites, prerequisites, strict=True):
         if column + len(name) + 3 > 75:
             out.append(b" \\\n ")

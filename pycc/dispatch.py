@@ -15,15 +15,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
-from .call import Call, which
+from .call import Call
 from .distribution import distributes
-from .execution import Execution, is_colour_word
+from .execution import Execution, without_colour_words
 from .frame import Exit, Op, Out, Report, Write
 from .invocation import Family
 from .invocation import Kind as OutputKind
 from .job import Job
 from .keying import forces_colour
-from .locate import DEFAULT_PATH
+from .locate import DEFAULT_PATH, locate
 from .outcome import Outcome
 from .record import replace
 from .remote import commandline
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
 
 WAIT_MS = 600_000
 HOSTS_LIMIT = 1 << 20
-_NATIVE = (b"-march=native", b"-mtune=native", b"-mcpu=native")
 EXIT_NO_HOSTS = 116  # distcc's
 _COLOUR = {Family.GCC: b"-fdiagnostics-color", Family.CLANG: b"-fcolor-diagnostics"}
 
@@ -54,6 +53,15 @@ def settings_of(call: Call) -> ClientSettings | None:
         return None
 
     return read_settings(call.variables, lambda path: read_hosts_file(call.cwd, path))
+
+
+def _can_be_expanded(job: Job) -> bool:
+    """Whether it is known what the words stand for, and no word takes one of them back."""
+    native = job.invocation.native
+    others = [word for word in job.invocation.args if word not in native]
+    answered = {word.partition(b"=")[0] + b"=" for word in native}
+    taken_back = any(word.startswith(tuple(answered)) for word in others)
+    return bool(job.toolchain.native) and not taken_back
 
 
 def read_hosts_file(cwd: bytes, path: bytes) -> str | None:
@@ -74,7 +82,7 @@ class Dispatch:
         self._said: list[bytes] = []
         self._log = ClientLog(settings, call.request.pid, call.cwd, self._said.append, quiet=True)
         self._state = JobState(settings.directory, call.request.pid, job.invocation.source)
-        self._scanned = commandline.scan((_name(job, settings), *_words(job, settings)))
+        self._scanned = commandline.scan(_vector(job, settings))
         self.reason = self._reason()
         """Why the job cannot be sent; empty if it can."""
 
@@ -90,6 +98,10 @@ class Dispatch:
             return "nothing would say which files were read"
         if self._settings.hosts is None:
             return self._settings.problem or "no hostlist is set; can't distribute work"
+        if self._settings.io_timeout <= 0:
+            return "DISTCC_IO_TIMEOUT must be a positive integer"
+        if invocation.native and not _can_be_expanded(self._job):
+            return "-march=native stands for this machine"
         return ""
 
     def preprocess_words(self) -> Sequence[bytes]:
@@ -184,8 +196,9 @@ class Dispatch:
             return None if self._settings.fallback else self._refuse(reply.status, reply.err)
         if reply.status:
             call.log(f"It failed on {answer.host.spelled}")
-            self._count("retried")
-            if self._settings.local_retry and self._settings.fallback:
+            retry = self._settings.local_retry and self._settings.fallback
+            self._count("retried" if retry else "failed")
+            if retry:
                 what = f"remote compilation of '{source}' failed, retrying locally"
                 self._log(Level.WARNING, what, "dcc_build_somewhere")
                 return None
@@ -202,7 +215,8 @@ class Dispatch:
             said.append(Out(1, report.out))
         output = self._job.invocation.output or b""
         ops = [Write(output, reply.object, self._job.delivery.output_flags), *said, Exit(0)]
-        return Execution(report, ops, coloured, None, b"", b"", (), reply.object)
+        alike = answer.compared and bool(self._identity())
+        return Execution(report, ops, coloured, None, b"", b"", (), reply.object, alike)
 
     def _refuse(self, status: int, err: bytes) -> Sequence[Op]:
         if not self._settings.fallback:
@@ -233,37 +247,32 @@ def dispatch_of(job: Job, talk: Talk, resident: Resident) -> Dispatch | None:
     return None if settings is None else Dispatch(job, talk, resident.farm(), settings)
 
 
-def _name(job: Job, settings: ClientSettings) -> bytes:
-    """The compiler's name on other machines: one that says for what it compiles."""
-    call, clang = job.call, job.invocation.family is Family.CLANG
+def _vector(job: Job, settings: ClientSettings) -> tuple[bytes, ...]:
+    """The user's command, as another machine can obey it."""
+    call, invocation = job.call, job.invocation
+    words = list(invocation.args)
+    if forces_colour(invocation):
+        words = [_COLOUR[invocation.family], *without_colour_words(words)]
+    if invocation.native and job.toolchain.native:
+        # In front, where the user's other words on the same matter win over them.
+        words = [*job.toolchain.native, *(w for w in words if w not in invocation.native)]
     if call.named != call.compiler:  # the user wrote a path
-        return call.named
-    name = call.driver
-    if name == b"cc":
-        name = b"clang" if clang else b"gcc"
-    elif name == b"c++":
-        name = b"clang++" if clang else b"g++"
-    if not settings.rewrite_names or clang:
-        return name
-    wanted = b"%s-%s" % (triplet(), name)
+        return (call.named, *words)
+    clang = invocation.family is Family.CLANG
+    if clang and not settings.rewrite_names:
+        return (call.driver, *words)
     search = call.variables.get(b"PATH", DEFAULT_PATH)
-    return wanted if which(wanted, search, call.cwd) else name
+
+    def same(other: bytes) -> bool:
+        return settings.rewrite_names and is_same_program(other, call.compiler, search, call.cwd)
+
+    return commandline.portable((call.driver, *words), clang=clang, triplet=triplet(), same=same)
 
 
-def _words(job: Job, settings: ClientSettings) -> tuple[bytes, ...]:
-    """The user's words, as another machine can obey them."""
-    invocation, native = job.invocation, job.toolchain.native
-    forced = forces_colour(invocation)
-    words: list[bytes] = [_COLOUR[invocation.family]] if forced else []
-    for word in invocation.args:
-        if word in _NATIVE and native and invocation.family is Family.GCC:
-            words += [one for one in native if one not in words]
-        elif not (forced and is_colour_word(word)):
-            words.append(word)
-    targeted = any(word.startswith((b"-target", b"--target")) for word in words)
-    if invocation.family is Family.CLANG and not targeted and settings.rewrite_names:
-        words += (b"-target", triplet())
-    return tuple(words)
+def is_same_program(name: bytes, compiler: bytes, search_path: bytes, cwd: bytes) -> bool:
+    """Whether ``name`` leads to the compiler, too."""
+    found = locate(name, search_path, cwd)
+    return found is not None and os.path.realpath(found.path) == os.path.realpath(compiler)
 
 
 def triplet() -> bytes:

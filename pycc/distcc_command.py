@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from . import __version__
 from .call import RECURSION_GUARD, which
-from .dispatch import EXIT_NO_HOSTS, WAIT_MS, read_hosts_file, triplet
+from .dispatch import EXIT_NO_HOSTS, WAIT_MS, is_same_program, read_hosts_file, triplet
 from .frame import CAPTURE_ERR, FINAL, OUT_FILE, REPLACE, Exit, Op, Out, Request, Run, Write
 from .locate import DEFAULT_PATH, locate
 from .remote import commandline
@@ -177,24 +177,16 @@ class _Command:
             self._state.leave()
 
     def _sent_vector(self) -> tuple[bytes, ...]:
-        name, *words = self._vector
-        if not self._settings.rewrite_names or b"/" in name:
+        compiler = self._compiler()
+        real = b"" if compiler is None else os.path.basename(os.path.realpath(compiler))
+        clang = b"clang" in real
+        if not self._settings.rewrite_names or not (clang or b"gcc" in real or b"g++" in real):
             return self._vector
-        if name in (b"cc", b"c++"):
-            found = which(name, self._search, self._request.cwd)
-            real = b"" if found is None else os.path.basename(os.path.realpath(found))
-            if b"clang" in real:
-                name = b"clang" if name == b"cc" else b"clang++"
-            elif b"gcc" in real or b"g++" in real:
-                name = b"gcc" if name == b"cc" else b"g++"
-        base = name.split(b"-", 1)[0]
-        if base in (b"clang", b"clang++"):
-            if not any(word.startswith((b"-target", b"--target")) for word in words):
-                words += [b"-target", triplet()]
-        elif base in (b"gcc", b"g++"):
-            full = b"%s-%s" % (triplet(), name)
-            name = full if which(full, self._search, self._request.cwd) else name
-        return (name, *words)
+
+        def same(name: bytes) -> bool:
+            return is_same_program(name, compiler or b"", self._search, self._request.cwd)
+
+        return commandline.portable(self._vector, clang=clang, triplet=triplet(), same=same)
 
     def _somewhere(self, scanned: commandline.Distributable) -> Sequence[Op]:
         settings, log = self._settings, self._log

@@ -69,6 +69,8 @@ class Execution:
     temporary: tuple[bytes, ...]
     made: bytes | None = None
     """The object, where another machine made it: the launcher has yet to write it."""
+    alike: bool = False
+    """Whether that machine's compiler is known to be this one."""
 
     def depfile(self) -> bytes | None:
         """The list of headers. To be asked before ``clean``."""
@@ -98,8 +100,16 @@ def temporary_name(job: Job, resident: Resident, suffix: bytes) -> bytes:
     return b"%s/%x-%x.%s" % (directory, os.getpid(), next(_numbers), suffix)
 
 
-def is_colour_word(word: bytes) -> bool:
-    """Whether the user chooses colours with this word."""
+def without_colour_words(words: Sequence[bytes]) -> list[bytes]:
+    """Without those with which the user chooses colours."""
+    return [
+        word
+        for before, word in zip((b"", *words), words, strict=False)
+        if before == b"-Xclang" or not _is_colour_word(word)
+    ]
+
+
+def _is_colour_word(word: bytes) -> bool:
     return word in NO_COLOUR_WORDS or word.partition(b"=")[0] in COLOUR_WORDS
 
 
@@ -121,11 +131,7 @@ def run_compiler(
     gcc = invocation.family is Family.GCC
     if forced:
         if invocation.color is not None:
-            words = [
-                word
-                for before, word in zip((b"", *invocation.args), invocation.args, strict=False)
-                if before == b"-Xclang" or not is_colour_word(word)
-            ]
+            words = without_colour_words(invocation.args)
         added.append(COLOUR_WORDS[0] if gcc else COLOUR_WORDS[1])
     if invocation.family is Family.OTHER and not invocation.output_given:
         words = _spelled_out(invocation)

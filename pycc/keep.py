@@ -75,6 +75,7 @@ def decide(
     reads_more = text is not None and _assembler_reads_more(job, asked, read_by_assembler, text)
     if reads_more:
         if text is not None and text.elsewhere:
+            call.log("Not stored: the assembler may read other files")
             return None
         text = None  # it does not say all that counts; a manifest entry does
     entry: ManifestEntry | Refused | str = "the assembler was not asked"

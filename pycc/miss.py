@@ -18,7 +18,7 @@ from . import collect, hardlinks, keying, precompiled
 from .cache.digest import CLOCK_REALTIME_COARSE, file_clock
 from .cache.lookup import absolute
 from .cache.storage import result_key
-from .dispatch import Dispatch, dispatch_of
+from .distribution import distributes
 from .execution import Execution, run_compiler
 from .frame import Op
 from .hot import foresee
@@ -33,6 +33,7 @@ from .talk import Gone, Talk
 
 if TYPE_CHECKING:
     from .directives import Directives
+    from .dispatch import Dispatch
     from .resident import Resident
 
 TICK_SECONDS, TICKS = 0.002, 13
@@ -48,7 +49,11 @@ def miss(job: Job, talk: Talk, resident: Resident) -> Sequence[Op]:
     def find_precompiled() -> None:
         job.precompiled = precompiled.find(job, resident)
 
-    elsewhere = dispatch_of(job, talk, resident)
+    elsewhere: Dispatch | None = None
+    if distributes(call):
+        from .dispatch import dispatch_of  # most calls never need it
+
+        elsewhere = dispatch_of(job, talk, resident)
     sent = elsewhere is not None and not elsewhere.reason
     classic = sent or _classic_order(job, resident)
     job.source_text = None
@@ -87,8 +92,9 @@ def miss(job: Job, talk: Talk, resident: Resident) -> Sequence[Op]:
     execution = run_here() if elsewhere is None else elsewhere.run(text, run_here)
     if not isinstance(execution, Execution):
         return execution
-    if execution.made is not None and text is not None and (execution.report.err or not text.free):
-        text = text.compiled_elsewhere()
+    if execution.made is not None and text is not None:
+        as_here = execution.alike and text.free and not execution.report.err
+        text = text if as_here else text.compiled_elsewhere()
     trouble = precompiled.trouble(job)
     if trouble is not None:
         execution.clean()

@@ -18,7 +18,7 @@ from . import keying, precompiled
 from .blake import blake2b
 from .cache.lookup import absolute, stamped
 from .call import RECURSION_GUARD, which
-from .depfile import DepfileError, parse
+from .depfile import DepfileError, parse, quote
 from .execution import temporary_name
 from .frame import CAPTURE_ERR, OUT_FILE, UNCACHED_FD, Op, Run
 from .invocation import Family
@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 _ASSEMBLER = re.compile(rb"\.[iI][nN][cC](?:[bB][iI][nN]|[lL][uU][dD][eE])\b")
 _COLUMNS = re.compile(rb"__builtin_(?:COLUMN|source_location)|source_location")
 _WORKING_DIRECTORY = re.compile(rb'^# \d+ "[^"\n]*//"\n', re.MULTILINE)
-_MARKER = re.compile(rb'^# \d+ "([^"\n]*)"', re.MULTILINE)
+_MARKER = re.compile(rb'^# \d+ "((?:[^"\\\n]|\\.)*)"', re.MULTILINE)
+_ESCAPE = re.compile(rb"\\([0-7]{3}|.)", re.DOTALL)
 _MACROS = re.compile(rb"\.(?:macro|irpc?|rept|altmacro)\b", re.IGNORECASE)
 _MAIN = re.compile(rb'# \d+ "([^"\n]*)"')
 _FILE = re.compile(rb'\.file[ \t]+"([^"\n]*)"')
@@ -79,7 +80,7 @@ class Preprocessed:
 
     def file_names(self) -> frozenset[bytes]:
         """The files that line markers and, in assembly, .file directives name."""
-        return frozenset(_MARKER.findall(self.text) + _FILE.findall(self.text))
+        return frozenset((*_marked(self.text), *_FILE.findall(self.text)))
 
 
 def preprocess(
@@ -153,10 +154,27 @@ def _already(job: Job, resident: Resident) -> Preprocessed | Sequence[Op]:
     return Preprocessed(key, depfile, got[1], free)
 
 
+def _marked(text: bytes) -> set[bytes]:
+    """The names in the line markers. Both compilers escape quotes, backslashes and ends of lines
+    there, and clang whatever is not ASCII."""
+    return {
+        _ESCAPE.sub(_unescaped, name) if b"\\" in name else name for name in _MARKER.findall(text)
+    }
+
+
+def _unescaped(match: re.Match[bytes]) -> bytes:
+    code = match.group(1)
+    if len(code) == 3:
+        return bytes((int(code, 8) & 0xFF,))
+    return b"\n" if code == b"n" else code
+
+
 def _named_files(cwd: bytes, text: bytes) -> bytes:
-    """A dependency file out of the line markers, for compilers that may not know -MD."""
-    names = {name for name in _MARKER.findall(text) if os.path.isfile(absolute(cwd, name))}
-    return b"x: " + b" ".join(name.replace(b" ", b"\\ ") for name in sorted(names)) + b"\n"
+    """A dependency file out of the line markers, where -MD cannot be asked for."""
+    names = sorted(name for name in _marked(text) if os.path.isfile(absolute(cwd, name)))
+    if any(b"\n" in name for name in names):
+        return b""  # it cannot be said: nothing is stored
+    return b"x: " + b" ".join(map(quote, names)) + b"\n"
 
 
 def _text_key(

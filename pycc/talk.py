@@ -70,13 +70,12 @@ class Talk(Protocol):
         ...
 
 
-class HereTalk:
+class HereTalk(Talk):
     """A Talk whose commands are this process's own children: nobody waits for an answer."""
 
-    descriptor: int | None = None
-
-    def run(self, command: Run, meanwhile: Callable[[], None] | None = None) -> Report:
-        raise NotImplementedError
+    @property
+    def descriptor(self) -> int | None:
+        return None
 
     def may_block(self) -> None:
         return

@@ -98,6 +98,8 @@ class Reader:
     sanitizers: set[bytes] = made(factory=set)
     lto: bool = False
     color: bool | None = None
+    front_end_colors: bool = False
+    """-Xclang -fcolor-diagnostics wins over the driver's words, wherever it stands."""
     structured: bool = False
     warnings: bool = False
     direct: bool = True
@@ -335,7 +337,7 @@ class Reader:
         answer = COLORS.get(word.text)
         if word.text not in COLORS or (self.family is Family.GCC and word.text in CLANG_COLORS):
             return None
-        if answer is not None or word.text.endswith(b"=auto"):
+        if (answer is not None or word.text.endswith(b"=auto")) and not self.front_end_colors:
             self.color = answer
         return Scope.NONE
 
@@ -400,7 +402,7 @@ class Reader:
         elif value == b"-fno-pch-timestamp":
             self.flags.add(value)
         elif value == b"-fcolor-diagnostics" and self.family is Family.CLANG:
-            self.color = True
+            self.color = self.front_end_colors = True
             return Scope.NONE
         elif value.startswith(XCLANG_WRITES):
             raise unsupported(b"-Xclang " + value)

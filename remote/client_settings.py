@@ -15,7 +15,7 @@ from .hosts import HostList, HostSpecError, host_texts, parse_hosts
 BACKOFF_SECONDS = 60.0
 IO_SECONDS = 300.0
 MOST_SECONDS = 24 * 3600.0
-EXIT_BAD_ARGUMENTS, EXIT_BAD_HOSTSPEC = 101, 106
+EXIT_BAD_ARGUMENTS = 101
 
 
 @record
@@ -38,7 +38,6 @@ class ClientSettings:
     """For the state of jobs; empty where there is none."""
     log: bytes = b""
     verbose: bool = False
-    save_temps: bool = False
     rewrite_names: bool = True
     """gcc is called by its target's name, so that another machine finds the same."""
     errors_to: int = 2
@@ -75,7 +74,6 @@ def read_settings(
         directory=directory,
         log=environment.get(b"DISTCC_LOG", b""),
         verbose=_flag(environment, b"DISTCC_VERBOSE", False),
-        save_temps=_flag(environment, b"DISTCC_SAVE_TEMPS", False),
         rewrite_names=b"DISTCC_NO_REWRITE_CROSS" not in environment,
         errors_to=errors_to if 0 <= errors_to < 1 << 16 else 2,
     )

@@ -9,7 +9,7 @@ the rule here is stricter, and says so.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
 
 from pycc.record import record
@@ -122,6 +122,29 @@ def find_compiler(argv: Sequence[bytes]) -> tuple[bytes, ...]:
         if first[:1] != b"-" and not is_source(first) and extension(first) != b".o":
             return tuple(argv[1:])
     return (b"cc", *argv[1:])
+
+
+def portable(
+    argv: Sequence[bytes], *, clang: bool, triplet: bytes, same: Callable[[bytes], bool]
+) -> tuple[bytes, ...]:
+    """The vector with a compiler that other machines find and that makes code for this one
+    (dcc_rewrite_generic_compiler, dcc_gcc_rewrite_fqn, dcc_add_clang_target, src/compile.c).
+
+    A compiler that is named by a path stays. ``cc`` and ``c++`` become those of the family,
+    clang gets ``-target``, and gcc its target's name if that is the ``same`` program here.
+    """
+    name, *words = argv
+    if b"/" in name:
+        return tuple(argv)
+    if name in (b"cc", b"c++"):
+        plain = name == b"cc"
+        name = (b"clang" if plain else b"clang++") if clang else (b"gcc" if plain else b"g++")
+    if clang:
+        if not any(word.startswith((b"-target", b"--target")) for word in words):
+            words += (b"-target", triplet)
+    elif name.split(b"-", 1)[0] in (b"gcc", b"g++") and same(full := b"%s-%s" % (triplet, name)):
+        name = full
+    return (name, *words)
 
 
 def read(argv: Sequence[bytes]) -> Reading:

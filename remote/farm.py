@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
+from enum import Enum
 from typing import Final
 
 from pycc.record import record
@@ -34,7 +35,14 @@ from .protocol import (
     Request,
     text_digest,
 )
-from .transport import EXIT_CONNECT_FAILED, Conversation, Fault, connect
+from .transport import (
+    EXIT_PROTOCOL_ERROR,
+    EXIT_TRUNCATED,
+    Conversation,
+    Fault,
+    NoAnswer,
+    connect,
+)
 
 PATIENCE: Final = 1.0
 """Seconds after which whoever waits for a slot makes a sign of life."""
@@ -134,30 +142,48 @@ GREETING_SECONDS = 0.5
 """What a build may lose to hosts that do not answer, once in that time."""
 
 
+class Daemon(Enum):
+    """What runs on a host."""
+
+    OURS = "pyccd"
+    STOCK = "distccd, which gets what it understands"
+    UNKNOWN = "nobody has said yet; it is asked as ours"
+
+
 class Peers:
     """Which hosts run pyccd; safe for several threads.
 
-    A stock distccd closes the connection on a version that it does not know. Who is there is asked
-    of all hosts of a list together, before the first job, because jobs are best given from the
-    first one on to the server that keeps their results."""
+    A stock distccd closes the connection on a version that it does not know, and that alone makes
+    a host stock: to one that was slow or away a job goes in our own words, because these carry the
+    compiler's identity, which a stock daemon cannot compare. Who is there is asked of all hosts of
+    a list together, before the first job, because jobs are best given from the first one on to the
+    server that keeps their results."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._known: dict[str, tuple[float, bool]] = {}
+        self._known: dict[str, tuple[float, Daemon]] = {}
         self._asking: dict[str, threading.Thread] = {}
         self._lock = threading.Lock()
 
-    def ours(self, host: HostSpec) -> bool:
-        """Whether pyccd is known to run there."""
-        return self._known.get(lock_name(host), (0.0, False))[1]
+    def daemon(self, host: HostSpec) -> Daemon:
+        """What runs there, as far as it is known."""
+        if host.kind is not Kind.TCP:
+            return Daemon.STOCK
+        return self._known.get(lock_name(host), (0.0, Daemon.UNKNOWN))[1]
 
     def all_ours(self) -> set[str]:
-        """The lock names of all that do."""
-        return {name for name, (_, ours) in self._known.copy().items() if ours}
+        """The lock names of all that run ours."""
+        known = self._known.copy()
+        return {name for name, (_, daemon) in known.items() if daemon is Daemon.OURS}
 
-    def note(self, host: HostSpec, *, ours: bool, seconds: float = PEER_SECONDS) -> None:
-        """This is what runs there, for so long."""
-        self._known[lock_name(host)] = (self._clock() + seconds, ours)
+    def note(self, host: HostSpec, daemon: Daemon) -> None:
+        """This is what runs there."""
+        seconds = FAULT_SECONDS if daemon is Daemon.UNKNOWN else PEER_SECONDS
+        self._known[lock_name(host)] = (self._clock() + seconds, daemon)
+
+    def doubt(self, host: HostSpec) -> None:
+        """Something went wrong there: another daemon may come up, so it is asked again soon."""
+        self._known[lock_name(host)] = (self._clock() + FAULT_SECONDS, self.daemon(host))
 
     def meet(self, hosts: Sequence[HostSpec]) -> None:
         """Ask those hosts that are not known; returns after GREETING_SECONDS at the latest, and
@@ -182,17 +208,23 @@ class Peers:
             thread.join(max(0.0, end - time.monotonic()))
 
     def _greet(self, host: HostSpec) -> None:
-        ours, seconds = False, PEER_SECONDS
+        before = daemon = self.daemon(host)
         try:
             with connect(host) as connection:
                 talk = Conversation(connection, 10 * GREETING_SECONDS)
                 talk.send(Request(OURS_PLAIN, (HELLO,)))
                 ours = talk.receive(OURS_PLAIN).out.startswith(b"pyccd ")
+                daemon = Daemon.OURS if ours else Daemon.STOCK
+        except NoAnswer:
+            daemon = Daemon.STOCK
         except Fault as problem:
-            if problem.status == EXIT_CONNECT_FAILED:
-                seconds = FAULT_SECONDS
+            garbled = problem.status in (EXIT_TRUNCATED, EXIT_PROTOCOL_ERROR)
+            daemon = Daemon.STOCK if garbled else Daemon.UNKNOWN
         finally:
-            self.note(host, ours=ours, seconds=seconds)
+            if daemon is Daemon.UNKNOWN and before is not Daemon.UNKNOWN:
+                self.doubt(host)
+            else:
+                self.note(host, daemon)
             with self._lock:
                 self._asking.pop(lock_name(host), None)
 
@@ -226,9 +258,14 @@ class Answer:
         return self.reply.status == _ENDED_BY_DAEMON
 
     @property
+    def compared(self) -> bool:
+        """Whether the host would have said if its compiler were not the one of ``Job.identity``."""
+        return self.reply.version in OURS
+
+    @property
     def other_compiler(self) -> bool:
         """Whether the host has none that would give the same."""
-        return self.reply.version in OURS and self.reply.status == OTHER_COMPILER << 8
+        return self.compared and self.reply.status == OTHER_COMPILER << 8
 
 
 def elsewhere(
@@ -293,7 +330,8 @@ def elsewhere(
 
 
 def _exchange(farm: Farm, host: HostSpec, job: Job, request: Request) -> Reply | None:
-    """None after a fault, which the host answers for."""
+    """None after a fault, which the host answers for. Raises NoAnswer where it is not known yet
+    what runs there."""
     slot = max(farm.jobs(host) - 1, 0)
     try:
         job.state.enter(Phase.CONNECT, host.host, slot)
@@ -304,9 +342,10 @@ def _exchange(farm: Farm, host: HostSpec, job: Job, request: Request) -> Reply |
             job.state.enter(Phase.COMPILE, host.host, slot)
             reply = talk.receive(request.version)
     except (Fault, ProtocolError) as problem:
+        if isinstance(problem, NoAnswer) and farm.peers.daemon(host) is Daemon.UNKNOWN:
+            raise
         job.log(Level.WARNING, f"{host.spelled}: {problem}")
-        if request.version in OURS:  # another daemon may come up there
-            farm.peers.note(host, ours=False, seconds=FAULT_SECONDS)
+        farm.peers.doubt(host)
         pause = farm.failed(host, job.settings.backoff)
         if pause:
             job.log(Level.INFO, f"{host.spelled} is avoided for {pause:.0f} s")
@@ -330,15 +369,22 @@ def _fetch(farm: Farm, host: HostSpec, job: Job, digest: bytes) -> Answer | None
     return answer
 
 
+def _request(farm: Farm, host: HostSpec, job: Job, text: bytes) -> Request:
+    if farm.peers.daemon(host) is Daemon.STOCK:
+        return Request(2 if host.lzo else 1, job.argv, text)
+    argv = (COMPILE, job.identity.hex().encode(), *job.argv)
+    return Request(OURS_LZO if host.lzo else OURS_PLAIN, argv, text)
+
+
 def _compile(farm: Farm, host: HostSpec, job: Job, text: bytes) -> Answer | None:
-    version, argv = 2 if host.lzo else 1, job.argv
-    if farm.peers.ours(host):
-        version = OURS_LZO if host.lzo else OURS_PLAIN
-        argv = (COMPILE, job.identity.hex().encode(), *argv)
     words = b" ".join(job.argv).decode(errors="backslashreplace")
     job.log(Level.INFO, f"exec on {host.spelled}: {words}")
     began = time.monotonic()
-    reply = _exchange(farm, host, job, Request(version, argv, text))
+    try:
+        reply = _exchange(farm, host, job, _request(farm, host, job, text))
+    except NoAnswer:
+        farm.peers.note(host, Daemon.STOCK)
+        reply = _exchange(farm, host, job, _request(farm, host, job, text))
     if reply is None:
         return None
     passed = max(time.monotonic() - began, 1e-6)

@@ -118,10 +118,11 @@ def do(request: Request, shop: Workshop, client: int | None) -> Done:
     """Answer a request. ``client`` is the descriptor of its connection."""
     began = time.monotonic()
     identity = wanted = b""
+    question = is_question(request)
     if request.version in OURS and request.argv[:1] == (COMPILE,):
         identity = b"".join(request.argv[1:2])
         request = replace(request, argv=request.argv[2:])
-    elif is_question(request):
+    elif question:
         identity, wanted = (*request.argv[1:3], b"", b"")[:2]
         request = replace(request, argv=request.argv[3:])
     compiler = _shown(request.argv[0]) if request.argv else ""
@@ -139,6 +140,8 @@ def do(request: Request, shop: Workshop, client: int | None) -> Done:
     def refused(reason: str) -> Done:
         return done(Code.REJ_BAD_REQ, told(reason), said=reason)
 
+    if question and not wanted:
+        return refused("a question without a digest")
     if not request.argv:
         return refused("no command")
     if request.version == PUMP:
@@ -168,8 +171,7 @@ def do(request: Request, shop: Workshop, client: int | None) -> Done:
 
     name, output = _text_name(named, extension), b"out" + reading.action.value
     words = commandline.with_files(argv, name, output)[1:]
-    digest = wanted or text_digest(request.text).hex().encode()
-    key = _key(shop, program, extension, words, name, digest)
+    key = _key(shop, program, extension, words, name, request.text, wanted)
     if key is not None and shop.cache is not None:
         kept = shop.cache.get(key)
         if kept is not None:
@@ -234,14 +236,17 @@ def _key(
     extension: bytes,
     words: tuple[bytes, ...],
     name: bytes,
+    text: bytes,
     digest: bytes,
 ) -> bytes | None:
-    """None where nothing may be kept."""
+    """``digest`` is the text's, in hexadecimal, where that did not come along. None where nothing
+    may be kept."""
     if shop.cache is None:
         return None
     identity = shop.identities.of(program, _LANGUAGES[extension])
     if identity is None:
         return None
+    digest = digest or text_digest(text).hex().encode()
     return key_of(identity, words, name, shop.environment, digest)
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import select
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from pycc.errors import PyccError
 
@@ -30,6 +30,11 @@ class Fault(PyccError):
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
         self.status = status
+
+
+class NoAnswer(Fault):
+    """The peer closed the connection without a byte, as a stock distccd does with what it does not
+    know."""
 
 
 EXIT_CONNECT_FAILED, EXIT_IO_ERROR, EXIT_TRUNCATED, EXIT_PROTOCOL_ERROR = 103, 107, 108, 109
@@ -82,16 +87,16 @@ class Conversation:
 
     def send(self, request: Request) -> None:
         """Raises Fault, Left, ProtocolError for what cannot be said."""
-        self._send(write_request(request))
-
-    def _send(self, parts: Sequence[bytes]) -> None:
-        data = memoryview(b"".join(parts))
+        data = memoryview(b"".join(write_request(request)))
         while data:
             self._wait(select.POLLOUT)
             try:
                 data = data[self._connection.send(data) :]
             except BlockingIOError:
                 continue
+            except (BrokenPipeError, ConnectionResetError) as problem:
+                # Who does not want the job may close before he has it all.
+                raise NoAnswer(f"failed to send: {problem.strerror}", EXIT_IO_ERROR) from None
             except OSError as problem:
                 raise Fault(f"failed to send: {problem.strerror}", EXIT_IO_ERROR) from None
 
@@ -108,7 +113,7 @@ class Conversation:
                     continue
                 if not data:
                     if not began:
-                        raise Fault(
+                        raise NoAnswer(
                             "server provided no answer. Is the server configured to allow access"
                             " from your IP address? Does the server have the compiler installed?"
                             " Is the server configured to access the compiler?",
@@ -122,7 +127,9 @@ class Conversation:
         except ProtocolError as problem:
             raise Fault(str(problem), EXIT_PROTOCOL_ERROR) from None
         except OSError as problem:
-            raise Fault(f"failed to receive: {problem.strerror}", EXIT_IO_ERROR) from None
+            reset = isinstance(problem, ConnectionResetError) and not began
+            kind = NoAnswer if reset else Fault
+            raise kind(f"failed to receive: {problem.strerror}", EXIT_IO_ERROR) from None
         return reader.message
 
     def _wait(self, event: int) -> None:

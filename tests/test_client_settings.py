@@ -67,7 +67,6 @@ def test_nobody_wrote_a_list() -> None:
         ("DISTCC_IO_TIMEOUT", "9" * 40, "io_timeout", 86400.0),
         ("DISTCC_VERBOSE", "1", "verbose", True),
         ("DISTCC_VERBOSE", "yes", "verbose", False),
-        ("DISTCC_SAVE_TEMPS", "1", "save_temps", True),
         ("DISTCC_LOG", "log", "log", b"log"),
         ("DISTCC_NO_REWRITE_CROSS", "0", "rewrite_names", False),
         ("DISTCC_DIR", "/d", "directory", b"/d"),

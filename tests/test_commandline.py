@@ -444,3 +444,29 @@ def test_what_is_sent_has_the_files_that_it_is_given(argv: list[bytes]) -> None:
     assert [word.name for word in reading.inputs] == [b"in.i"]
     assert [word.value for word in reading.outputs] == [b"out.o"]
     assert reading.reason is None
+
+
+@pytest.mark.parametrize(
+    ("line", "clang", "sent"),
+    [
+        ("cc -c a.c", False, "x-linux-gnu-gcc -c a.c"),
+        ("c++ -c a.cc", False, "g++ -c a.cc"),
+        ("gcc-12 -c a.c", False, "x-linux-gnu-gcc-12 -c a.c"),
+        ("gcc -c a.c", False, "x-linux-gnu-gcc -c a.c"),
+        ("g++-11 -c a.cc", False, "g++-11 -c a.cc"),
+        ("cc -c a.c", True, "clang -c a.c -target x-linux-gnu"),
+        ("c++ -c a.cc", True, "clang++ -c a.cc -target x-linux-gnu"),
+        ("clang-14 -c a.c -target arm", True, "clang-14 -c a.c -target arm"),
+        ("clang --target=arm -c a.c", True, "clang --target=arm -c a.c"),
+        ("/usr/bin/gcc -c a.c", False, "/usr/bin/gcc -c a.c"),
+        ("/usr/bin/clang -c a.c", True, "/usr/bin/clang -c a.c"),
+        ("arm-linux-gnueabi-gcc -c a.c", False, "arm-linux-gnueabi-gcc -c a.c"),
+        ("c89 -c a.c", False, "c89 -c a.c"),
+    ],
+)
+def test_a_compiler_that_other_machines_find(line: str, clang: bool, sent: str) -> None:
+    here = {b"x-linux-gnu-gcc", b"x-linux-gnu-gcc-12"}
+    argv = commandline.portable(
+        line.encode().split(), clang=clang, triplet=b"x-linux-gnu", same=here.__contains__
+    )
+    assert b" ".join(argv).decode() == sent

@@ -89,8 +89,8 @@ ALLOWED = {
     "distcc_command": "call dispatch frame locate remote.client_log remote.client_settings"
     " remote.commandline remote.daemon_log remote.farm remote.hosts remote.monitor_state"
     " remote.transport responsefile talk",
-    "miss": "cache.digest cache.lookup cache.storage collect dispatch execution frame hardlinks hot"
-    " invocation job keep keying outcome precompiled preprocess stability talk",
+    "miss": "cache.digest cache.lookup cache.storage collect dispatch distribution execution frame"
+    " hardlinks hot invocation job keep keying outcome precompiled preprocess stability talk",
     "commands": "cache.cleanup cache.directory cache.statistics_text commands_text config"
     " config_access errors frame lifecycle links locate talk",
     "compile": "arguments basedir cache.digest cache.lookup cache.manifest cache.storage call"

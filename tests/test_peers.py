@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 
 from pycc.remote import farm as farming
-from pycc.remote.farm import Farm, Peers, elsewhere
+from pycc.remote.farm import Daemon, Farm, Peers, elsewhere
 from pycc.remote.hosts import HostList, HostSpec, lock_name, parse_hosts
 from pycc.remote.protocol import (
     COMPILE,
@@ -51,6 +54,9 @@ def test_who_is_there() -> None:
             peers.meet([ours, stock, dead, *parse_hosts("localhost @ssh a,down").hosts])
             assert time.monotonic() - began < 2 * farming.GREETING_SECONDS
             assert peers.all_ours() == {lock_name(ours)}
+            assert peers.daemon(stock) is Daemon.STOCK
+            assert peers.daemon(dead) is Daemon.UNKNOWN
+            assert peers.daemon(parse_hosts("@ssh").hosts[0]) is Daemon.STOCK
             began = time.monotonic()
             peers.meet([ours, stock, dead])
             assert time.monotonic() - began < 2 * farming.GREETING_SECONDS
@@ -61,16 +67,92 @@ def test_they_are_asked_again_in_time() -> None:
     peers = Peers(lambda: now[0])
     with server(pyccd) as host:
         peers.meet([host])
-        assert peers.ours(host)
-        peers.note(host, ours=False)
+        assert peers.daemon(host) is Daemon.OURS
+        peers.note(host, Daemon.STOCK)
         peers.meet([host])
-        assert not peers.ours(host)
+        assert peers.daemon(host) is Daemon.STOCK
         now[0] += farming.PEER_SECONDS + 1
         peers.meet([host])
         deadline = time.monotonic() + 5
-        while not peers.ours(host) and time.monotonic() < deadline:
+        while peers.daemon(host) is not Daemon.OURS and time.monotonic() < deadline:
             time.sleep(0.01)
-        assert peers.ours(host)
+        assert peers.daemon(host) is Daemon.OURS
+
+
+def test_after_a_fault_a_host_is_asked_again_and_taken_for_what_it_was() -> None:
+    now = [0.0]
+    peers = Peers(lambda: now[0])
+    greeted = threading.Semaphore(0)
+
+    def busy(connection: socket.socket) -> None:
+        greeted.release()
+        connection.sendall(b"".join(write_reply(Reply(OURS_PLAIN, 0, out=b"pyccd 1\n")))[:20])
+
+    with server(busy) as host:
+        peers.note(host, Daemon.OURS)
+        peers.doubt(host)
+        peers.meet([host])
+        assert not greeted.acquire(timeout=0.05)
+        assert peers.daemon(host) is Daemon.OURS
+        now[0] += farming.FAULT_SECONDS + 1
+        peers.meet([host])
+        assert greeted.acquire(timeout=5)
+
+
+def test_who_has_not_said_yet_is_sent_the_identity() -> None:
+    """It may be ours, and slow; a stock daemon closes, and gets the job again at once."""
+    seen: list[Request] = []
+
+    def slow(connection: socket.socket, request: Request) -> None:
+        seen.append(request)
+        if request.argv == (HELLO,):
+            time.sleep(1.0)
+        elif request.version not in OURS:
+            connection.sendall(b"".join(write_reply(Reply(1, 0, b"", b"", b"object"))))
+
+    with conversations(slow) as host:
+        (answer,) = elsewhere(Farm(), job(HostList((host,)), []), lambda: b"int x;\n")
+        assert not isinstance(answer, HostSpec)
+        assert answer.reply.object == b"object"
+    versions = [request.version for request in seen if request.argv != (HELLO,)]
+    assert versions == [OURS_PLAIN, 1]
+
+
+@contextmanager
+def conversations(act: Callable[[socket.socket, Request], None]) -> Iterator[HostSpec]:
+    """A host that does ``act`` with each connection and request, several at a time."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threads: list[threading.Thread] = []
+
+        def one(connection: socket.socket) -> None:
+            reader = request_reader()
+            with connection:
+                while reader.message is None:
+                    data = connection.recv(1 << 16)
+                    if not data:
+                        return
+                    reader.feed(data)
+                act(connection, reader.message)
+
+        def serve() -> None:
+            while True:
+                connection, _ = listener.accept()
+                if ended.is_set():
+                    connection.close()
+                    return
+                threads.append(threading.Thread(target=one, args=(connection,)))
+                threads[-1].start()
+
+        ended = threading.Event()
+        threads.append(threading.Thread(target=serve))
+        threads[0].start()
+        port = listener.getsockname()[1]
+        yield parse_hosts(f"127.0.0.1:{port}").hosts[0]
+        ended.set()
+        socket.create_connection(("127.0.0.1", port)).close()
+        for thread in threads:
+            thread.join(10)
+            assert not thread.is_alive()
 
 
 def test_another_compiler_is_not_used() -> None:
