@@ -221,10 +221,19 @@ def those_among(names: AbstractSet[bytes], listing: AbstractSet[bytes]) -> Colle
 
 
 def result_key_of(
-    manifest_key: bytes, entry_files: Sequence[tuple[bytes, bytes]], day: bytes = b""
+    manifest_key: bytes,
+    entry_files: Sequence[tuple[bytes, bytes]],
+    day: bytes = b"",
+    present: Sequence[bytes] = (),
 ) -> bytes:
-    """The key of the result that a compile with these dependencies (on that day) gave."""
+    """The key of the result that a compile with these dependencies (on that day) gave.
+
+    ``present`` belongs to it because __has_include tells of files that are not read: two trees may
+    read the same and give another object. What must be absent does not: it is the same for all that
+    read the same files and are told the same."""
     state = blake2b(b"result\0%s%s\0" % (manifest_key, day), digest_size=KEY_SIZE)
     for path, digest in sorted(entry_files):
         state.update(b"%d\0%s%s" % (len(path), path, digest))
+    for path in sorted(present):
+        state.update(b"there %d\0%s" % (len(path), path))
     return state.digest()

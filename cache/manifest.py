@@ -67,8 +67,12 @@ class ManifestEntry:
 
 def add(entries: Sequence[ManifestEntry], new: ManifestEntry) -> tuple[ManifestEntry, ...]:
     """``new`` in front; entries with the same witnesses give way to it."""
-    kept = [e for e in entries if (e.files, e.flags, e.day) != (new.files, new.flags, new.day)]
+    kept = [e for e in entries if _witnesses(e) != _witnesses(new)]
     return (new, *kept)[:MAX_ENTRIES]
+
+
+def _witnesses(entry: ManifestEntry) -> tuple[object, ...]:
+    return entry.files, entry.present, entry.flags, entry.day
 
 
 def pack(entries: Sequence[ManifestEntry]) -> bytes:

@@ -319,6 +319,16 @@ def test_result_keys_differ(
     assert seen.setdefault(key, (files, day)) == (files, day)
 
 
+def test_what_is_there_and_was_not_read_decides_too() -> None:
+    files = ((b"a.c", b"1" * DIGEST_SIZE),)
+    keys = [
+        result_key_of(b"m", files, b"", present)
+        for present in ((), (b"x.h",), (b"y.h",), (b"x.h", b"y.h"))
+    ]
+    assert len(set(keys)) == 4
+    assert result_key_of(b"m", files, b"", (b"y.h", b"x.h")) == keys[3]
+
+
 @pytest.fixture(scope="module")
 def seen() -> dict[bytes, object]:
     return {}

@@ -382,3 +382,18 @@ def test_order_of_include_directories(world: World) -> None:
     world.write("a.c", "#include <v.h>\nint v = V;\n")
     for order in ("one two", "two one", "one two"):
         world.compare("gcc", *(f"-I{d}" for d in order.split()), "-c", "a.c")
+
+
+def test_a_header_that_is_there_and_read_by_nobody(world: World) -> None:
+    """Two trees that read the same files, and differ in what __has_include answers."""
+    text = '#if __has_include("x.h")\nint with = 1;\n#else\nint without = 1;\n#endif\n'
+    for tree in ("one", "other"):
+        (world.src / tree).mkdir()
+        (world.src / tree / "a.c").write_text(text)
+    (world.src / "other/x.h").touch()
+    for tree in ("one", "other", "one", "other"):
+        place = world.src / tree
+        assert world.call("gcc", "-Wall", "-c", "a.c", cwd=place).status == 0
+        assert (b"without" in (place / "a.o").read_bytes()) is (tree == "one")
+    assert world.stats()["cache_miss"] == 2
+    assert world.stats()["direct_cache_hit"] == 2
