@@ -194,10 +194,7 @@ def _manifest_entry(
     if job.base_dir is not None:
         search = job.search_directories()
         files, groups, present = job.base_dir.witnesses(files, groups, present, search)
-    if text is not None:
-        key = text.key
-    else:
-        key = result_key_of(job.manifest_key, files, day, present)
+    key = text.key if text is not None else result_key_of(job.manifest_key, files, day, present)
     flags = manifest.TIMES if precompiled.records_times(invocation) else 0
     if text is not None and text.elsewhere:
         flags |= manifest.ELSEWHERE
