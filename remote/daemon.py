@@ -19,9 +19,11 @@ from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from types import FrameType
 
+from . import exact_job, job
 from .access import Mask, allows
 from .daemon_log import Level, Log
-from .job import Code, Done, Workshop, do, greeting, is_question
+from .exactness import Exactness
+from .job import Code, Done, Workshop, greeting
 from .metrics import Metrics
 from .protocol import ProtocolError, Reader, Request, Truncated, request_reader, write_reply
 from .streams import Client, Pipes, Stream, peer_of
@@ -45,9 +47,11 @@ class Daemon:
         turns: int,
         masks: Sequence[Mask],
         metrics: Metrics,
+        exact: Exactness | None = None,
         drain_seconds: float = 10.0,
     ) -> None:
         self._shop = shop
+        self._exact = exact
         self._log = log
         self._masks = masks
         self._metrics = metrics
@@ -176,15 +180,16 @@ class Daemon:
     def _serve_one(self, connection: Stream, client: Client) -> None:
         try:
             request = self._read(connection, client)
-            known = None if request is None else greeting(request)
+            known = None if request is None else greeting(request, exact=self._exact is not None)
             if known is not None:
                 connection.sendall(b"".join(write_reply(known)))
             elif request is not None:
                 # Who only asks has not to wait for those that compile.
-                with nullcontext() if is_question(request) else self._turns:
+                asked = exact_job.is_question(request) or job.is_question(request)
+                with nullcontext() if asked else self._turns:
                     self._metrics.began()
                     try:
-                        done = do(request, self._shop, connection.fileno())
+                        done = self._do(request, connection.fileno())
                     finally:
                         self._metrics.ended()
                 self._answer(done, client, connection)
@@ -192,6 +197,11 @@ class Daemon:
             self._log(Level.ERROR, f"{client}: {problem}", "dcc_serve")
         finally:
             self._forget(connection)
+
+    def _do(self, request: Request, client: int) -> Done:
+        if exact_job.is_exact(request):
+            return exact_job.do(request, self._shop, self._exact, client)
+        return job.do(request, self._shop, client)
 
     def _read(self, connection: Stream, client: Client) -> Request | None:
         reader: Reader[Request] = request_reader()

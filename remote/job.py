@@ -34,6 +34,7 @@ from . import commandline
 from .argumentfilter import refusal
 from .child import End, Ran, Stop, run
 from .compilers import Missing, Refused, Rules, choose
+from .exact_wire import EXACT_OFFERED
 from .identities import Identities
 from .protocol import (
     COMPILE,
@@ -57,7 +58,8 @@ EXIT_COMPILER_MISSING, EXIT_BUSY, EXIT_TIMEOUT = 110, 114, 118  # distcc's
 LONGEST_STEM = 200
 _GCC = pattern(rb"(?:[A-Za-z0-9_.]+-)*(?:gcc|g\+\+|c89|c99)(?:-[0-9][0-9.]*)?")
 """What leaves directives of preprocessed text alone, as its file is called behind all links."""
-_LANGUAGES = {b".i": b"c", b".ii": b"c++", b".mi": b"objective-c", b".mii": b"objective-c++"}
+LANGUAGES = {b".i": b"c", b".ii": b"c++", b".mi": b"objective-c", b".mii": b"objective-c++"}
+"""Words of -x for what preprocessed text was, by its extension."""
 
 
 class Code(Enum):
@@ -107,11 +109,13 @@ def is_question(request: Request) -> bool:
     return request.version in OURS and request.argv[:1] == (FETCH,)
 
 
-def greeting(request: Request) -> Reply | None:
-    """The answer to a client of ours that only wants to know who is here; None for a job."""
+def greeting(request: Request, *, exact: bool) -> Reply | None:
+    """The answer to a client of ours that only wants to know who is here; None for a job.
+    ``exact``: we serve exact jobs."""
     if request.version not in OURS or request.argv[:1] != (HELLO,):
         return None
-    return Reply(request.version, 0, out=f"pyccd {__version__}\n".encode())
+    offers = EXACT_OFFERED + b"\n" if exact else b""
+    return Reply(request.version, 0, out=f"pyccd {__version__}\n".encode() + offers)
 
 
 def do(request: Request, shop: Workshop, client: int | None) -> Done:
@@ -164,7 +168,7 @@ def do(request: Request, shop: Workshop, client: int | None) -> Done:
         reason = f"failed to exec {_shown(program.name)}: No such file or directory"
         return done(Code.COMPILE_ERROR, told(reason), source=source, said=reason)
     if identity:
-        ours = shop.identities.of(program, _LANGUAGES[extension]) or b"unknown"
+        ours = shop.identities.of(program, LANGUAGES[extension]) or b"unknown"
         if ours.hex().encode() != identity:
             reason = f"{_shown(request.argv[0])} is another compiler here"
             return done(Code.REJ_BAD_REQ, told(reason, OTHER_COMPILER), source=source, said=reason)
@@ -243,7 +247,7 @@ def _key(
     may be kept."""
     if shop.cache is None:
         return None
-    identity = shop.identities.of(program, _LANGUAGES[extension])
+    identity = shop.identities.of(program, LANGUAGES[extension])
     if identity is None:
         return None
     digest = digest or text_digest(text).hex().encode()

@@ -33,10 +33,12 @@ from .child import Stop
 from .compilers import Rules, nothing_to_run, runnable
 from .daemon import Daemon
 from .daemon_log import Level, Log
+from .exactness import open_exactness, opened
 from .identities import Identities
 from .job import EXIT_COMPILER_MISSING, Workshop
 from .metrics import Metrics
 from .privileges import User, become, current_user, lower_priority, restrict, wanted_user
+from .sandbox import PROGRAM
 from .server_cache import ServerCache
 from .settings import EXIT_BAD_ARGUMENTS, Settings, config_text, help_text, read_settings
 from .stats_server import StatsServer
@@ -140,6 +142,7 @@ def _serve(
         _detach(settings("log_stderr"))
     pid_file = _PidFile("" if inetd else settings("pid_file"))
     lower_priority(settings("nice"), settings("oom_score_adj"))
+    sandbox = opened(PROGRAM)
     if user is not None:
         become(user)
         text = f"discarded root privileges, changed to uid={user.uid} gid={user.gid}"
@@ -154,12 +157,15 @@ def _serve(
     wanted = bool(settings("cache_dir")) and not settings("no_cache")
     state = "used" if cache is not None else "unusable" if wanted else "none"
     metrics = Metrics(turns, cache=state)
+    root = "" if place is None or cache is None else place.root
+    exact = open_exactness(sandbox, root, settings("cache_size"), rules, log)
     daemon = Daemon(
         _workshop(settings, environment, rules, cache, temporary),
         log,
         turns=turns,
         masks=provision.masks(settings),
         metrics=metrics,
+        exact=exact,
     )
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, daemon.leave)
@@ -181,6 +187,8 @@ def _serve(
     finally:
         if cache is not None:
             cache.close()
+        if exact is not None:
+            exact.close()
         pid_file.remove()
     return 0
 

@@ -86,6 +86,17 @@ class ServerCache:
             entries.append(Entry(Kind.STDOUT, output.out))
         return self._directory.put(key, pack(entries))
 
+    def value(self, key: bytes) -> bytes | None:
+        """What is kept under ``key`` as it is (exact jobs)."""
+        value = self._directory.get(key)
+        if value is not None:
+            self._directory.storage.touch(key)
+        return value
+
+    def keep(self, key: bytes, value: bytes) -> bool:
+        """Have ``value`` stored; False when too much is waiting already."""
+        return self._directory.put(key, value)
+
     def close(self) -> None:
         """Write what waits."""
         self._directory.close()

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +31,8 @@ class Daemon:
     place: Path
     port: int
     process: subprocess.Popen[bytes]
+    started: str = ""
+    """What it said until it served."""
 
     @property
     def log(self) -> str:
@@ -74,7 +76,9 @@ def _answers(port: int) -> bool:
 
 
 @contextmanager
-def daemon(kind: str, *words: str) -> Iterator[Daemon]:
+def daemon(
+    kind: str, *words: str, environment: Mapping[str, str] | None = None
+) -> Iterator[Daemon]:
     """A ``distccd`` or a ``pyccd`` with a cache, for the time of a test."""
     place = Path(tempfile.mkdtemp(prefix="farm-"))
     place.chmod(0o755)
@@ -92,8 +96,9 @@ def daemon(kind: str, *words: str) -> Iterator[Daemon]:
         cache = ["--cache-dir", str(place / "cache")]
         command = [sys.executable, "-c", PROGRAM, *common, *cache]
         command += ["--log-file", str(place / "log")]
-    environment = {**ENVIRONMENT, "TMPDIR": str(place / "tmp"), "PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+    variables = {**ENVIRONMENT, "TMPDIR": str(place / "tmp"), "PYTHONPATH": str(ROOT)}
+    variables.update(environment or {})
+    process = subprocess.Popen(command, env=variables, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + START_SECONDS
     while not _answers(port) and time.monotonic() < deadline:
         assert process.poll() is None, (place / "log").read_text()
@@ -103,6 +108,7 @@ def daemon(kind: str, *words: str) -> Iterator[Daemon]:
     settled = time.monotonic() + 1.0
     while not found.summaries() and time.monotonic() < settled:
         time.sleep(0.02)
+    found.started = found.log
     (place / "log").write_text("")
     try:
         yield found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import subprocess
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -49,14 +50,16 @@ def world(private: World) -> World:
 
 
 def farm_counts(world: World, env: dict[str, str]) -> dict[str, int]:
-    """What became of misses, by the counters' names."""
+    """What became of misses, by the counters' names; in which way they were compiled is told
+    elsewhere."""
     done = world.call(world.install.launcher, "--print-stats", "-v", env=env)
     pairs = [line.split("\t") for line in done.out.decode().splitlines()]
-    return {
-        name.removeprefix("pycc_farm_"): int(count)
-        for name, count in pairs
-        if name.startswith("pycc_farm_") and int(count)
-    }
+    found: Counter[str] = Counter()
+    for name, count in pairs:
+        if name.startswith("pycc_farm_") and int(count):
+            what = name.removeprefix("pycc_farm_")
+            found["compiled" if what == "exact" else what] += int(count)
+    return dict(found)
 
 
 def of_the_text(world: World, compiler: str, words: list[str], name: str) -> tuple[bytes, bytes]:
