@@ -89,6 +89,7 @@ class Dispatch:
         self._log = ClientLog(settings, call.request.pid, call.cwd, self._said.append, quiet=True)
         self._state = JobState(settings.directory, call.request.pid, job.invocation.source)
         self._scanned = commandline.scan(_vector(job, settings))
+        self._here = False
         self.reason = self._reason()
         """Why the job cannot be sent; empty if it can."""
 
@@ -166,7 +167,7 @@ class Dispatch:
     def _taken(self, found: HostSpec | Answer | Done | None) -> Exact | None:
         call = self._job.call
         if isinstance(found, HostSpec):
-            self.reason = "it is this machine's turn"
+            self.reason, self._here = "it is this machine's turn", True
         elif isinstance(found, Answer) and found.refused:
             shown = found.reply.err.decode(errors="backslashreplace").strip()
             call.log(f"{found.host.spelled} does not compile it exactly: {shown}")
@@ -175,7 +176,7 @@ class Dispatch:
         elif isinstance(found, Answer):
             call.log(f"It failed on {found.host.spelled}")
             self._count("retried")
-            self.reason = "it failed elsewhere"
+            self.reason, self._here = "it failed elsewhere", True
         elif found is not None:
             taken = exact.accept(self._job, found.result, found.entry)
             if isinstance(taken, Exact):
@@ -214,7 +215,8 @@ class Dispatch:
             call.log(f"Not distributed: {why}")
             if self._settings.hosts is None:
                 self._log(Level.WARNING, why)
-            self._count("local")
+            if not self._here:
+                self._count("local")
             return None
         self._talk.wait(WAIT_MS)
         job = self._farm_job(commandline.strip(self._scanned.argv))

@@ -162,7 +162,7 @@ class _View:
             physical = here.rpartition(b"/")[0]
         else:
             physical = self._leaf(here + b"/" + last)
-            if physical and not is_systems(physical):
+            if physical and not is_systems(physical) and os.path.isdir(physical):
                 self._directories.add(physical)
         self._known[path] = physical
         return physical

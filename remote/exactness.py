@@ -12,6 +12,7 @@ from pycc.directives import scan
 from pycc.record import made, mutable
 
 from . import ground
+from .cache_place import CONTENTS
 from .compilers import Rules, runnable
 from .contents import Contents
 from .daemon_log import Level, Log
@@ -94,7 +95,7 @@ def open_exactness(
     ``program`` is the sandbox's, ``root`` our own directory in the cache's, empty without one."""
     temporary = "" if root else tempfile.mkdtemp(prefix=PREFIX)
     try:
-        directory = os.path.join(root, "contents") if root else temporary
+        directory = os.path.join(root, CONTENTS) if root else temporary
         contents = Contents(directory, limit=cache_size // CONTENTS_SHARE)
     except OSError as problem:
         log(Level.WARNING, f"exact jobs are not served: {problem}")

@@ -21,7 +21,7 @@ from struct import Struct
 from pycc.errors import PyccError
 from pycc.record import record
 
-from .child import End, Ran, run
+from .child import End, Ran, Stop, run
 from .client_view import View
 from .exact_root import PATCHES, TEMPORARY, Ground, Layout, Plan, Step
 
@@ -167,6 +167,7 @@ class Sandbox:
         environment: Mapping[bytes, bytes],
         client: int | None = None,
         seconds: float | None = None,
+        stop: Stop | None = None,
         record: bool = False,
     ) -> Compiled:
         """Run ``argv``, whose first word is the path of a program in a tree, as `child.run` does.
@@ -180,10 +181,14 @@ class Sandbox:
         steps += [Step(b"E", (b"%s=%s" % pair,)) for pair in environment.items()]
         if record and self.records:
             steps.append(Step(b"Q", (b"",)))
-        return self._carry_out(steps, seconds, client)
+        return self._carry_out(steps, seconds, client, stop)
 
     def _carry_out(
-        self, steps: Sequence[Step], seconds: float | None, client: int | None
+        self,
+        steps: Sequence[Step],
+        seconds: float | None,
+        client: int | None,
+        stop: Stop | None = None,
     ) -> Compiled:
         order = os.memfd_create("pycc-order", os.MFD_CLOEXEC)
         outcome = os.memfd_create("pycc-outcome", os.MFD_CLOEXEC)
@@ -199,6 +204,7 @@ class Sandbox:
                 environment={},
                 client=client,
                 seconds=seconds,
+                stop=stop,
                 keep=(self._program, *fds),
             )
             if ran.end is not End.DONE:

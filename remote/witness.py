@@ -22,8 +22,12 @@ from .exact_root import TEMPORARY, Ground
 from .sandbox import Found, Lookup
 
 _KERNELS = (b"/proc/", b"/dev/", b"/sys/")
-_LOADERS = pattern(rb"(?s:.*/)?(?:ld\.so\.[^/]*|[^/]*\.so(?:\.[^/]*)?|glibc-hwcaps(?s:/.*)?)")
-"""Libraries, and the loader's settings, which are other ones on each machine."""
+_KNOWN = pattern(
+    rb"(?s:.*/)?(?:ld\.so\.[^/]*|[^/]*\.so(?:\.[^/]*)?|glibc-hwcaps(?s:/.*)?)"
+    rb"|/etc/(?:debian_version|[^/]+-release)|/usr/lib/os-release"
+)
+"""Libraries, and the loader's settings, which are other ones on each machine; what clang's driver
+asks about its distribution. The compiler's identity tells what comes of them."""
 MOST_LINKS = 40
 
 Digest = Callable[[bytes], bytes | None]
@@ -101,16 +105,18 @@ def entry(
     present: list[bytes] = []
     for lookup in lookups:
         name = lookup.path
-        if name.startswith(_KERNELS) or name == TEMPORARY or _LOADERS.fullmatch(name):
+        if name.startswith(_KERNELS) or name == TEMPORARY or _KNOWN.fullmatch(name):
             continue
         physical = places.physical(name)
         if physical in made or physical.startswith(_KERNELS) or physical == view.cwd:
             continue
         match lookup.found:
             case Found.ABSENT:
+                while name.endswith((b"/", b"/.")):  # gcc asks so for directories
+                    name = name.rstrip(b"/").removesuffix(b"/.")
                 directory, slash, last = name.rpartition(b"/")
                 if last in (b"", b".", b".."):
-                    raise Unwitnessed(f"{shown(name)} was looked for as a directory")
+                    raise Unwitnessed(f"{shown(name)} was looked for in vain")
                 absent[directory or slash or b"."].add(last)
             case Found.CONTENT:
                 if physical not in sent and runs(physical):

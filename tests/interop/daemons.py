@@ -77,7 +77,10 @@ def _answers(port: int) -> bool:
 
 @contextmanager
 def daemon(
-    kind: str, *words: str, environment: Mapping[str, str] | None = None
+    kind: str,
+    *words: str,
+    environment: Mapping[str, str] | None = None,
+    wrapper: Sequence[str] = (),
 ) -> Iterator[Daemon]:
     """A ``distccd`` or a ``pyccd`` with a cache, for the time of a test."""
     place = Path(tempfile.mkdtemp(prefix="farm-"))
@@ -98,7 +101,7 @@ def daemon(
         command += ["--log-file", str(place / "log")]
     variables = {**ENVIRONMENT, "TMPDIR": str(place / "tmp"), "PYTHONPATH": str(ROOT)}
     variables.update(environment or {})
-    process = subprocess.Popen(command, env=variables, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen([*wrapper, *command], env=variables, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + START_SECONDS
     while not _answers(port) and time.monotonic() < deadline:
         assert process.poll() is None, (place / "log").read_text()
