@@ -138,6 +138,7 @@ class Dispatch:
         if why or not identity or not isinstance(self._scanned, commandline.Distributable):
             job.call.log(f"Not compiled exactly elsewhere: {why or 'the compiler is not compared'}")
             return None
+        self._talk.wait(WAIT_MS)
         argv = (job.call.compiler, *_words(job))
         ask = exact.ask_of(job)
         exact_job = ExactJob(
@@ -159,7 +160,6 @@ class Dispatch:
     def _work(self, resident: Resident) -> Work | None:
         work = exact.work_of(self._job, resident)
         if isinstance(work, Work):
-            self._talk.wait(WAIT_MS)
             return work
         self._job.call.log(f"Not compiled exactly elsewhere: {work}")
         return None
