@@ -21,8 +21,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.daemon_kit import ENVIRONMENT, PROGRAM, ROOT
 from tests.e2e.kit import Install
-from tests.interop.daemons import ENVIRONMENT, PROGRAM, ROOT
 
 PROJECT, VERSION = "Brotli", "1.1.0"
 PORT = 3632

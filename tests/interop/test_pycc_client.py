@@ -3,49 +3,16 @@
 from __future__ import annotations
 
 import os
-import random
 import subprocess
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests.daemon_kit import ENVIRONMENT, Daemon, daemon
 from tests.e2e.kit import World
-from tests.interop.daemons import ENVIRONMENT, Daemon, daemon
+from tests.interop.kit import SOURCE, WAYS, a_large_text, of_the_text
 
-SOURCE = """\
-#include <stdio.h>
-#include "own.h"
-int f(int a)
-{
-    int unused;
-    if (a)
-        printf("%d %d", a, OWN);
-    return a;
-}
-"""
-CXX = """\
-#include <map>
-#include <string>
-#include "own.h"
-std::string f(std::map<int, std::string> m) { return m[OWN] + "x"; }
-"""
 SERVERS = pytest.mark.parametrize("kind", ["distccd", "pyccd"])
-WAYS = pytest.mark.parametrize("options", ["", ",lzo"], ids=["plain", "lzo"])
-
-
-@pytest.fixture(scope="module", params=["distccd", "pyccd"])
-def server(request: pytest.FixtureRequest) -> Iterator[Daemon]:
-    with daemon(request.param) as made:
-        yield made
-
-
-@pytest.fixture
-def world(private: World) -> World:
-    private.write("own.h", "#define OWN 3\n")
-    private.write("a.c", SOURCE)
-    private.write("a.cc", CXX)
-    return private
 
 
 def farm_counts(world: World, env: dict[str, str]) -> dict[str, int]:
@@ -57,25 +24,6 @@ def farm_counts(world: World, env: dict[str, str]) -> dict[str, int]:
         for name, count in pairs
         if name.startswith("pycc_farm_") and int(count)
     }
-
-
-def of_the_text(world: World, compiler: str, words: list[str], name: str) -> tuple[bytes, bytes]:
-    """(object, messages) of compiling the preprocessed text where there is no source to show."""
-    elsewhere = world.root / "elsewhere"
-    elsewhere.mkdir(exist_ok=True)
-    text = elsewhere / ("t.ii" if name.endswith("cc") else "t.i")
-    made = elsewhere / "made"
-    subprocess.run(
-        [compiler, *words, "-E", name, "-o", text], cwd=world.src, env=ENVIRONMENT, check=True
-    )
-    done = subprocess.run(
-        [compiler, *words, "-c", text.name, "-o", made],
-        cwd=elsewhere,
-        env=ENVIRONMENT,
-        check=True,
-        capture_output=True,
-    )
-    return made.read_bytes(), done.stderr
 
 
 @pytest.mark.parametrize(
@@ -171,9 +119,7 @@ def test_many_at_once(world: World, server: Daemon) -> None:
 @WAYS
 def test_a_large_text(world: World, server: Daemon, options: str) -> None:
     env = {"DISTCC_HOSTS": server.host(options)}
-    numbers = random.Random(1)
-    rows = "".join(f"{numbers.randrange(1 << 31)},\n" for _ in range(200_000))
-    world.write("big.c", f"const int numbers[] = {{\n{rows}}};\n")
+    world.write("big.c", a_large_text())
     assert world.call("gcc", "-c", "big.c", env=env).status == 0
     made = (world.src / "big.o").read_bytes()
     assert world.call("gcc", "-c", "big.c", bare=True).status == 0
