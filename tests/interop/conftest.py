@@ -1,4 +1,4 @@
-"""The installed copy of pycc, a world with a server of its own, and compile servers."""
+"""The installed copy of pycc, users with something to compile, and compile servers."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from collections.abc import Iterator
 import pytest
 
 from tests.daemon_kit import Daemon, daemon
-from tests.e2e.conftest import installed, private
+from tests.e2e.conftest import installed, long_lived, private
+from tests.e2e.conftest import world as another_world
 from tests.e2e.kit import World
 from tests.interop.kit import write_sources
 
-__all__ = ["installed", "private"]
+__all__ = ["another_world", "installed", "long_lived", "private"]
 
 
 @pytest.fixture(scope="module", params=["distccd", "pyccd"])
@@ -21,7 +22,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[Daemon]:
 
 
 @pytest.fixture
-def world(private: World) -> World:
+def world(another_world: World) -> World:
     """A user with something to compile."""
-    write_sources(private.src)
-    return private
+    write_sources(another_world.src)
+    return another_world

@@ -261,12 +261,12 @@ def test_the_monitor_shows_jobs(world: World) -> None:
         directory = world.root / "distcc"
         env = {"DISTCC_HOSTS": server.host(), "DISTCC_DIR": str(directory)}
         world.write(
-            "slow.c", "".join(f"int f{n}(int a) {{ return a * {n}; }}\n" for n in range(30000))
+            "slow.c", "".join(f"int f{n}(int a) {{ return a * {n}; }}\n" for n in range(5000))
         )
         shown = ""
         with ThreadPoolExecutor(1) as pool:
             done = pool.submit(world.call, "gcc", "-O1", "-c", "slow.c", env=env)
-            while not done.done():
+            while "Compile     slow.c" not in shown and not done.done():
                 monitor = subprocess.run(
                     ["/usr/bin/distccmon-text"],
                     env={**ENVIRONMENT, "DISTCC_DIR": str(directory)},
