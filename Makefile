@@ -11,6 +11,9 @@ SUITES =
 DISTCC = /usr/bin/distcc
 CASES =
 BENCH_FLAGS =
+# Much of a test is waiting for compilers. The tests of a file share servers, and the longest files
+# come first.
+TEST_FLAGS = --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 
 .PHONY: help demo test check bench fuzz-compile fuzz-planted soak ccache-suite distcc-suite
 .PHONY: install-dev dist clean
@@ -37,7 +40,7 @@ install-dev:
 	scripts/bootstrap test $(VENV)
 
 test: install-dev
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest $(TEST_FLAGS)
 
 check: install-dev
 	scripts/check $(VENV)

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.daemon_kit import ENVIRONMENT, daemon
 from tests.e2e.kit import World, install, wait_until
-from tests.interop.daemons import ENVIRONMENT, daemon
 
 
 def compile_by(
@@ -70,7 +70,7 @@ def test_the_second_time_nothing_is_compiled(
         "XDG_RUNTIME_DIR": str(cache / "run"),
     }
     world.write(name, text)
-    with daemon("distccd", environment=settings, wrapper=NOT_ROOT) as server:
+    with daemon("distccd", wrapper=NOT_ROOT, **settings) as server:
         made = []
         for _ in range(3):
             done = compile_by(world, compiler, server.host(), *words, "-c", name, "-o", "a.o")

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.daemon_kit import Daemon, daemon
 from tests.e2e.kit import World
-from tests.interop.daemons import Daemon, daemon
+from tests.interop.kit import farm_counts
 
 HEADER = """\
 #define OWN 3
@@ -51,8 +52,8 @@ int column() { return std::source_location::current().column(); }
 @pytest.fixture(scope="module")
 def server() -> Iterator[Daemon]:
     with daemon("pyccd") as made:
-        if "exact jobs are served" not in made.started:
-            pytest.skip("this machine does not run exact jobs: " + made.started)
+        if "exact jobs are served" not in made.log:
+            pytest.skip("this machine does not run exact jobs: " + made.log)
         yield made
 
 
@@ -63,16 +64,6 @@ def world(private: World) -> World:
     private.write("a.cc", CXX)
     private.write("where.cc", WHERE)
     return private
-
-
-def counts(world: World, env: dict[str, str]) -> dict[str, int]:
-    done = world.call(world.install.launcher, "--print-stats", "-v", env=env)
-    pairs = [line.split("\t") for line in done.out.decode().splitlines()]
-    return {
-        name.removeprefix("pycc_farm_"): int(count)
-        for name, count in pairs
-        if name.startswith("pycc_farm_") and int(count)
-    }
 
 
 def forget(world: World, env: dict[str, str]) -> None:
@@ -105,11 +96,11 @@ def test_what_comes_back_is_what_would_be_made_here(
     assert done.status == 0, done
     if words[0] == "-march=native" and compiler == "gcc":
         return
-    first = counts(world, env)
+    first = farm_counts(world, env)
     assert first in ({"exact": 1}, {"known": 1})
     forget(world, env)
     world.compare(compiler, *words, "-c", name, "-o", "made.o", env=env)
-    assert counts(world, env) == {"known": 1}
+    assert farm_counts(world, env) == {"known": 1}
     assert world.stats(env)["direct_cache_hit"] == 1
 
 
@@ -121,7 +112,7 @@ def test_nothing_is_compiled_twice_for_another_directory(world: World, server: D
         shutil.copytree(world.src, place, ignore=shutil.ignore_patterns("one", "other"))
         assert world.call("gcc", "-O2", "-DX", "-c", "a.c", env=env, cwd=place).status == 0
         made.append((place / "a.o").read_bytes())
-        assert counts(world, env) == ({"exact": 1} if tree == "one" else {"known": 1})
+        assert farm_counts(world, env) == ({"exact": 1} if tree == "one" else {"known": 1})
         forget(world, env)
     assert made[0] == made[1]
 
@@ -153,10 +144,10 @@ def test_what_is_other_here_is_compiled_anew(world: World, server: Daemon, chang
     assert callable(change)
     change(world)
     world.compare("gcc", *words, env=env)
-    assert counts(world, env) in ({"exact": 1}, {"known": 1})
+    assert farm_counts(world, env) in ({"exact": 1}, {"known": 1})
     forget(world, env)
     world.compare("gcc", *words, env=env)
-    assert counts(world, env) == {"known": 1}
+    assert farm_counts(world, env) == {"known": 1}
 
 
 def test_links_and_dots_on_the_way(world: World, server: Daemon) -> None:
@@ -167,7 +158,7 @@ def test_links_and_dots_on_the_way(world: World, server: Daemon) -> None:
     (world.src / "one.h").symlink_to(world.src / "real/more.h")
     world.write("d.c", '#include "deep.h"\n#include "./one.h"\nint value = MORE;\n')
     world.compare("gcc", "-g", "-Ilinked/include", "-Ireal/../nowhere", "-c", "d.c", env=env)
-    assert counts(world, env) == {"exact": 1}
+    assert farm_counts(world, env) == {"exact": 1}
 
 
 @pytest.mark.parametrize(
@@ -184,7 +175,7 @@ def test_what_does_not_compile_is_done_again_here(
     env = {"DISTCC_HOSTS": server.host()}
     world.write(name, text)
     world.compare("gcc", "-Wall", "-c", name, env=env)
-    assert counts(world, env) == {"retried": 2}
+    assert farm_counts(world, env) == {"retried": 2}
 
 
 @pytest.mark.parametrize(
@@ -203,7 +194,7 @@ def test_what_cannot_be_told_beforehand_goes_another_way(
     world.write("blob", "ours")
     world.write("t.c", text)
     world.compare("gcc", "-I.", "-c", "t.c", env=env)
-    assert "exact" not in counts(world, env)
+    assert "exact" not in farm_counts(world, env)
 
 
 def test_many_at_once(world: World, server: Daemon) -> None:
@@ -218,7 +209,7 @@ def test_many_at_once(world: World, server: Daemon) -> None:
         made = (world.src / f"{number}.o").read_bytes()
         assert world.call("gcc", "-g", "-c", f"{number}.c", bare=True).status == 0
         assert made == (world.src / f"{number}.o").read_bytes()
-    assert counts(world, env) == {"exact": 50}
+    assert farm_counts(world, env) == {"exact": 50}
 
 
 def test_a_source_that_is_large(world: World, server: Daemon) -> None:
@@ -226,7 +217,7 @@ def test_a_source_that_is_large(world: World, server: Daemon) -> None:
     rows = "".join(f"{number * 7919 % (1 << 31)},\n" for number in range(300_000))
     world.write("big.c", f"const int numbers[] = {{\n{rows}}};\n")
     world.compare("gcc", "-g", "-c", "big.c", env=env)
-    assert counts(world, env) == {"exact": 1}
+    assert farm_counts(world, env) == {"exact": 1}
 
 
 def test_contents_that_the_server_has_lost_are_sent_again(world: World) -> None:
@@ -237,7 +228,7 @@ def test_contents_that_the_server_has_lost_are_sent_again(world: World) -> None:
         for path in contents.glob("??/*"):
             path.unlink()
         world.compare("gcc", "-g", "-c", "a.c", env=env)
-        assert counts(world, env) == {"exact": 2}
+        assert farm_counts(world, env) == {"exact": 2}
 
 
 def test_the_directory_of_the_user_is_not_needed(world: World, server: Daemon) -> None:
@@ -250,4 +241,4 @@ def test_the_directory_of_the_user_is_not_needed(world: World, server: Daemon) -
         world.compare("gcc", "-g3", "-c", "a.c", env=env)
     finally:
         place.chmod(mode)
-    assert counts(world, env) == {"exact": 1}
+    assert farm_counts(world, env) == {"exact": 1}
