@@ -16,8 +16,8 @@ a directive on purpose can, and only a sandbox keeps the server's files from suc
 text is refused, which costs the client a local compile.
 
 Everything is linear in the text: no repetition in a pattern is unbounded, none begins within
-another's reach more than a bounded number of times, and one within another is possessive. A search holds the interpreter, so texts are
-searched in pieces, between which other jobs have their turn.
+another's reach more than a bounded number of times, and one within another is possessive. A search
+holds the interpreter, so texts are searched in pieces, between which other jobs have their turn.
 """
 
 from __future__ import annotations

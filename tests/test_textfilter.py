@@ -157,7 +157,7 @@ def test_the_time_is_linear(unit: bytes) -> None:
     assert large < max(small, 0.002) * 16 * 4
 
 
-@pytest.mark.parametrize("between", [" ", "\t", "\n", " \n", "\n# 3 \"a.c\"\n"])
+@pytest.mark.parametrize("between", [" ", "\t", "\n", " \n", '\n# 3 "a.c"\n'])
 def test_a_string_that_goes_on_in_the_next_line_costs_no_time(between: str) -> None:
     """A sentence's end and an indented next line: every message of several lines. With ways to cut
     the blanks in parts the 22 of them took seconds, and each one more twice as long."""
