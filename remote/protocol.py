@@ -18,7 +18,8 @@ What the real programs do beside that, tried:
 
 * A version of 0 is answered like 1, with the same number. What is above 3 is closed without a
   byte, and so is whatever else a server does not like.
-* STAT is a wait status. When it is not 0 an empty DOTO follows, which the client need not read.
+* STAT is a wait status, of a process that has ended. When it is not 0 an empty DOTO follows, which
+  the client need not read.
 * DOTD follows only on success, and its absence is no error to distcc's client.
 
 Between our own programs there are two versions more, OURS, without and with LZO. Their ARGV begin
@@ -354,12 +355,22 @@ def _command(limits: Limits) -> Grammar[tuple[bytes, ...]]:
     return tuple(words)
 
 
+def _ended(status: int) -> bool:
+    """Whether wait(2) says so of a process that has ended. Of the others some mean a failure to us
+    and an exit with 0 to who calls us, and some fit into no C int."""
+    signal = status & 0x7F
+    return status <= 0xFFFF and signal != 0x7F and (not status or bool(signal or status >> 8))
+
+
 def _reply(version: int, limits: Limits) -> Grammar[Reply]:
     answered = yield from _value(b"DONE")
     if answered != version:
         message = f"an answer of version {answered} to a request of version {version}"
         raise ProtocolError(message)
     status = yield from _value(b"STAT")
+    if not _ended(status):
+        message = f"STAT {status:#x} is not how a process ends"
+        raise ProtocolError(message)
     bodies = _Bodies(version, limits)
     err = yield from bodies.after(b"SERR")
     out = yield from bodies.after(b"SOUT")
