@@ -118,10 +118,11 @@ def do(request: Request, shop: Workshop, client: int | None) -> Done:
     """Answer a request. ``client`` is the descriptor of its connection."""
     began = time.monotonic()
     identity = wanted = b""
+    asked = is_question(request)
     if request.version in OURS and request.argv[:1] == (COMPILE,):
         identity = b"".join(request.argv[1:2])
         request = replace(request, argv=request.argv[2:])
-    elif is_question(request):
+    elif asked:
         identity, wanted = (*request.argv[1:3], b"", b"")[:2]
         request = replace(request, argv=request.argv[3:])
     compiler = _shown(request.argv[0]) if request.argv else ""
@@ -168,14 +169,14 @@ def do(request: Request, shop: Workshop, client: int | None) -> Done:
 
     name, output = _text_name(named, extension), b"out" + reading.action.value
     words = commandline.with_files(argv, name, output)[1:]
-    digest = wanted or text_digest(request.text).hex().encode()
+    digest = wanted if asked else text_digest(request.text).hex().encode()
     key = _key(shop, program, extension, words, name, digest)
     if key is not None and shop.cache is not None:
         kept = shop.cache.get(key)
         if kept is not None:
             reply = Reply(request.version, 0, kept.err, kept.out, kept.object)
             return done(Code.COMPILE_OK, reply, source=source, cache="hit")
-    if wanted:
+    if asked:  # whatever it asked for, it has no turn to compile in
         return done(Code.NOT_KEPT, Reply(request.version, NOT_KEPT << 8), source=source)
     why = text_refusal(request.text, obeys_directives=not _GCC.fullmatch(_real_name(program)))
     if why is not None:
