@@ -36,6 +36,12 @@ EXIT_CONNECT_FAILED, EXIT_IO_ERROR, EXIT_TRUNCATED, EXIT_PROTOCOL_ERROR = 103, 1
 EXIT_TIMEOUT = 118
 
 
+_NO_ANSWER = (
+    "server provided no answer. Is the server configured to allow access from your IP address? Does"
+    " the server have the compiler installed? Is the server configured to access the compiler?"
+)
+
+
 class Left(Exception):
     """The launcher has gone: nobody waits for the object."""
 
@@ -61,6 +67,14 @@ def connect(host: HostSpec) -> socket.socket:
 def _connect_fault(host: HostSpec, problem: Exception) -> Fault:
     why = getattr(problem, "strerror", None) or str(problem) or "timed out"
     return Fault(f"failed to connect to {host.host}:{host.port}: {why}", EXIT_CONNECT_FAILED)
+
+
+def _io_fault(what: str, problem: OSError, *, began: bool) -> Fault:
+    text = f"failed to {what}: {problem.strerror}"
+    # Who is denied is hung up on, and with bytes on their way that is a reset, not an end.
+    if isinstance(problem, ConnectionError) and not began:
+        text = f"{text}: {_NO_ANSWER}"
+    return Fault(text, EXIT_IO_ERROR)
 
 
 class Conversation:
@@ -93,7 +107,7 @@ class Conversation:
             except BlockingIOError:
                 continue
             except OSError as problem:
-                raise Fault(f"failed to send: {problem.strerror}", EXIT_IO_ERROR) from None
+                raise _io_fault("send", problem, began=False) from None
 
     def receive(self, version: int) -> Reply:
         """Raises Fault, Left."""
@@ -108,12 +122,7 @@ class Conversation:
                     continue
                 if not data:
                     if not began:
-                        raise Fault(
-                            "server provided no answer. Is the server configured to allow access"
-                            " from your IP address? Does the server have the compiler installed?"
-                            " Is the server configured to access the compiler?",
-                            EXIT_TRUNCATED,
-                        )
+                        raise Fault(_NO_ANSWER, EXIT_TRUNCATED)
                     return reader.end()
                 began = True
                 reader.feed(data)
@@ -122,7 +131,7 @@ class Conversation:
         except ProtocolError as problem:
             raise Fault(str(problem), EXIT_PROTOCOL_ERROR) from None
         except OSError as problem:
-            raise Fault(f"failed to receive: {problem.strerror}", EXIT_IO_ERROR) from None
+            raise _io_fault("receive", problem, began=began) from None
         return reader.message
 
     def _wait(self, event: int) -> None:
