@@ -24,6 +24,7 @@ from .daemon_log import Level, Log
 from .job import Code, Done, Workshop, do, greeting, is_question
 from .metrics import Metrics
 from .protocol import ProtocolError, Reader, Request, Truncated, request_reader, write_reply
+from .server_cache import FAULTS
 from .streams import Client, Pipes, Stream, peer_of
 
 IO_SECONDS = 300.0
@@ -32,6 +33,8 @@ CONNECTIONS_A_TURN, MORE_CONNECTIONS = 4, 16
 RECEIVE = 1 << 20
 END_SECONDS = 3.0
 """For jobs whose children were ended to tell their clients."""
+COMPLAINT_SECONDS = 600.0
+"""How often the log says that the cache has the same trouble."""
 
 
 class Daemon:
@@ -59,6 +62,7 @@ class Daemon:
         self._wake_reader, self._wake_writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._leaving = self._at_once = False
         self._signal = 0
+        self._complained: dict[str, float] = {}
 
     # The listening thread.
 
@@ -228,6 +232,21 @@ class Daemon:
                 done,
             )
         self._log(Level.INFO, "job complete")
+        self._look_after_the_cache()
+
+    def _look_after_the_cache(self) -> None:
+        """What went wrong with it never fails a job, so nobody else would hear of it."""
+        faults = {} if self._shop.cache is None else self._shop.cache.faults()
+        if not faults:
+            return
+        self._metrics.cache_faults(faults)
+        now = time.monotonic()
+        for name, count in faults.items():
+            said = self._complained.get(name)
+            if FAULTS[name] and (said is None or now - said >= COMPLAINT_SECONDS):
+                self._complained[name] = now
+                text = f"the cache: {FAULTS[name]} ({name}: {count}); see --check"
+                self._log(Level.WARNING, text)
 
     def _summary(self, client: Client, code: Code, rest: str, done: Done | None = None) -> None:
         self._log(Level.NOTICE, f"client: {client} {code.value}{rest}", "dcc_job_summary")

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pycc.remote.protocol import Reply, Request, reply_reader, write_request
+from tests.mounting import UNSHARE
 
 DISTCC = "/usr/bin/distcc"  # Debian's; scripts/test-packages.txt
 ROOT = Path(__file__).resolve().parent.parent
@@ -116,9 +117,10 @@ def open_place() -> Iterator[Path]:
 
 
 @contextmanager
-def a_farm(*options: str, compiler: str = "", **variables: str) -> Iterator[Farm]:
+def a_farm(*options: str, compiler: str = "", mounts: str = "", **variables: str) -> Iterator[Farm]:
     """A daemon with ``options`` beside the usual ones. ``compiler`` is a shell script that stands
-    for gcc on its PATH."""
+    for gcc on its PATH, ``mounts`` one that mounts what only the daemon is to see; in it $PLACE is
+    the farm's place."""
     with open_place() as place:
         for name in ("project", "distcc", "bin", "notes"):
             (place / name).mkdir()
@@ -134,7 +136,10 @@ def a_farm(*options: str, compiler: str = "", **variables: str) -> Iterator[Farm
         words += ["--allow", "127.0.0.1", "--jobs", "3", "--verbose"]
         words += ["--log-file", str(place / "log"), "--pid-file", str(place / "pid")]
         words += ["--cache-dir", str(place / "cache"), *options]
-        process = start(*words, **{"PATH": path, **variables})
+        if mounts:
+            variables["PLACE"] = str(place)
+        variables = {name: text.replace("$PLACE", str(place)) for name, text in variables.items()}
+        process = start(*words, mounts=mounts, **{"PATH": path, **variables})
         farm = Farm(place, port, process)
         try:
             wait_for(lambda: "allowing up to" in farm.log)
@@ -147,10 +152,12 @@ def a_farm(*options: str, compiler: str = "", **variables: str) -> Iterator[Farm
             process.communicate()  # closes its pipes
 
 
-def start(*words: str, **variables: str) -> subprocess.Popen[bytes]:
+def start(*words: str, mounts: str = "", **variables: str) -> subprocess.Popen[bytes]:
     """pyccd in a process of its own, with no variables but these and what it needs."""
     needed = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "LC_ALL": "C.UTF-8"}
     command = [sys.executable, "-c", PROGRAM, *words]
+    if mounts:
+        command = [*UNSHARE, "/bin/sh", "-ec", f'{mounts}\nexec "$@"', "sh", *command]
     return subprocess.Popen(
         command, env={**needed, **variables}, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )

@@ -143,7 +143,7 @@ ALLOWED = {
     "remote.checkup": "errors remote.access remote.cache_place remote.child remote.compilers"
     " remote.privileges remote.provision remote.settings",
     "remote.daemon": "remote.access remote.daemon_log remote.job remote.metrics remote.protocol"
-    " remote.streams",
+    " remote.server_cache remote.streams",
     "remote.pyccd": "cache.directory cache.disk_cache cache.statistics cache.storage_local errors"
     " native remote.cache_place remote.checkup remote.child remote.compilers remote.daemon"
     " remote.daemon_log remote.identities remote.job remote.metrics remote.privileges"

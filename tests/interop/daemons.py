@@ -74,8 +74,9 @@ def _answers(port: int) -> bool:
 
 
 @contextmanager
-def daemon(kind: str, *words: str) -> Iterator[Daemon]:
-    """A ``distccd`` or a ``pyccd`` with a cache, for the time of a test."""
+def daemon(kind: str, *words: str, allow: str = "127.0.0.1") -> Iterator[Daemon]:
+    """A ``distccd`` or a ``pyccd`` with a cache, for the time of a test; who may ask is
+    ``allow``."""
     place = Path(tempfile.mkdtemp(prefix="farm-"))
     place.chmod(0o755)
     (place / "tmp").mkdir()
@@ -85,7 +86,7 @@ def daemon(kind: str, *words: str) -> Iterator[Daemon]:
     port = free_port()
     command: Sequence[str]
     common = ["--daemon", "--no-detach", "--port", str(port), "--listen", "127.0.0.1"]
-    common += ["--allow", "127.0.0.1", "--jobs", "4", "--verbose", *words]
+    common += ["--allow", allow, "--jobs", "4", "--verbose", *words]
     if kind == "distccd":
         command = [DISTCCD, *common, "--log-file", str(place / "log")]
     else:
