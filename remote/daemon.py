@@ -24,6 +24,7 @@ from .daemon_log import Level, Log
 from .job import Code, Done, Workshop, do, greeting, is_question
 from .metrics import Metrics
 from .protocol import ProtocolError, Reader, Request, Truncated, request_reader, write_reply
+from .room import NoRoom, Room, Share
 from .server_cache import FAULTS
 from .streams import Client, Pipes, Stream, peer_of
 
@@ -63,6 +64,7 @@ class Daemon:
         self._leaving = self._at_once = False
         self._signal = 0
         self._complained: dict[str, float] = {}
+        self._room = Room()
 
     # The listening thread.
 
@@ -178,8 +180,12 @@ class Daemon:
         return True
 
     def _serve_one(self, connection: Stream, client: Client) -> None:
+        with self._room.share() as share:
+            self._serve_in(share, connection, client)
+
+    def _serve_in(self, share: Share, connection: Stream, client: Client) -> None:
         try:
-            request = self._read(connection, client)
+            request = self._read(share, connection, client)
             known = None if request is None else greeting(request)
             if known is not None:
                 connection.sendall(b"".join(write_reply(known)))
@@ -197,8 +203,8 @@ class Daemon:
         finally:
             self._forget(connection)
 
-    def _read(self, connection: Stream, client: Client) -> Request | None:
-        reader: Reader[Request] = request_reader()
+    def _read(self, share: Share, connection: Stream, client: Client) -> Request | None:
+        reader: Reader[Request] = request_reader(take=share.take)
         try:
             while reader.message is None:
                 data = connection.recv(min(RECEIVE, max(reader.wanted, 1 << 12)))
@@ -210,7 +216,8 @@ class Daemon:
         except ProtocolError as problem:
             # In the middle of a message there is nothing that a stock client would read.
             self._log(Level.ERROR, f"{client}: {problem}", "dcc_r_token")
-            self._summary(client, Code.REJ_BAD_REQ, "")
+            overload = isinstance(problem, NoRoom)
+            self._summary(client, Code.REJ_OVERLOAD if overload else Code.REJ_BAD_REQ, "")
         return reader.message
 
     def _answer(self, done: Done, client: Client, connection: Stream) -> None:

@@ -68,6 +68,7 @@ class Code(Enum):
     COMPILE_TIMEOUT = "COMPILE_TIMEOUT"
     CLI_DISCONN = "CLI_DISCONN"
     REJ_BAD_REQ = "REJ_BAD_REQ"
+    REJ_OVERLOAD = "REJ_OVERLOAD"
     OTHER = "OTHER"
     NOT_KEPT = "NOT_KEPT"
     """Only a question, which distccd's summaries do not know."""

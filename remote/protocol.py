@@ -247,9 +247,17 @@ class Reader(Generic[T]):
         return self.message
 
 
-def request_reader(limits: Limits = LIMITS) -> Reader[Request]:
-    """A server's reader."""
-    return Reader(_request(limits))
+Take = Callable[[int], None]
+
+
+def _unbounded(_: int) -> None:
+    """For who reads only from servers of his own choice, one at a time."""
+
+
+def request_reader(limits: Limits = LIMITS, take: Take = _unbounded) -> Reader[Request]:
+    """A server's reader. ``take`` is told of so many bytes more (or fewer) before memory is taken
+    for them; it may wait, and raise ProtocolError."""
+    return Reader(_request(limits, take))
 
 
 def reply_reader(version: int, limits: Limits = LIMITS) -> Reader[Reply]:
@@ -290,8 +298,9 @@ def _text(token: bytes, most: int) -> Grammar[bytes]:
 class _Bodies:
     """Reads the bodies of one message, and counts what they hold together."""
 
-    def __init__(self, version: int, limits: Limits) -> None:
+    def __init__(self, version: int, limits: Limits, take: Take = _unbounded) -> None:
         self._packed = version in _PACKED
+        self._take = take
         self._limits = limits
         self._left = limits.total
 
@@ -300,11 +309,16 @@ class _Bodies:
         if length > most:
             message = f"a body of {length} bytes is above the limit of {most}"
             raise ProtocolError(message)
-        body = (yield length) if length else b""
-        try:
-            data = bulk.decompress(body, most) if self._packed else body
-        except bulk.BulkError as problem:
-            raise ProtocolError(str(problem)) from None
+        self._take(length)
+        data = (yield length) if length else b""
+        if self._packed:
+            grown = bulk.largest(length, most)
+            self._take(grown)
+            try:
+                data = bulk.decompress(data, most)
+            except bulk.BulkError as problem:
+                raise ProtocolError(str(problem)) from None
+            self._take(len(data) - length - grown)
         self._left -= len(data)
         return data
 
@@ -314,7 +328,7 @@ class _Bodies:
         return data
 
 
-def _request(limits: Limits) -> Grammar[Request]:
+def _request(limits: Limits, take: Take) -> Grammar[Request]:
     version = yield from _value(b"DIST")
     if version > max(VERSIONS) and version not in OURS:
         message = f"protocol version {version} is not known"
@@ -323,7 +337,7 @@ def _request(limits: Limits) -> Grammar[Request]:
     if version == PUMP:
         cwd = yield from _text(b"CDIR", limits.name)
     argv = yield from _command(limits)
-    bodies = _Bodies(version, limits)
+    bodies = _Bodies(version, limits, take)
     if version != PUMP:
         text = yield from bodies.after(b"DOTI")
         return Request(version, argv, text)
