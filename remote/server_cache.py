@@ -28,7 +28,7 @@ VARIABLES = (b"LANG", b"LANGUAGE", b"LC_ALL", b"LC_CTYPE", b"LC_MESSAGES", b"SOU
 
 FAULTS = {
     "full": "there is no room left, so results are not kept",
-    "failures": "it cannot be read or written",
+    "failures": "a result could not be kept or read",
     "corrupt": "some of what it kept was damaged, and is compiled again",
     "rebuilt": "it was damaged, and begun anew",
     "timeouts": "",
