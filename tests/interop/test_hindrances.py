@@ -206,4 +206,6 @@ def test_a_client_without_a_home(world: World, home: str, resident: str) -> None
         }
         outcome = world.compare("gcc", "-Wall", "-c", "a.c", env=env)
         assert outcome.done.status == 0
-        assert [line.split()[0] for line in server.summaries_of(2)] == ["COMPILE_OK"] * 2
+        # Twice, unless a launcher on a busy machine has not waited for its server.
+        wait_for(server.summaries)
+        assert {line.split()[0] for line in server.summaries()} == {"COMPILE_OK"}
