@@ -26,8 +26,6 @@ from .client_view import ClientFile, ClientLink, View
 from .protocol import ProtocolError
 
 ASK, TAKE, EXACT = b"ask", b"take", b"exact"
-EXACT_OFFERED = b"exact 1"
-"""A line of the answer to HELLO."""
 MISSING = 123
 """Exit code in STAT: SOUT holds the digests of the contents that are to be sent."""
 DIGEST = 20  # bytes

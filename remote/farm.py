@@ -20,11 +20,11 @@ from .balance import Balance, No
 from .client_log import ClientLog
 from .client_settings import ClientSettings
 from .daemon_log import Level
-from .exact_wire import EXACT_OFFERED
 from .hosts import HostList, HostSpec, Kind, lock_name
 from .monitor_state import JobState, Phase
 from .protocol import (
     COMPILE,
+    EXACT_OFFERED,
     FETCH,
     HELLO,
     OTHER_COMPILER,

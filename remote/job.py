@@ -34,10 +34,10 @@ from . import commandline
 from .argumentfilter import refusal
 from .child import End, Ran, Stop, run
 from .compilers import Missing, Refused, Rules, choose
-from .exact_wire import EXACT_OFFERED
 from .identities import Identities
 from .protocol import (
     COMPILE,
+    EXACT_OFFERED,
     FETCH,
     HELLO,
     LIMITS,
@@ -70,6 +70,7 @@ class Code(Enum):
     COMPILE_TIMEOUT = "COMPILE_TIMEOUT"
     CLI_DISCONN = "CLI_DISCONN"
     REJ_BAD_REQ = "REJ_BAD_REQ"
+    REJ_OVERLOAD = "REJ_OVERLOAD"
     OTHER = "OTHER"
     NOT_KEPT = "NOT_KEPT"
     """Only a question, which distccd's summaries do not know."""
@@ -122,11 +123,11 @@ def do(request: Request, shop: Workshop, client: int | None) -> Done:
     """Answer a request. ``client`` is the descriptor of its connection."""
     began = time.monotonic()
     identity = wanted = b""
-    question = is_question(request)
+    asked = is_question(request)
     if request.version in OURS and request.argv[:1] == (COMPILE,):
         identity = b"".join(request.argv[1:2])
         request = replace(request, argv=request.argv[2:])
-    elif question:
+    elif asked:
         identity, wanted = (*request.argv[1:3], b"", b"")[:2]
         request = replace(request, argv=request.argv[3:])
     compiler = _shown(request.argv[0]) if request.argv else ""
@@ -144,8 +145,6 @@ def do(request: Request, shop: Workshop, client: int | None) -> Done:
     def refused(reason: str) -> Done:
         return done(Code.REJ_BAD_REQ, told(reason), said=reason)
 
-    if question and not wanted:
-        return refused("a question without a digest")
     if not request.argv:
         return refused("no command")
     if request.version == PUMP:
@@ -175,13 +174,13 @@ def do(request: Request, shop: Workshop, client: int | None) -> Done:
 
     name, output = _text_name(named, extension), b"out" + reading.action.value
     words = commandline.with_files(argv, name, output)[1:]
-    key = _key(shop, program, extension, words, name, request.text, wanted)
+    key = _key(shop, program, extension, words, name, request.text, wanted if asked else None)
     if key is not None and shop.cache is not None:
         kept = shop.cache.get(key)
         if kept is not None:
             reply = Reply(request.version, 0, kept.err, kept.out, kept.object)
             return done(Code.COMPILE_OK, reply, source=source, cache="hit")
-    if wanted:
+    if asked:  # whatever it asked for, it has no turn to compile in
         return done(Code.NOT_KEPT, Reply(request.version, NOT_KEPT << 8), source=source)
     why = text_refusal(request.text, obeys_directives=not _GCC.fullmatch(_real_name(program)))
     if why is not None:
@@ -241,7 +240,7 @@ def _key(
     words: tuple[bytes, ...],
     name: bytes,
     text: bytes,
-    digest: bytes,
+    digest: bytes | None,
 ) -> bytes | None:
     """``digest`` is the text's, in hexadecimal, where that did not come along. None where nothing
     may be kept."""
@@ -250,7 +249,7 @@ def _key(
     identity = shop.identities.of(program, LANGUAGES[extension])
     if identity is None:
         return None
-    digest = digest or text_digest(text).hex().encode()
+    digest = text_digest(text).hex().encode() if digest is None else digest
     return key_of(identity, words, name, shop.environment, digest)
 
 

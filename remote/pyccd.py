@@ -13,6 +13,7 @@ The order is distccd's but for the log, which distccd opens as the user that may
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import sys
@@ -45,6 +46,8 @@ from .stats_server import StatsServer
 from .streams import is_socket
 
 EXIT_IO_ERROR, EXIT_ACCESS_DENIED = 107, 113  # distcc's
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # malloc.h
+LARGE_BLOCK, SPARE_BLOCKS, ARENAS = 4 << 20, 16 << 20, 2
 _VERSION_TEXT = """\
 {name} {version} pycc
   (protocols 1, 2 and 3) (default port 3632)
@@ -148,6 +151,7 @@ def _serve(
         text = f"discarded root privileges, changed to uid={user.uid} gid={user.gid}"
         log(Level.INFO, text, "dcc_discard_root")
     restrict(settings("cache_size"))
+    _return_memory()
     temporary = _temporary()
     if settings("zeroconf"):
         log(Level.WARNING, "--zeroconf: this daemon does not announce itself")
@@ -191,6 +195,19 @@ def _serve(
             exact.close()
         pid_file.remove()
     return 0
+
+
+def _return_memory() -> None:
+    """Have the C library give large texts and objects back as soon as they are no longer needed.
+
+    glibc keeps what threads have freed, each in an arena of its own, and raises the size from which
+    on it does not with every large block, up to 32 MB: a daemon that had 4 MB in use came to 350.
+    Usual texts stay in memory that is kept: fresh pages for 2 MB would cost a hit a millisecond."""
+    with suppress(OSError, AttributeError):  # another C library
+        set_option = ctypes.CDLL(None).mallopt
+        set_option(M_MMAP_THRESHOLD, LARGE_BLOCK)
+        set_option(M_TRIM_THRESHOLD, SPARE_BLOCKS)
+        set_option(M_ARENA_MAX, ARENAS)
 
 
 def _place(settings: Settings, user: User | None, log: Log) -> cache_place.Place | None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pycc.remote.protocol import Reply, Request, reply_reader, write_request
+from tests.mounting import UNSHARE
 
 DISTCC = "/usr/bin/distcc"  # Debian's; scripts/test-packages.txt
 DISTCCD = "/usr/bin/distccd"
@@ -128,12 +129,16 @@ def daemon(
     kind: str,
     *options: str,
     compiler: str = "",
+    mounts: str = "",
     wrapper: Sequence[str] = (),
+    allow: str = "127.0.0.1",
     **variables: str,
 ) -> Iterator[Daemon]:
     """A ``distccd``, or a ``pyccd`` with a cache, with ``options`` beside the usual ones.
-    ``compiler`` is a shell script that stands for gcc on its PATH, ``wrapper`` a command that runs
-    the daemon."""
+
+    ``compiler`` is a shell script that stands for gcc on its PATH, ``mounts`` one that mounts what
+    only the daemon is to see; in it and in variables $PLACE is the daemon's place. ``wrapper`` is a
+    command that runs the daemon, ``allow`` who may ask."""
     with open_place() as place:
         for name in ("project", "distcc", "bin", "notes", "tmp"):
             (place / name).mkdir()
@@ -150,10 +155,14 @@ def daemon(
             path = f"{place}/bin:{path}"
         port = free_port()
         words = ["--daemon", "--no-detach", "--port", str(port), "--listen", "127.0.0.1"]
-        words += ["--allow", "127.0.0.1", "--jobs", "4", "--verbose"]
+        words += ["--allow", allow, "--jobs", "4", "--verbose"]
         words += ["--log-file", str(place / "log"), "--pid-file", str(place / "pid")]
         if kind == "pyccd":
             words += ["--cache-dir", str(place / "cache")]
+        if mounts:
+            wrapper = [*UNSHARE, "/bin/sh", "-ec", f'{mounts}\nexec "$@"', "sh", *wrapper]
+            variables["PLACE"] = str(place)
+        variables = {name: text.replace("$PLACE", str(place)) for name, text in variables.items()}
         environment = {**ENVIRONMENT, "PATH": path, "TMPDIR": str(place / "tmp")}
         with (place / "output").open("wb") as output:
             process = subprocess.Popen(
@@ -176,9 +185,11 @@ def daemon(
             process.wait()
 
 
-def a_farm(*options: str, compiler: str = "", **variables: str) -> AbstractContextManager[Daemon]:
+def a_farm(
+    *options: str, compiler: str = "", mounts: str = "", **variables: str
+) -> AbstractContextManager[Daemon]:
     """Our own daemon."""
-    return daemon("pyccd", *options, compiler=compiler, **variables)
+    return daemon("pyccd", *options, compiler=compiler, mounts=mounts, **variables)
 
 
 def said(*words: str, **variables: str) -> tuple[int, str, str]:

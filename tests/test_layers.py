@@ -142,8 +142,9 @@ ALLOWED = {
     "remote.stats_server": "remote.access remote.metrics",
     "remote.checkup": "errors remote.access remote.cache_place remote.child remote.compilers"
     " remote.privileges remote.provision remote.settings",
+    "remote.room": "remote.protocol",
     "remote.daemon": "remote.access remote.daemon_log remote.job remote.metrics remote.protocol"
-    " remote.streams",
+    " remote.room remote.server_cache remote.streams",
     "remote.pyccd": "cache.directory cache.disk_cache cache.statistics cache.storage_local errors"
     " native remote.cache_place remote.checkup remote.child remote.compilers remote.daemon"
     " remote.daemon_log remote.identities remote.job remote.metrics remote.privileges"

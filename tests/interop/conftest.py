@@ -7,12 +7,12 @@ from collections.abc import Iterator
 import pytest
 
 from tests.daemon_kit import Daemon, daemon
-from tests.e2e.conftest import installed, long_lived, private
+from tests.e2e.conftest import as_root, installed, long_lived, private
 from tests.e2e.conftest import world as another_world
 from tests.e2e.kit import World
 from tests.interop.kit import write_sources
 
-__all__ = ["another_world", "installed", "long_lived", "private"]
+__all__ = ["another_world", "as_root", "installed", "long_lived", "private"]
 
 
 @pytest.fixture(scope="module", params=["distccd", "pyccd"])
