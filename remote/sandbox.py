@@ -313,12 +313,14 @@ def _lookups(data: memoryview) -> tuple[Lookup, ...] | None:
     place = _LOOKUPS.size
     text = bytes(data)
     for _ in range(count):
+        if place + _LOOKUP.size > len(text):
+            break
         found, length, more = _LOOKUP.unpack_from(text, place)
         place += _LOOKUP.size
         end = place + length
         lookups.append(Lookup(text[place:end], _FOUND[found], text[end : end + more]))
         place = end + more
-    if place != len(text):
+    if place != len(text) or len(lookups) != count:
         raise SandboxFailed("the lookups were cut short")
     return tuple(lookups)
 

@@ -3,10 +3,13 @@
  * What a compile writes and says is a function of its command line, its environment, its directory
  * and the answers that it gets. So whoever gets the same answers has the same result, and the
  * questions need not be guessed from sources or from what a compiler tells of them: each goes
- * through a system call. A seccomp filter holds every call that takes a path (SECCOMP_RET_USER_NOTIF,
- * which needs no privilege beyond NO_NEW_PRIVS), the first process of the namespace reads the path,
- * asks the same itself from the same root and directory, and lets the call go on as it is. Nothing
- * is refused or altered: a record has no way to change an object.
+ * through a system call. A seccomp filter holds every call that takes a path (by
+ * SECCOMP_RET_USER_NOTIF, which needs no privilege beyond NO_NEW_PRIVS), the first process of the
+ * namespace reads the path, asks the same itself from the same root and directory, and lets the call
+ * go on as it is. Nothing is refused or altered, so that a record cannot change an object.
+ *
+ * One thing shows: a call that a signal meets before it is taken up ends with EINTR where the
+ * signal's handler does not restart calls. Compilers have no such handlers that return.
  *
  * The noted answer is the one that the program gets, because in this root only the compile itself
  * changes anything, and every call by which it does is held, too, until the questions before it
@@ -334,8 +337,8 @@ static long hold_calls(void)
 #undef EMIT
     struct sock_fprog program = {(unsigned short)n, code};
     unsigned long flags = SECCOMP_FILTER_FLAG_NEW_LISTENER;
-    /* With it a signal does not interrupt a call that is held: most of these calls never fail with
-     * EINTR, and programs do not expect it. Linux 5.19. */
+    /* With it a signal does not interrupt a call that was taken up: of calls that meet signals, half
+     * as many end with EINTR, which programs do not expect of them. Linux 5.19. */
     long fd = SYS(seccomp, SECCOMP_SET_MODE_FILTER,
                   flags | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, &program);
     return fd == -EINVAL ? SYS(seccomp, SECCOMP_SET_MODE_FILTER, flags, &program) : fd;
@@ -394,7 +397,7 @@ static void note_made(size_t length)
     if (cut) {
         asked[cut] = 0;
         struct lookup *above = lookup_of(asked, cut);
-        if (!above || above->found != DIRECTORY)
+        if (!above || (above->found != DIRECTORY && !(above->flags & MADE)))
             return;
     }
     /* Trees of the server are mounts, and read only. */
@@ -427,9 +430,9 @@ static void note(enum deed deed, size_t length, uint64_t flags)
 {
     if (begins(asked, "/proc/")) {
         /* What these say of open files is settled by the ways to them. */
-        if (begins(asked, "/proc/self/fd/") && deed == ASK)
+        if (deed == ASK && begins(asked, "/proc/self/fd") && (!asked[13] || asked[13] == '/'))
             return;
-        if (deed == ASK && (!memcmp(asked, "/proc/self/exe", 15) || !memcmp(asked, "/proc/self/fd", 14)))
+        if (deed <= OPEN && length == 14 && begins(asked, "/proc/self/exe"))
             return;
         if (begins(asked + 6, "self") || begins(asked + 6, "thread-self") ||
             (asked[6] >= '0' && asked[6] <= '9'))
