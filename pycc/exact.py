@@ -21,7 +21,7 @@ from .compiler import KEY_VARIABLES
 from .frame import Op, Report
 from .invocation import Family, Invocation
 from .keying import DIAGNOSTIC_VARIABLES, LOCALE_VARIABLES, SEARCH_VARIABLES, forces_colour
-from .native import signature
+from .native import signature, signatures
 from .record import record
 from .remote.client_view import ClientFile, ClientLink, View
 from .remote.exact_wire import Ask, Pairs, Result, Work
@@ -205,6 +205,9 @@ def accept(job: Job, result: Result, entry: ManifestEntry) -> Exact | str:
     call, invocation = job.call, job.invocation
     if entry.flags or entry.day:
         return "it holds under conditions that are not asked for"
+    moved = _other_link(job, result.links, entry)
+    if moved:
+        return f"{os.fsdecode(moved)} is another link here"
     by_place = {absolute(call.cwd, made.path): made for made in result.outputs}
     made: dict[bytes, bytes | None] = {}
     for name in _expected(invocation):
@@ -222,6 +225,18 @@ def accept(job: Job, result: Result, entry: ManifestEntry) -> Exact | str:
         return entries.detail
     ops = job.delivery.operations(entries)
     return "it does not fit" if ops is None else Exact(entries, ops, entry)
+
+
+def _other_link(job: Job, links: Pairs, entry: ManifestEntry) -> bytes:
+    """The name that leads another way here than there, if one does."""
+    expected = dict(links)
+    names = [job.invocation.source, *(name for name, _ in entry.files), *entry.present]
+    paths = [absolute(job.call.cwd, name) for name in names]
+    for name, path, found in zip(names, paths, signatures(paths, follow=False), strict=True):
+        target = expected.get(name, b"")
+        if found.is_link != bool(target) or (target and os.readlink(path) != target):
+            return name
+    return b""
 
 
 def differs(job: Job, resident: Resident, entry: ManifestEntry) -> str:

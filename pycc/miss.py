@@ -55,7 +55,7 @@ def miss(job: Job, talk: Talk, resident: Resident) -> Sequence[Op]:
         from .dispatch import dispatch_of  # most calls never need it
 
         elsewhere = dispatch_of(job, talk, resident)
-        if elsewhere is not None and not (call.config.recache or call.config.read_only):
+        if elsewhere is not None and not call.config.read_only:
             exact = elsewhere.exactly(resident)
             if exact is not None:
                 _count_miss(job)

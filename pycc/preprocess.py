@@ -206,7 +206,7 @@ def _text_key(
         for name in keying.SEARCH_VARIABLES:
             if name in call.variables:
                 key.add(b"search", name, call.variables[name])
-        key.add(b"source", invocation.source, job.source_digest)
+        key.add(b"source", keying.source_name(invocation), job.source_digest)
     for name in precompiled.files(
         call.cwd, read, external_checksum=call.config.pch_external_checksum
     ):

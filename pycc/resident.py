@@ -196,6 +196,7 @@ class Resident:
         self._records = Records(self._watch.generation())
         self._hot_lock = threading.Lock()
         self.unfinished = Unfinished()
+        self.compiling = Unfinished()
         self._farm: Farm | None = None
         self._asking: dict[Hashable, threading.Lock] = {}
         self._leaving = False

@@ -19,6 +19,7 @@ from pycc.record import record
 
 from .daemon_log import Level
 from .exact_wire import (
+    AGAIN,
     ASK,
     EXACT,
     MISSING,
@@ -149,6 +150,11 @@ def _compile(farm: Farm, host: HostSpec, exact: ExactJob, work: Work) -> Answer 
         if answer is None:
             return None
         farm.note_sent(host, contents)
+        if answer.reply.status == AGAIN << 8:
+            kept = _kept(farm, host, exact)
+            if kept is not None:
+                return kept
+            continue
         if answer.reply.status != MISSING << 8:
             break
         try:

@@ -25,6 +25,8 @@ from pycc.cache.digest import digest_of, file_clock
 from pycc.cache.fingerprint import KEY_SIZE, Fingerprint
 from pycc.cache.lookup import result_key_of
 from pycc.cache.storage import manifest_key, result_key
+from pycc.record import record
+from pycc.unfinished import FOLLOW_SECONDS
 
 from . import commandline
 from .argumentfilter import exact_refusal
@@ -34,6 +36,7 @@ from .compilers import choose
 from .contents import WrongContent
 from .exact_root import Layout
 from .exact_wire import (
+    AGAIN,
     ASK,
     EXACT,
     MISSING,
@@ -143,7 +146,10 @@ def _ask(
 ) -> Done:
     ask = unpack_ask(body)
     key = key_of(identity, argv, ask.environment, ask.cwd, ask.digest)
-    kept = None if shop.cache is None else shop.cache.value(manifest_key(key))
+    name = manifest_key(key)
+    kept = None if shop.cache is None else shop.cache.value(name)
+    if kept is None and key in shop.compiling and shop.compiling.wait(key, FOLLOW_SECONDS):
+        kept = None if shop.cache is None else shop.cache.value(name)
     if kept is None:
         return answers.not_kept()
     return answers.done(Code.NOT_KEPT, answers.reply(0, out=kept))
@@ -183,10 +189,42 @@ def _compile(
     if strange:
         return answers.refused(f"the variable {_shown(strange[0])} is not taken")
     view = work.view
+    places = Places(view, exact.ground, _read_link)
+    try:
+        own = {file.path: file for file in view.files}.get(places.physical(source))
+    except Unwitnessed as problem:
+        return answers.refused(str(problem))
+    if own is None:
+        return answers.refused(f"{_shown(source)} was not sent")
+    cwd = view.cwd if work.bound else b""
+    key = key_of(identity, argv, work.environment, cwd, own.content)
+    if key in shop.compiling and shop.compiling.wait(key, FOLLOW_SECONDS) and shop.cache:
+        return answers.done(Code.NOT_KEPT, answers.reply(AGAIN << 8))
+    job = _Job(shop, exact, argv, work, key, source, own.content, places)
+    with shop.compiling.storing([key]):
+        return _run(answers, job, client)
+
+
+@record
+class _Job:
+    """A compile that may be done. ``digest`` is that of the source."""
+
+    shop: Workshop
+    exact: Exactness
+    argv: tuple[bytes, ...]
+    work: Work
+    key: bytes
+    source: bytes
+    digest: bytes
+    places: Places
+
+
+def _run(answers: _Answers, job: _Job, client: int | None) -> Done:
+    shop, exact, argv, work = job.shop, job.exact, job.argv, job.work
     try:
         for content in work.contents:
             exact.contents.put(digest_of(content), content)
-        layout = Layout(view, exact.ground)
+        layout = Layout(work.view, exact.ground)
         plan = layout.plan(exact.survey(layout.questions()))
         missing = exact.contents.missing(plan.contents)
         if missing:
@@ -222,40 +260,24 @@ def _compile(
         reply = answers.reply(ran.status, err=ran.err, out=ran.out)
         return answers.done(Code.COMPILE_ERROR, reply, cache="miss")
     try:
-        value = _keep(shop, exact, identity, argv, work, source, compiled, began)
+        value = _keep(job, compiled, began)
     except Unwitnessed as problem:
         return answers.refused(str(problem))
     cache = "off" if shop.cache is None else "miss"
     return answers.done(Code.COMPILE_OK, answers.reply(0, made=value), cache=cache)
 
 
-def _keep(
-    shop: Workshop,
-    exact: Exactness,
-    identity: bytes,
-    argv: tuple[bytes, ...],
-    work: Work,
-    source: bytes,
-    compiled: Compiled,
-    began: int,
-) -> bytes:
+def _keep(job: _Job, compiled: Compiled, began: int) -> bytes:
     """The packed result, which is kept with its entry. Raises Unwitnessed."""
-    view = work.view
+    shop, exact, view, places = job.shop, job.exact, job.work.view, job.places
     if compiled.lookups is None:
         raise Unwitnessed("it could not be recorded what the compiler asked")
-    if any(b"__DATE__" in word or b"__TIME" in word for word in argv):
+    if any(b"__DATE__" in word or b"__TIME" in word for word in job.argv):
         raise Unwitnessed("the time is asked for")
-    places = Places(view, exact.ground, _read_link)
-    sent = {file.path: file for file in view.files}
-    own = sent.get(places.physical(source))
-    if own is None:
-        raise Unwitnessed(f"{_shown(source)} was not sent")
-    cwd = view.cwd if work.bound else b""
-    key = key_of(identity, argv, work.environment, cwd, own.content)
-    found = entry(
-        lambda files, present: result_key_of(key, files, b"", present),
+    found, links = entry(
+        lambda files, present: result_key_of(job.key, files, b"", present),
         compiled.lookups,
-        source,
+        job.source,
         view,
         places,
         exact.ground,
@@ -263,7 +285,8 @@ def _keep(
         digest=lambda path: exact.digest(path, began),
         runs=lambda path: os.access(path, os.X_OK),
     )
-    for name, digest in (*found.files, (source, own.content)):
+    sent = {file.path for file in view.files}
+    for name, digest in (*found.files, (job.source, job.digest)):
         path = places.physical(name)
         if exact.moves(path, digest, sent=path in sent):
             raise Unwitnessed(f"{_shown(name)} asks for the time, or for what is not recorded")
@@ -272,10 +295,10 @@ def _keep(
         for output in compiled.outputs
     )
     ran = compiled.ran
-    value = pack_result(Result(outputs, ran.err, ran.out, manifest.pack((found,))))
+    value = pack_result(Result(outputs, ran.err, ran.out, manifest.pack((found,)), links))
     if shop.cache is not None:
-        _add_entry(shop, manifest_key(key), found)
         shop.cache.keep(result_key(found.result_key), value)
+        _add_entry(shop, manifest_key(job.key), found)
     return value
 
 

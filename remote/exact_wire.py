@@ -26,8 +26,9 @@ from .client_view import ClientFile, ClientLink, View
 from .protocol import ProtocolError
 
 ASK, TAKE, EXACT = b"ask", b"take", b"exact"
-MISSING = 123
-"""Exit code in STAT: SOUT holds the digests of the contents that are to be sent."""
+MISSING, AGAIN = 123, 124
+"""Exit codes in STAT: SOUT holds the digests of the contents that are to be sent; somebody else's
+compile has just given what is wanted, so ask again."""
 DIGEST = 20  # bytes
 RESULT_LIMIT = 1 << 30
 _MAGIC = b"PX\x01"
@@ -68,12 +69,14 @@ class Made:
 
 @record
 class Result:
-    """What a successful compile gave. ``manifest`` is packed and holds one entry."""
+    """What a successful compile gave. ``manifest`` is packed and holds one entry; ``links`` are the
+    symbolic links among what that names, with what they hold: all else are none."""
 
     outputs: tuple[Made, ...]
     err: bytes
     out: bytes
     manifest: bytes
+    links: Pairs = ()
 
 
 class _Writer:
@@ -199,6 +202,7 @@ def pack_result(result: Result) -> bytes:
     """For DOTO, and to be kept."""
     writer = _Writer()
     writer.put(result.err, result.out, result.manifest)
+    writer.pairs(result.links)
     writer.all(
         [field for made in result.outputs for field in (made.path, b"%d" % made.mode, made.content)]
     )
@@ -216,13 +220,14 @@ def unpack_result(value: bytes) -> Result:
     except CompressionError as problem:
         raise ProtocolError(str(problem)) from None
     err, out, manifest = reader.take(), reader.take(), reader.take()
+    links = reader.pairs()
     fields = reader.all(3)
     outputs = tuple(
         Made(fields[at], _decimal(fields[at + 1]), fields[at + 2])
         for at in range(0, len(fields), 3)
     )
     reader.end()
-    return Result(outputs, err, out, manifest)
+    return Result(outputs, err, out, manifest, links)
 
 
 def pack_digests(digests: Sequence[bytes]) -> bytes:

@@ -29,6 +29,7 @@ from enum import Enum
 from pycc import __version__
 from pycc.pattern import pattern
 from pycc.record import record, replace
+from pycc.unfinished import FOLLOW_SECONDS, Unfinished
 
 from . import commandline
 from .argumentfilter import refusal
@@ -99,6 +100,8 @@ class Workshop:
     identities: Identities
     cache: ServerCache | None
     temporary: str
+    compiling: Unfinished
+    """By the keys of results."""
     seconds: float | None = None
     """The most that a compile may take."""
     stop: Stop | None = None
@@ -177,6 +180,8 @@ def do(request: Request, shop: Workshop, client: int | None) -> Done:
     key = _key(shop, program, extension, words, name, request.text, wanted if asked else None)
     if key is not None and shop.cache is not None:
         kept = shop.cache.get(key)
+        if kept is None and key in shop.compiling and shop.compiling.wait(key, FOLLOW_SECONDS):
+            kept = shop.cache.get(key)
         if kept is not None:
             reply = Reply(request.version, 0, kept.err, kept.out, kept.object)
             return done(Code.COMPILE_OK, reply, source=source, cache="hit")
@@ -185,34 +190,39 @@ def do(request: Request, shop: Workshop, client: int | None) -> Done:
     why = text_refusal(request.text, obeys_directives=not _GCC.fullmatch(_real_name(program)))
     if why is not None:
         return refused(why)
-    cache = "off" if key is None else "miss"
-    directory = ""
-    try:
-        directory = tempfile.mkdtemp(prefix=PREFIX, dir=shop.temporary)
-        ran, made = _compile(shop, directory, (program, *words), name, output, request, client)
-    except OSError as problem:
-        what = "failed to exec" if problem.filename == program else "no room to run"
-        reason = f"{what} {_shown(program)}: {problem.strerror}"
-        return done(Code.COMPILE_ERROR, told(reason), source=source, said=reason)
-    finally:
-        if directory:
-            shutil.rmtree(directory, ignore_errors=True)
-    if ran.end is End.CLIENT_LEFT:
-        return done(Code.CLI_DISCONN, None, source=source, cache=cache)
-    if ran.end is End.TIMEOUT:
-        reason = f"ended after {shop.seconds} seconds (--job-lifetime)"
-        reply = told(reason, EXIT_TIMEOUT)
-        return done(Code.COMPILE_TIMEOUT, reply, source=source, cache=cache, said=reason)
-    if ran.end is End.STOPPED:
-        reply = told("the daemon is leaving", EXIT_BUSY)
-        return done(Code.OTHER, reply, source=source, cache=cache)
-    reply = Reply(request.version, ran.status, ran.err, ran.out, made)
-    if ran.status:
-        return done(Code.COMPILE_ERROR, reply, source=source, cache=cache)
-    place = os.fsencode(os.path.basename(directory))
-    if key is not None and shop.cache is not None and not _names(place, made, ran):
-        shop.cache.put(key, Output(made, ran.err, ran.out))
-    return done(Code.COMPILE_OK, reply, source=source, cache=cache)
+
+    def compiled() -> Done:
+        cache = "off" if key is None else "miss"
+        directory = ""
+        try:
+            directory = tempfile.mkdtemp(prefix=PREFIX, dir=shop.temporary)
+            ran, made = _compile(shop, directory, (program, *words), name, output, request, client)
+        except OSError as problem:
+            what = "failed to exec" if problem.filename == program else "no room to run"
+            reason = f"{what} {_shown(program)}: {problem.strerror}"
+            return done(Code.COMPILE_ERROR, told(reason), source=source, said=reason)
+        finally:
+            if directory:
+                shutil.rmtree(directory, ignore_errors=True)
+        if ran.end is End.CLIENT_LEFT:
+            return done(Code.CLI_DISCONN, None, source=source, cache=cache)
+        if ran.end is End.TIMEOUT:
+            reason = f"ended after {shop.seconds} seconds (--job-lifetime)"
+            reply = told(reason, EXIT_TIMEOUT)
+            return done(Code.COMPILE_TIMEOUT, reply, source=source, cache=cache, said=reason)
+        if ran.end is End.STOPPED:
+            reply = told("the daemon is leaving", EXIT_BUSY)
+            return done(Code.OTHER, reply, source=source, cache=cache)
+        reply = Reply(request.version, ran.status, ran.err, ran.out, made)
+        if ran.status:
+            return done(Code.COMPILE_ERROR, reply, source=source, cache=cache)
+        place = os.fsencode(os.path.basename(directory))
+        if key is not None and shop.cache is not None and not _names(place, made, ran):
+            shop.cache.put(key, Output(made, ran.err, ran.out))
+        return done(Code.COMPILE_OK, reply, source=source, cache=cache)
+
+    with shop.compiling.storing([] if key is None else [key]):
+        return compiled()
 
 
 def _shown(name: bytes) -> str:

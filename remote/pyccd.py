@@ -28,6 +28,7 @@ from pycc.cache.directory import CacheDirectory
 from pycc.cache.statistics import Statistics
 from pycc.cache.storage_local import open_local
 from pycc.errors import Fatal
+from pycc.unfinished import Unfinished
 
 from . import cache_place, checkup, daemon_log, provision
 from .child import Stop
@@ -306,6 +307,7 @@ def _workshop(
         Identities(compile_environment, stop),
         cache,
         temporary,
+        Unfinished(),
         settings("job_lifetime") or None,
         stop,
     )

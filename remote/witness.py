@@ -93,8 +93,9 @@ def entry(
     made: Collection[bytes],
     digest: Digest,
     runs: Callable[[bytes], bool],
-) -> ManifestEntry:
-    """The entry of a compile of ``source``, as it was named.
+) -> tuple[ManifestEntry, tuple[tuple[bytes, bytes], ...]]:
+    """The entry of a compile of ``source``, as it was named, and those of its names that are
+    symbolic links, with what they hold: gcc shortens names of headers by them.
 
     ``key`` gives the result's key for what was read and what was there, ``made`` are the physical
     paths of outputs, ``digest`` is asked for contents of the server's, of which those that ``runs``
@@ -103,6 +104,7 @@ def entry(
     files: dict[bytes, bytes] = {}
     absent: dict[bytes, set[bytes]] = defaultdict(set)
     present: list[bytes] = []
+    links: dict[bytes, bytes] = {}
     for lookup in lookups:
         name = lookup.path
         if name.startswith(_KERNELS) or name == TEMPORARY or _KNOWN.fullmatch(name):
@@ -110,6 +112,8 @@ def entry(
         physical = places.physical(name)
         if physical in made or physical.startswith(_KERNELS) or physical == view.cwd:
             continue
+        if lookup.target and lookup.found is not Found.ABSENT:
+            links[name] = lookup.target
         match lookup.found:
             case Found.ABSENT:
                 while name.endswith((b"/", b"/.")):  # gcc asks so for directories
@@ -120,6 +124,7 @@ def entry(
                 absent[directory or slash or b"."].add(last)
             case Found.CONTENT:
                 if physical not in sent and runs(physical):
+                    links.pop(name, None)
                     continue
                 content = sent.get(physical) or digest(physical)
                 if content is None:
@@ -137,4 +142,4 @@ def entry(
     listed = tuple(sorted(files.items()))
     groups = tuple((where, tuple(sorted(names))) for where, names in sorted(absent.items()))
     there = tuple(sorted(present))
-    return ManifestEntry(key(listed, there), listed, groups, there)
+    return ManifestEntry(key(listed, there), listed, groups, there), tuple(sorted(links.items()))

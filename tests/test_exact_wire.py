@@ -47,6 +47,7 @@ RESULTS = st.builds(
     FIELDS,
     FIELDS,
     FIELDS,
+    st.lists(PAIRS).map(tuple),
 )
 
 

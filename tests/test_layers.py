@@ -100,7 +100,7 @@ ALLOWED = {
     " config_access errors frame lifecycle links locate talk",
     "compile": "arguments basedir cache.digest cache.lookup cache.manifest cache.storage call"
     " commands compiler delivery distcc_command distribution execution frame hardlinks hot"
-    " invocation job keying miss outcome responsefile talk toolchains",
+    " invocation job keying miss outcome responsefile talk toolchains unfinished",
     # The server and the ways in.
     "resident": "cache.digest cache.directory cache.lookup cache.mounts cache.result"
     " cache.statistics cache.storage cache.storage_files cache.storage_local compile config"
@@ -129,7 +129,7 @@ ALLOWED = {
     "remote.identities": "cache.digest compiler frame native remote.child talk",
     "remote.server_cache": "cache.directory cache.fingerprint cache.result cache.storage",
     "remote.job": "remote.argumentfilter remote.child remote.commandline remote.compilers"
-    " remote.identities remote.protocol remote.server_cache remote.textfilter",
+    " remote.identities remote.protocol remote.server_cache remote.textfilter unfinished",
     # The compile farm: exact jobs.
     "remote.client_view": "errors",
     "remote.exact_root": "remote.client_view",
@@ -145,7 +145,7 @@ ALLOWED = {
     "remote.exact_job": "cache.digest cache.fingerprint cache.lookup cache.manifest cache.storage"
     " remote.argumentfilter remote.child remote.client_view remote.commandline remote.compilers"
     " remote.contents remote.exact_root remote.exact_wire remote.exactness remote.job"
-    " remote.protocol remote.sandbox remote.witness",
+    " remote.protocol remote.sandbox remote.witness unfinished",
     # The compile farm: the daemon.
     "remote.daemon_log": "errors",
     "remote.metrics": "",
@@ -164,7 +164,7 @@ ALLOWED = {
     " native remote.cache_place remote.checkup remote.child remote.compilers remote.daemon"
     " remote.daemon_log remote.exactness remote.identities remote.job remote.metrics"
     " remote.privileges remote.provision remote.sandbox remote.server_cache remote.settings"
-    " remote.stats_server remote.streams",
+    " remote.stats_server remote.streams unfinished",
     # The cache: what things are called.
     "cache.manifest": "cache.compression cache.digest cache.fingerprint",
     "cache.result": "cache.compression",

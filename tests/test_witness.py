@@ -34,7 +34,7 @@ def witness(*lookups: tuple[str, Found], made: tuple[bytes, ...] = ()) -> Manife
     def digest(path: bytes) -> bytes | None:
         return None if path.endswith(b"moved.h") else SYSTEM
 
-    return entry(
+    found, links = entry(
         lambda files, present: b"k" * 32,
         [Lookup(path.encode(), found) for path, found in lookups],
         b"a.c",
@@ -45,6 +45,8 @@ def witness(*lookups: tuple[str, Found], made: tuple[bytes, ...] = ()) -> Manife
         digest=digest,
         runs=lambda path: path.startswith(b"/usr/bin/"),
     )
+    assert links == ()
+    return found
 
 
 @pytest.mark.parametrize(
@@ -101,6 +103,26 @@ def test_what_reaches_no_output() -> None:
         made=(b"/home/me/work/a.o",),
     )
     assert found == ManifestEntry(b"k" * 32, ())
+
+
+def test_links_are_told() -> None:
+    lookups = [
+        Lookup(b"linked", Found.DIRECTORY, b"real"),
+        Lookup(b"linked/x.h", Found.CONTENT),
+        Lookup(b"/usr/bin/as", Found.CONTENT, b"x86-as"),
+    ]
+    _, links = entry(
+        lambda files, present: b"k" * 32,
+        lookups,
+        b"a.c",
+        VIEW,
+        places(),
+        GROUND,
+        made=(),
+        digest=lambda path: SYSTEM,
+        runs=lambda path: path.startswith(b"/usr/bin/"),
+    )
+    assert links == ((b"linked", b"real"),)
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,6 @@ def test_the_second_time_nothing_is_compiled(
                 world.install.launcher, "--print-stats", env={"CCACHE_DIR": str(cache)}
             )
             found = dict(line.split("\t") for line in done.out.decode().splitlines())
-            print({k: v for k, v in found.items() if v != "0"})
             hits = int(found["direct_cache_hit"]) + int(found["preprocessed_cache_hit"])
             return hits, int(found["cache_miss"])
 
