@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pycc.launcher import build_launcher
-from pycc.lifecycle import MEMORY, mark_of
+from pycc.lifecycle import ABANDONED, MEMORY, mark_of
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
@@ -404,13 +404,14 @@ class World:
         return [*self.run_dir.glob("*.tmp"), *in_memory]
 
     def leftovers(self) -> list[Path]:
-        """Files of unfinished work in the runtime directory, the live servers' own left out."""
+        """Files of unfinished work in the runtime directory, the live servers' own left out, and
+        so what a later server is to remove."""
         live = {str(pid) for pid in self.servers()}
         found = []
         for path in self.temporary_directories():
             if path.name.split(".")[-2] in live:
                 found += list(path.iterdir())
-            else:
+            elif not (path / ABANDONED).exists():
                 found.append(path)
         return found
 
