@@ -22,8 +22,8 @@
  * /proc/self/fd say of them.
  *
  * What the compile makes is no question, even where it was asked before whether it is there:
- * outputs of earlier runs are never in this root, and compilers ask in order to replace them. But
- * the directory that it is made in is one.
+ * outputs of earlier runs are never in this root, and compilers ask in order to replace them. It is
+ * one if it was to be opened (`__has_include` of an output), and so is the directory that it is in.
  *
  * Whatever cannot be told in these terms makes the record incomplete, and the program goes on: a
  * path relative to another directory, calls that move about or change what was there before, calls
@@ -276,6 +276,7 @@ static const struct call {
     SPOILS(getxattr), SPOILS(lgetxattr), SPOILS(listxattr), SPOILS(llistxattr),
     SPOILS(setxattr), SPOILS(lsetxattr), SPOILS(removexattr), SPOILS(lremovexattr),
     SPOILS(inotify_add_watch), SPOILS(fanotify_mark), SPOILS(bind), SPOILS(connect),
+    SPOILS(bpf),
 };
 
 /* Calls without a path of those that are younger than Linux 5.1, when architectures began to share
@@ -412,10 +413,9 @@ static void note_open(size_t length, uint64_t flags)
         return;
     if ((flags & O_ACCMODE) == O_RDONLY && !(flags & (O_CREAT | O_TRUNC))) {
         struct stat s;
-        if (l->found == ONLY_ASKED && !(flags & O_DIRECTORY))
+        if (l->found == DIRECTORY || !(flags & O_DIRECTORY))
             l->flags |= OPENED;
         if (l->found == DIRECTORY) {
-            l->flags |= OPENED;
             if (SYS(newfstatat, AT_FDCWD, l->path, &s, 0) || s.st_dev == proc_device)
                 spoil();
         }
@@ -604,6 +604,8 @@ static void note_way(const char *path)
         at += name;
         if (up)
             continue;
+        if (begins(way, "/proc/")) /* through /dev/stdout; ours, not the program's */
+            return;
         struct lookup *l = lookup_of(way, length);
         if (!l)
             return;
@@ -636,22 +638,32 @@ static void note_ways(void)
 
 /* ---- telling ----------------------------------------------------------------------------- */
 
+static int is_told(const struct lookup *l)
+{
+    return !(l->flags & MADE) || (l->found == ABSENT && l->flags & OPENED);
+}
+
+static uint16_t told(const struct lookup *l)
+{
+    /* The opened kind of what there is to open stands next to it. */
+    int both = l->found == ONLY_ASKED || l->found == DIRECTORY;
+    return (uint16_t)(l->found + (both && l->flags & OPENED));
+}
+
 static void tell_lookups(void (*put)(const void *, size_t))
 {
     static char out[1 << 16];
     uint32_t head[2] = {!lookups->incomplete, 0}, at;
     if (head[0])
         for (at = lookups->first; at; at = lookup_at(at)->next)
-            head[1] += !(lookup_at(at)->flags & MADE);
+            head[1] += (uint32_t)is_told(lookup_at(at));
     put(head, sizeof head);
     size_t used = 0;
     for (at = head[0] ? lookups->first : 0; at; at = lookup_at(at)->next) {
         const struct lookup *l = lookup_at(at);
-        if (l->flags & MADE)
+        if (!is_told(l))
             continue;
-        /* The opened kind of what there is to open stands next to it. */
-        uint16_t part[3] = {(uint16_t)(l->found + !!(l->flags & OPENED)), l->length,
-                            l->target_length};
+        uint16_t part[3] = {told(l), l->length, l->target_length};
         if (used + sizeof part + l->length + l->target_length > sizeof out) {
             put(out, used);
             used = 0;

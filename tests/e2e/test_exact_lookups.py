@@ -120,6 +120,16 @@ ASKED: dict[str, tuple[str, dict[str, str], dict[str, Found | None]]] = {
         "clang -c a.c -Iinc",
         {"a.c": "#if __has_include(<no.h>) || __has_include(<yes.h>)\n#endif\n", "inc/yes.h": ""},
         {"inc/no.h": ABSENT, "/usr/include/no.h": ABSENT, "inc/yes.h": CONTENT}),
+    "an output": (
+        "gcc -c a.c -MD -MF a.d",
+        {"a.c": '#if __has_include("a.d") || __has_include("b.d")\n#endif\n'},
+        {"a.d": ABSENT, "b.d": ABSENT, "a.o": None}),
+    "an output, by clang": (
+        "clang -c a.c -MD -MF a.d",
+        {"a.c": '#if __has_include("a.d") || __has_include("b.d")\n#endif\n'},
+        {"./a.d": ABSENT, "./b.d": ABSENT, "a.o": None}),
+    "standard output": ("clang -S a.c -o /dev/stdout", {"a.c": "int x;"},
+                        {"/dev/stdout": OTHER, "/proc/self": None, "/proc/1": None}),
     "precompiled headers": (
         "gcc -c a.c -include f.h", {"a.c": "", "f.h": ""},
         {"./f.h.gch": ABSENT, "./f.h": CONTENT}),
@@ -344,6 +354,7 @@ NOTED: dict[tuple[str, ...], set[tuple[str, Found]]] = {
     ("nowhere=", "long=", "fstat=", "empty="): set(),
     ("create=out",): set(),
     ("stat=out", "create=out", "open=out", "unlink=out", "stat=out"): set(),
+    ("open=out", "create=out", "open=out"): {("out", ABSENT)},
     ("create=inc/out",): {("inc", DIRECTORY)},
     ("create=none/out",): {("none/out", ABSENT), ("none", ABSENT)},
     ("create=/usr/include/out", "stat=/usr/include/out"): set(),
