@@ -234,9 +234,16 @@ def _other_link(job: Job, links: Pairs, entry: ManifestEntry) -> bytes:
     paths = [absolute(job.call.cwd, name) for name in names]
     for name, path, found in zip(names, paths, signatures(paths, follow=False), strict=True):
         target = expected.get(name, b"")
-        if found.is_link != bool(target) or (target and os.readlink(path) != target):
+        if found.is_link != bool(target) or (target and _read_link(path) != target):
             return name
     return b""
+
+
+def _read_link(path: bytes) -> bytes:
+    try:
+        return os.readlink(path)
+    except OSError:
+        return b""
 
 
 def differs(job: Job, resident: Resident, entry: ManifestEntry) -> str:
