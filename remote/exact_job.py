@@ -286,10 +286,15 @@ def _keep(job: _Job, compiled: Compiled, began: int) -> bytes:
         runs=lambda path: os.access(path, os.X_OK),
     )
     sent = {file.path for file in view.files}
+    seen: dict[bytes, bytes] = {}
     for name, digest in (*found.files, (job.source, job.digest)):
         path = places.physical(name)
         if exact.moves(path, digest, sent=path in sent):
             raise Unwitnessed(f"{_shown(name)} asks for the time, or for what is not recorded")
+        if seen.setdefault(digest, path) != path and exact.counts_names(
+            path, digest, sent=path in sent
+        ):
+            raise Unwitnessed(f"{_shown(name)} is there twice, and to be read once")
     outputs = tuple(
         Made(_below(output.path, view.cwd), output.mode, output.content)
         for output in compiled.outputs

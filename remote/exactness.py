@@ -52,7 +52,7 @@ class Exactness:
         known = self._moving.get(digest)
         if known is not None:
             return known
-        text = self.contents.read(digest, TEXT_LIMIT) if sent else _read(path)
+        text = self._text(path, digest, sent=sent)
         if text is None:
             return True
         asked = scan(text)
@@ -62,6 +62,15 @@ class Exactness:
             self._moving.clear()
         self._moving[digest] = moves
         return moves
+
+    def counts_names(self, path: bytes, digest: bytes, *, sent: bool) -> bool:
+        """Whether a compile may tell apart two files with this content, or take them for one:
+        under ``#pragma once`` gcc compares their times and clang their inodes."""
+        text = self._text(path, digest, sent=sent)
+        return text is None or b"once" in text or b"import" in text
+
+    def _text(self, path: bytes, digest: bytes, *, sent: bool) -> bytes | None:
+        return self.contents.read(digest, TEXT_LIMIT) if sent else _read(path)
 
     def close(self) -> None:
         """Let go of everything."""

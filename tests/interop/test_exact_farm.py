@@ -185,6 +185,7 @@ def test_what_does_not_compile_is_done_again_here(
         "const char *when = __DATE__;\n",
         "#define NAME <own.h>\n#include NAME\nint value = OWN;\n",
         '__asm__(".section .blob\\n.incbin \\"blob\\"\\n");\n',
+        '#include "one/once.h"\n#include "other/once.h"\nint value = ONCE;\n',
     ],
 )
 def test_what_cannot_be_told_beforehand_goes_another_way(
@@ -192,6 +193,8 @@ def test_what_cannot_be_told_beforehand_goes_another_way(
 ) -> None:
     env = {"DISTCC_HOSTS": server.host(), "SOURCE_DATE_EPOCH": "1700000000"}
     world.write("blob", "ours")
+    for place in ("one", "other"):
+        world.write(f"{place}/once.h", "#pragma once\n#define ONCE 1\n")
     world.write("t.c", text)
     world.compare("gcc", "-I.", "-c", "t.c", env=env)
     assert "exact" not in farm_counts(world, env)
