@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from .cache.lookup import absolute, may_be_among
 from .directives import Directives
-from .searchchain import SearchChain
+from .searchchain import SearchChain, is_systems
 from .searched import Looker, chain_of
 
 if TYPE_CHECKING:
@@ -26,13 +26,6 @@ if TYPE_CHECKING:
     from .resident import Resident
 
 MOST_FILES = 4_000
-_SYSTEMS = (b"/usr/", b"/lib")
-_LOCAL = (b"/usr/local/", b"/usr/src/")
-
-
-def is_systems(path: bytes) -> bool:
-    """Whether a server is expected to have a header at an absolute path of its own."""
-    return path.startswith(_SYSTEMS) and not path.startswith(_LOCAL)
 
 
 class Closure:

@@ -16,7 +16,7 @@ from . import collect
 from .cache.lookup import absolute
 from .cache.manifest import ManifestEntry
 from .cache.result import Entry
-from .closure import Closure, is_systems
+from .closure import Closure
 from .compiler import KEY_VARIABLES
 from .frame import Op, Report
 from .invocation import Family, Invocation
@@ -25,6 +25,7 @@ from .native import signature, signatures
 from .record import record
 from .remote.client_view import ClientFile, ClientLink, View
 from .remote.exact_wire import Ask, Pairs, Result, Work
+from .searchchain import is_systems
 
 if TYPE_CHECKING:
     from .job import Job

@@ -207,6 +207,13 @@ def free_text_allowed(invocation: Invocation) -> bool:
     )
 
 
+def tokens_matter(invocation: Invocation) -> bool:
+    """Whether it reaches the object which tokens came of one macro (tokens.py)."""
+    chosen = [word for word in invocation.args if word.startswith(b"-O")]
+    optimised = bool(chosen) and chosen[-1] != b"-O0"
+    return invocation.family is not Family.CLANG and invocation.compiles and not optimised
+
+
 def forces_colour(invocation: Invocation) -> bool:
     """Whether the compile may be told to colour its diagnostics, to be stripped at need.
 

@@ -77,15 +77,16 @@ ALLOWED = {
     "hot": "cache.manifest cache.storage job outcome",
     "execution": "call depfile frame invocation job keying outcome talk",
     "preprocess": "cache.lookup call depfile execution frame invocation job keying locate native"
-    " outcome precompiled talk",
+    " outcome precompiled searchchain talk",
     "collect": "basedir cache.digest cache.lookup cache.result call delivery depfile directives"
     " frame invocation native outcome precompiled stability",
     "keep": "cache.fingerprint cache.lookup cache.manifest cache.result cache.storage collect"
     " directives execution hardlinks job native outcome precompiled preprocess searched stability",
     "distribution": "",
+    "tokens": "",
     "closure": "cache.lookup directives searchchain searched",
     "exact": "cache.lookup cache.manifest cache.result closure collect compiler frame invocation"
-    " keying native remote.client_view remote.exact_wire",
+    " keying native remote.client_view remote.exact_wire searchchain",
     "dispatch": "cache.lookup call distribution exact execution frame invocation job keying"
     " locate outcome remote.client_log remote.client_settings remote.commandline remote.daemon_log"
     " remote.exact_client remote.exact_wire remote.farm remote.hosts remote.monitor_state"
@@ -104,7 +105,7 @@ ALLOWED = {
     # The server and the ways in.
     "resident": "cache.digest cache.directory cache.lookup cache.mounts cache.result"
     " cache.statistics cache.storage cache.storage_files cache.storage_local compile config"
-    " directives frame log lifecycle native remote.farm server talk unfinished watch",
+    " directives frame lifecycle log native remote.farm server talk tokens unfinished watch",
     "__main__": "cache.disk_cache commands distcc_command execute lifecycle miss native resident"
     " server",
     # The compile farm: the wire, what the daemon is told, and command lines.
