@@ -124,7 +124,8 @@ def test_a_build_with_such_a_server(
     world: World, as_root: None, text: str, count: str, why: str
 ) -> None:
     need_private_mounts()
-    world.write("a.c", text)
+    # A header that a macro names has the job sent as preprocessed text: else it needs no room.
+    world.write("a.c", f"#define NAME <stddef.h>\n#include NAME\n{text}")
     with a_farm(mounts=mount("tmp", "100k"), TMPDIR="$PLACE/tmp") as farm:
         env = environment(world, f"127.0.0.1:{farm.port}")
         world.compare("gcc", "-c", "a.c", env=env)
