@@ -11,9 +11,12 @@ SUITES =
 DISTCC = /usr/bin/distcc
 CASES =
 BENCH_FLAGS =
+# Much of a test is waiting for compilers. The tests of a file share servers, and the longest files
+# come first.
+TEST_FLAGS = --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 
-.PHONY: help demo test check bench fuzz-compile fuzz-planted soak ccache-suite distcc-suite
-.PHONY: install-dev dist clean
+.PHONY: help demo test check bench fuzz-compile fuzz-planted fuzz-wire soak ccache-suite
+.PHONY: distcc-suite install-dev dist clean
 
 help:
 	@echo 'make demo           build a real project plainly, cold and warm, and compare'
@@ -22,6 +25,7 @@ help:
 	@echo 'make bench          compare with plain gcc, ccache (CCACHE=path) and sccache'
 	@echo 'make fuzz-compile   compare N=$(N) random compiles with the plain compiler (CC=, SEED=)'
 	@echo 'make fuzz-planted   prove that the fuzzer finds planted bugs'
+	@echo 'make fuzz-wire      attack daemon and client with N=$(N) hostile connections (SEED=)'
 	@echo 'make soak           builds while the server is killed again and again (minutes)'
 	@echo "make ccache-suite   ccache's own tests, from CCACHE_GIT=directory (CC=, SUITES=)"
 	@echo "make distcc-suite   distcc's own tests, from SUITE_DIR=directory (DISTCC=, CASES=)"
@@ -37,7 +41,7 @@ install-dev:
 	scripts/bootstrap test $(VENV)
 
 test: install-dev
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest $(TEST_FLAGS)
 
 check: install-dev
 	scripts/check $(VENV)
@@ -57,6 +61,9 @@ fuzz-compile: install-dev
 fuzz-planted: install-dev
 	FUZZ_PLANTED_LAUNCHER=$(CURDIR)/$(DEMO)/env/bin/pycc \
 	    $(VENV)/bin/python -m pytest tests/fuzz/test_planted_bugs.py
+
+fuzz-wire: install-dev
+	$(VENV)/bin/python -m tests.fuzz.wire --connections $(N) --seed $(SEED)
 
 soak: install-dev
 	$(VENV)/bin/python -m tests.faults.soak --cc $(CC)

@@ -22,6 +22,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bench.builds import Builds, measure_builds
+from bench.farm import measure_farm
 from bench.measure import Spawner, Task, Times
 from bench.sources import header_count, synthetic_project, write_makefile, write_sources
 from bench.subjects import BenchError, Subject, is_static, refuse_editable, subject
@@ -234,6 +235,25 @@ class Bench:
                 ratio = (built.warm[ours].median - floor) / (built.warm["ccache"].median - floor)
                 self.bound(f"warm build of {ours} above a no-op / ccache's", ratio, 0.35)
 
+    def farm(self) -> None:
+        """A cold client of a warm server, and remote misses."""
+        if self.pycc is None:
+            return
+        place, rounds = self.place / "farm", self.options.rounds
+        found = measure_farm(place, self.sources, self.plain, self.pycc, self.spawner, rounds)
+        if found is None:
+            print("  (no distcc and ccache here: no farm is measured)")
+            return
+        self.show("a C++ file that the server has compiled before", found.served)
+        theirs = found.served["distcc, server's ccache"].median
+        for what, limit in (("nothing known", 0.35), ("digests known", 0.2)):
+            ratio = found.served[f"pycc, {what}"].median / theirs
+            self.bound(f"cold client, {what} / distcc with ccache", ratio, limit)
+        self.show("the same, new to the server each time", found.missed)
+        alone = found.missed["g++ alone"].median
+        ours, distcc = (found.missed[name].median - alone for name in ("pycc", "distcc"))
+        self.bound("remote job above its compile / distcc's", ours / distcc, 1.0)
+
     def memory(self) -> None:
         """The server's memory after many calls."""
         if self.pycc is None:
@@ -273,7 +293,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-PARTS = ("direct_hits", "misses", "starts", "builds", "memory")
+PARTS = ("direct_hits", "misses", "starts", "builds", "farm", "memory")
 
 
 def report(bounds: Sequence[Bound]) -> int:

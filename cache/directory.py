@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import queue
 import threading
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
@@ -19,6 +20,7 @@ from .aside import Aside
 from .statistics import Statistics
 from .storage import Storage
 
+STORE_TRIES, STORE_PAUSE = 6, 0.1  # seconds
 PENDING_LIMIT = 256 << 20  # bytes that may wait for the writer; what comes on top is not stored
 
 
@@ -35,6 +37,7 @@ class CacheDirectory:
         self._umask = umask
         self._identity: tuple[int, int] | None = None
         self._gone = False
+        self._tries = STORE_TRIES
         self.replaced()
         self.storage = storage
         self.statistics = statistics
@@ -88,13 +91,27 @@ class CacheDirectory:
     def _store(self, key: bytes, value: bytes, namespace: str) -> None:
         try:
             if not self.replaced():
-                self.storage.set(key, value, namespace)
+                self._set(key, value, namespace)
                 self.replaced()  # this may have made it: see its removal from now on
         finally:
             with self._lock:
                 self._pending_size -= len(value)
                 if self._pending.get(key) is value:
                     del self._pending[key]
+
+    def _set(self, key: bytes, value: bytes, namespace: str) -> None:
+        """Store, more than once while somebody else holds the store for a moment: nobody waits for
+        this thread. Who holds it for long makes us give up at once until he lets go."""
+        for left in range(self._tries - 1, -1, -1):
+            held = self.storage.counts["timeouts"]
+            if self.storage.set(key, value, namespace):
+                self._tries = STORE_TRIES
+                return
+            if self.storage.counts["timeouts"] == held:
+                return
+            if left:
+                time.sleep(STORE_PAUSE)
+        self._tries = 1
 
     def link_file(self, key: bytes, source: bytes, namespace: str = "") -> bool:
         """Have the file ``source`` in the store by a second name, at once; False if it is not."""

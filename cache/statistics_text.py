@@ -326,8 +326,11 @@ def _calls(counters: Mapping[str, int], verbosity: int) -> list[_Row | str]:
 
 
 _FARM: Final = {
-    "compiled": "Compiled there:",
+    "exact": "Compiled there:",
+    "compiled": "Compiled there from preprocessed text:",
     "local": "Had to stay here:",
+    "known": "Known there:",
+    "other_compiler": "Another compiler there:",
     "retried": "Failed there, done again here:",
     "failed": "Failed there, not done again:",
     "refused": "Refused there, done here:",

@@ -7,7 +7,7 @@ result that is not stored, with a counter that says why.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from .basedir import BaseDirectories
@@ -65,10 +65,10 @@ def outputs(
     report: Report,
     coloured: bool,
     depfile: Write | None = None,
-    made: bytes | None = None,
+    made: Mapping[bytes, bytes | None] | None = None,
 ) -> tuple[Entry, ...] | Refused:
-    """Every output as entries of a result; ``depfile`` is to be the dependency file, ``made`` the
-    object."""
+    """Every output as entries of a result; ``depfile`` is to be the dependency file. ``made`` are
+    those that another machine made, by their absolute names; the others lie where they belong."""
     entries: list[Entry] = []
     total = 0
     wanted: list[tuple[Kind, bytes, bytes, bool]] = []
@@ -83,8 +83,8 @@ def outputs(
     for kind, path, name, optional in wanted:
         if kind is Kind.DEPENDENCY and depfile is not None:
             data: bytes | None = depfile.data
-        elif kind is Kind.OBJECT and made is not None:
-            data = made
+        elif made is not None and path in made:
+            data = made[path]
         else:
             data = _content(path)
         if data is None:

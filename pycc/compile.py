@@ -41,11 +41,13 @@ from .job import Job, Witnesses
 from .outcome import Outcome
 from .responsefile import ResponseFileError, expand
 from .talk import Talk
+from .unfinished import FOLLOW_SECONDS
 
 if TYPE_CHECKING:
     from .resident import Resident
 
 BIG_SOURCE = 4 << 20  # bytes; hashing more would keep others waiting on the loop's thread
+FOLLOW_MS = int(2000 * FOLLOW_SECONDS)
 RESPONSE_FILE_LIMIT = 64 << 20
 
 
@@ -72,8 +74,16 @@ def _miss(job: Job, talk: Talk, resident: Resident) -> Sequence[Op]:
     # A process that only serves a hit never pays for loading what a miss needs.
     from .miss import miss
 
-    ops = miss(job, talk, resident)
-    return [*job.call.commit(), *ops]
+    call, key = job.call, job.manifest_key
+    if key in resident.compiling and not call.config.recache:
+        talk.wait(FOLLOW_MS)
+        if resident.compiling.wait(key, FOLLOW_SECONDS):
+            ops = _look_up(job, resident)
+            if ops is not None:
+                return [*call.commit(), *ops]
+    with resident.compiling.storing([key] if key else []):
+        ops = miss(job, talk, resident)
+    return [*call.commit(), *ops]
 
 
 def count_failure(request: Request, resident: Resident) -> None:

@@ -15,8 +15,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
+from . import exact
+from .blake import blake2b
+from .cache.lookup import absolute
 from .call import Call
 from .distribution import distributes
+from .exact import Exact
 from .execution import Execution, without_colour_words
 from .frame import Exit, Op, Out, Report, Write
 from .invocation import Family
@@ -30,6 +34,8 @@ from .remote import commandline
 from .remote.client_log import ClientLog
 from .remote.client_settings import ClientSettings, read_settings
 from .remote.daemon_log import Level
+from .remote.exact_client import Done, ExactJob, exactly
+from .remote.exact_wire import Work
 from .remote.farm import Answer, Farm, elsewhere, local_hosts
 from .remote.farm import Job as FarmJob
 from .remote.hosts import HostSpec
@@ -83,6 +89,7 @@ class Dispatch:
         self._log = ClientLog(settings, call.request.pid, call.cwd, self._said.append, quiet=True)
         self._state = JobState(settings.directory, call.request.pid, job.invocation.source)
         self._scanned = commandline.scan(_vector(job, settings))
+        self._here = False
         self.reason = self._reason()
         """Why the job cannot be sent; empty if it can."""
 
@@ -122,6 +129,64 @@ class Dispatch:
             finally:
                 self._state.leave()
 
+    def exactly(self, resident: Resident) -> Exact | None:
+        """What a server made of the source as it is; None where nobody did. Then ``reason`` says
+        it, if nobody is to be asked in another way either. Raises Gone."""
+        job = self._job
+        why = self.reason or exact.obstacle(job)
+        identity = self._identity()
+        if why or not identity or not isinstance(self._scanned, commandline.Distributable):
+            job.call.log(f"Not compiled exactly elsewhere: {why or 'the compiler is not compared'}")
+            return None
+        self._talk.wait(WAIT_MS)
+        argv = (job.call.compiler, *_words(job))
+        ask = exact.ask_of(job)
+        exact_job = ExactJob(
+            self._farm_job(argv),
+            blake2b(b"\0".join((*argv, ask.digest)), digest_size=16).digest(),
+            ask,
+            lambda: self._work(resident),
+            lambda work, digest: exact.content_of(work, resident, digest),
+            lambda entry: exact.differs(job, resident, entry),
+        )
+        try:
+            with closing(exactly(self._farm, exact_job)) as found:
+                return self._taken(next(found, None))
+        except Left as gone:
+            raise Gone from gone
+        finally:
+            self._state.leave()
+
+    def _work(self, resident: Resident) -> Work | None:
+        work = exact.work_of(self._job, resident)
+        if isinstance(work, Work):
+            return work
+        self._job.call.log(f"Not compiled exactly elsewhere: {work}")
+        return None
+
+    def _taken(self, found: HostSpec | Answer | Done | None) -> Exact | None:
+        call = self._job.call
+        if isinstance(found, HostSpec):
+            self.reason, self._here = "it is this machine's turn", True
+        elif isinstance(found, Answer) and found.refused:
+            shown = found.reply.err.decode(errors="backslashreplace").strip()
+            call.log(f"{found.host.spelled} does not compile it exactly: {shown}")
+        elif isinstance(found, Answer) and found.other_compiler:
+            self._note_other_compiler(found)
+        elif isinstance(found, Answer):
+            call.log(f"It failed on {found.host.spelled}")
+            self._count("retried")
+            self.reason, self._here = "it failed elsewhere", True
+        elif found is not None:
+            taken = exact.accept(self._job, found.result, found.entry)
+            if isinstance(taken, Exact):
+                what = "Compiled exactly" if found.compiled else "Found"
+                call.log(f"{what} on {found.host.spelled}")
+                self._count("exact" if found.compiled else "known")
+                return taken
+            call.log(f"What {found.host.spelled} made is not taken: {taken}")
+        return None
+
     def run(
         self, text: Preprocessed | None, compile_here: Callable[[], Execution | Sequence[Op]]
     ) -> Execution | Sequence[Op]:
@@ -150,12 +215,32 @@ class Dispatch:
             call.log(f"Not distributed: {why}")
             if self._settings.hosts is None:
                 self._log(Level.WARNING, why)
-            self._count("local")
+            if not self._here:
+                self._count("local")
             return None
         self._talk.wait(WAIT_MS)
-        job = FarmJob(
-            commandline.strip(self._scanned.argv),
-            os.fsdecode(self._scanned.input),
+        job = self._farm_job(commandline.strip(self._scanned.argv))
+        with closing(elsewhere(self._farm, job, lambda: text.text)) as hosts:
+            for found in hosts:
+                if isinstance(found, HostSpec):
+                    return compile_here()
+                if not found.other_compiler:
+                    return self._answered(found, text)
+                self._note_other_compiler(found)
+        self._count("unreachable")
+        self._log(Level.WARNING, "failed to distribute, running locally instead")
+        return None if self._settings.fallback else self._refuse(EXIT_NO_HOSTS << 8, b"")
+
+    def _note_other_compiler(self, answer: Answer) -> None:
+        what = f"{answer.host.spelled} has another compiler than this machine"
+        self._log(Level.WARNING, what)
+        self._job.call.log(what)
+        self._count("other_compiler")
+
+    def _farm_job(self, argv: tuple[bytes, ...]) -> FarmJob:
+        return FarmJob(
+            argv,
+            os.fsdecode(self._job.invocation.source),
             self._settings,
             self._log,
             self._state,
@@ -163,19 +248,6 @@ class Dispatch:
             self._talk.descriptor,
             self._identity(),
         )
-        with closing(elsewhere(self._farm, job, lambda: text.text)) as hosts:
-            for found in hosts:
-                if isinstance(found, HostSpec):
-                    return compile_here()
-                if not found.other_compiler:
-                    return self._answered(found, text)
-                what = f"{found.host.spelled} has another compiler than this machine"
-                self._log(Level.WARNING, what)
-                call.log(what)
-                self._count("other_compiler")
-        self._count("unreachable")
-        self._log(Level.WARNING, "failed to distribute, running locally instead")
-        return None if self._settings.fallback else self._refuse(EXIT_NO_HOSTS << 8, b"")
 
     def _identity(self) -> bytes:
         """The compiler's, if it is what a server would find out of its own."""
@@ -216,7 +288,8 @@ class Dispatch:
         output = self._job.invocation.output or b""
         ops = [Write(output, reply.object, self._job.delivery.output_flags), *said, Exit(0)]
         alike = answer.compared and bool(self._identity())
-        return Execution(report, ops, coloured, None, b"", b"", (), reply.object, alike)
+        made = {absolute(self._job.invocation.cwd, output): reply.object}
+        return Execution(report, ops, coloured, None, b"", b"", (), made, alike)
 
     def _refuse(self, status: int, err: bytes) -> Sequence[Op]:
         if not self._settings.fallback:
@@ -247,15 +320,21 @@ def dispatch_of(job: Job, talk: Talk, resident: Resident) -> Dispatch | None:
     return None if settings is None else Dispatch(job, talk, resident.farm(), settings)
 
 
-def _vector(job: Job, settings: ClientSettings) -> tuple[bytes, ...]:
-    """The user's command, as another machine can obey it."""
-    call, invocation = job.call, job.invocation
+def _words(job: Job) -> list[bytes]:
+    """The user's words, as any machine understands them."""
+    invocation = job.invocation
     words = list(invocation.args)
     if forces_colour(invocation):
         words = [_COLOUR[invocation.family], *without_colour_words(words)]
     if invocation.native and job.toolchain.native:
         # In front, where the user's other words on the same matter win over them.
         words = [*job.toolchain.native, *(w for w in words if w not in invocation.native)]
+    return words
+
+
+def _vector(job: Job, settings: ClientSettings) -> tuple[bytes, ...]:
+    """The user's command, as another machine can obey it."""
+    call, invocation, words = job.call, job.invocation, _words(job)
     if call.named != call.compiler:  # the user wrote a path
         return (call.named, *words)
     clang = invocation.family is Family.CLANG

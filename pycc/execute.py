@@ -12,7 +12,7 @@ import os
 import stat
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import IO, TYPE_CHECKING, NoReturn
 
 from .frame import (
@@ -236,8 +236,7 @@ def _size(path: bytes) -> int:
 
 
 def _run(command: Run) -> Report:
-    # A process that only serves a hit has no use for these, and they take 5 ms to load.
-    import signal
+    # A process that only serves a hit has no use for it, and it takes milliseconds to load.
     import subprocess
 
     environment = _environment(command.environment)
@@ -248,38 +247,66 @@ def _run(command: Run) -> Report:
             environment[b"UNCACHED_ERR_FD"] = str(keep[0]).encode()
     out: int | IO[bytes] | None = subprocess.PIPE if command.flags & CAPTURE_OUT else None
     opened: IO[bytes] | None = None
-    try:
-        if command.flags & OUT_FILE:
-            fd = os.open(command.out_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            out = opened = os.fdopen(fd, "wb")
-        started = time.monotonic_ns()
-        child = subprocess.Popen(
-            list(command.argv),
-            env=environment,
-            stdout=out,
-            stderr=subprocess.PIPE if command.flags & CAPTURE_ERR else None,
-            pass_fds=keep,
-        )
-    except OSError as problem:
-        return Report(0, problem.errno or 1, b"", b"", 0)
-    finally:
-        if opened is not None:
-            opened.close()
-        for fd in keep:
-            os.close(fd)
-    previous = {}
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
-        if signal.getsignal(number) != signal.SIG_IGN:
-            previous[number] = signal.signal(number, lambda n, _: child.send_signal(n))
-    try:
+    with _signals_passed_on() as pass_on_to:
+        try:
+            if command.flags & OUT_FILE:
+                fd = os.open(command.out_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+                out = opened = os.fdopen(fd, "wb")
+            started = time.monotonic_ns()
+            child = subprocess.Popen(
+                list(command.argv),
+                env=environment,
+                stdout=out,
+                stderr=subprocess.PIPE if command.flags & CAPTURE_ERR else None,
+                pass_fds=keep,
+            )
+        except OSError as problem:
+            return Report(0, problem.errno or 1, b"", b"", 0)
+        finally:
+            if opened is not None:
+                opened.close()
+            for fd in keep:
+                os.close(fd)
+        pass_on_to(child)
         captured = _capture(child, command.flags)
         code = child.wait()
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
     status = -code if code < 0 else code << 8
     elapsed = time.monotonic_ns() - started
     return Report(status, 0, bytes(captured[1]), bytes(captured[2]), elapsed)
+
+
+@contextlib.contextmanager
+def _signals_passed_on() -> Iterator[Callable[[subprocess.Popen[bytes]], None]]:
+    """The signals that would end us go to the compiler, from before it is there: one that came
+    while it was started would end us and leave it running. Gives what tells which it is."""
+    import signal
+
+    children: list[subprocess.Popen[bytes]] = []
+    early: list[int] = []
+
+    def handle(number: int, _: object) -> None:
+        if children:
+            children[0].send_signal(number)
+        else:
+            early.append(number)
+
+    def pass_on_to(child: subprocess.Popen[bytes]) -> None:
+        children.append(child)
+        for number in early:
+            child.send_signal(number)
+
+    previous = {}
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            previous[number] = signal.signal(number, handle)
+    try:
+        yield pass_on_to
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+        if not children:
+            for one in early:
+                signal.raise_signal(one)
 
 
 def _capture(child: subprocess.Popen[bytes], flags: int) -> dict[int, bytearray]:

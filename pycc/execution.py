@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -67,8 +67,9 @@ class Execution:
     assembler_depfile: bytes
     """Where GNU as left its list of files, if it was asked."""
     temporary: tuple[bytes, ...]
-    made: bytes | None = None
-    """The object, where another machine made it: the launcher has yet to write it."""
+    made: Mapping[bytes, bytes] | None = None
+    """The object by its absolute name, where another machine made it: the launcher has yet to
+    write it."""
     alike: bool = False
     """Whether that machine's compiler is known to be this one."""
 

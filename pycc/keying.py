@@ -20,6 +20,7 @@ from .invocation import DependencyRequest, Family, Invocation
 from .native import Signature
 from .options import Scope
 from .outcome import Outcome
+from .pattern import pattern
 
 LOCALE_VARIABLES = (b"LANG", b"LANGUAGE", b"LC_ALL", b"LC_CTYPE", b"LC_MESSAGES")
 DIAGNOSTIC_VARIABLES = (b"GCC_COLORS", b"GCC_EXTRA_DIAGNOSTIC_OUTPUT", b"GCC_DIAGNOSTICS_LOG")
@@ -160,8 +161,18 @@ def direct(
     wanted = invocation.dependencies
     if wanted is not None:
         key.add(b"depfile", depfile_shape(invocation, wanted))
-    key.add(b"source", invocation.source, source_digest)
+    key.add(b"source", source_name(invocation), source_digest)
     return key
+
+
+def source_name(invocation: Invocation) -> bytes:
+    """The source's name as far as it means anything: a stock distccd has us compile each text under
+    a name of its own, drawn by lot, which an object may hold all the same (clang's)."""
+    name = invocation.source
+    return b"distccd" if invocation.preprocessed and _DRAWN.fullmatch(name) else name
+
+
+_DRAWN = pattern(rb"(?s:.*/)?distccd_[0-9a-f]{8}\.(?:i|ii|mi|mii)")
 
 
 def depfile_shape(invocation: Invocation, wanted: DependencyRequest) -> bytes:
@@ -194,6 +205,13 @@ def free_text_allowed(invocation: Invocation) -> bool:
         or invocation.profile.use
         or invocation.generates_pch
     )
+
+
+def tokens_matter(invocation: Invocation) -> bool:
+    """Whether it reaches the object which tokens came of one macro (tokens.py)."""
+    chosen = [word for word in invocation.args if word.startswith(b"-O")]
+    optimised = bool(chosen) and chosen[-1] != b"-O0"
+    return invocation.family is not Family.CLANG and invocation.compiles and not optimised
 
 
 def forces_colour(invocation: Invocation) -> bool:

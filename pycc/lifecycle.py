@@ -21,6 +21,7 @@ import shutil
 import socket
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -34,6 +35,10 @@ BACKLOG = 4096
 MEMORY = "/dev/shm"  # noqa: S108  # directories there are ours alone or not used
 TMPFS = 0x01021994  # statfs(2)
 MEMORY_FREE = 1 << 30  # bytes; a container's may be too small for preprocessed texts
+
+
+ABANDONED = "abandoned"
+ABANDONED_SECONDS = 3600.0
 
 
 @contextmanager
@@ -74,6 +79,21 @@ def memory_for(directory: Path) -> Path | None:
 def mark_of(directory: Path) -> str:
     """What tells the directories in memory of one runtime directory from others'."""
     return f"pycc-{os.geteuid()}-{blake2b(os.fsencode(directory), digest_size=4).hexdigest()}"
+
+
+def _is_finished(directory: Path) -> bool:
+    """Whether nobody needs ``directory`` any more, whose server is dead.
+
+    The compiles of a server that was killed go on, and gcc opens its dependency file at their end.
+    Nothing says when that was, so the directory is marked when it is first met like this, and goes
+    when the mark has become old."""
+    mark = directory / ABANDONED
+    try:
+        return time.time() - mark.stat().st_mtime > ABANDONED_SECONDS
+    except OSError:
+        with suppress(OSError):
+            mark.touch()
+        return False
 
 
 class Place:
@@ -118,7 +138,8 @@ class Place:
         for directory in self._temporary_directories():
             abandoned = _hold(directory)
             if abandoned >= 0:
-                shutil.rmtree(directory, ignore_errors=True)
+                if _is_finished(directory):
+                    shutil.rmtree(directory, ignore_errors=True)
                 os.close(abandoned)
         with suppress(OSError):
             if self.log.stat().st_size > LOG_LIMIT:
@@ -142,6 +163,7 @@ class Place:
                 self.temporary.mkdir(mode=0o700, exist_ok=True)
             self._held = _hold(self.temporary)
             if self._held >= 0:  # else another server took it for abandoned just now
+                (self.temporary / ABANDONED).unlink(missing_ok=True)
                 return
             if self.memory is not None:  # or it is not to be had, or is somebody else's
                 self.temporary, self.memory = self._below_runtime, None

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 from . import collect, hardlinks, keying, precompiled
 from .cache.digest import CLOCK_REALTIME_COARSE, file_clock
-from .cache.lookup import absolute
+from .cache.lookup import absolute, result_key_of
+from .cache.result import Entry
 from .cache.storage import result_key
 from .distribution import distributes
 from .execution import Execution, run_compiler
@@ -24,7 +25,7 @@ from .frame import Op
 from .hot import foresee
 from .invocation import Family
 from .job import Job
-from .keep import decide, store
+from .keep import Decision, decide, store
 from .outcome import Outcome
 from .preprocess import Preprocessed, preprocess
 from .record import replace
@@ -54,6 +55,14 @@ def miss(job: Job, talk: Talk, resident: Resident) -> Sequence[Op]:
         from .dispatch import dispatch_of  # most calls never need it
 
         elsewhere = dispatch_of(job, talk, resident)
+        if elsewhere is not None and not call.config.read_only:
+            exact = elsewhere.exactly(resident)
+            if exact is not None:
+                _count_miss(job)
+                hardlinks.make_way(call, invocation)
+                key = result_key_of(job.manifest_key, exact.entry.files, b"", exact.entry.present)
+                known = Decision(key, replace(exact.entry, result_key=key))
+                return _end(job, talk, resident, exact.ops, known, exact.entries)
     sent = elsewhere is not None and not elsewhere.reason
     classic = sent or _classic_order(job, resident)
     job.source_text = None
@@ -101,14 +110,7 @@ def miss(job: Job, talk: Talk, resident: Resident) -> Sequence[Op]:
         call.log(f"Not stored: {trouble[1]}")
         call.count(trouble[0])
         return execution.ops
-    if call.config.recache:
-        call.count(Outcome.RECACHE)
-    else:
-        call.count(*job.missed())
-        if not (call.config.depend_mode and invocation.dependencies is not None):
-            call.count(Outcome.PREPROCESSED_CACHE_MISS)
-        call.extra[Outcome.LOCAL_STORAGE_MISS.value] = 1
-        call.extra[Outcome.LOCAL_STORAGE_READ_MISS.value] = 2 if job.manifest_key else 1
+    _count_miss(job)
     depfile = None if job.base_dir is None else collect.relative_depfile(invocation, job.base_dir)
     if depfile is not None:
         execution = replace(execution, ops=[depfile, *execution.ops])
@@ -121,21 +123,44 @@ def miss(job: Job, talk: Talk, resident: Resident) -> Sequence[Op]:
         call.count(entries.outcome)
         execution.clean()
         return execution.ops
-    keys = [job.manifest_key, job.base.key()]
     try:
         decision = decide(job, resident, execution, entries, text, before)
     finally:
         execution.clean()
-    with resident.unfinished.storing(keys):
-        released = _nobody_looks(job) and _release(talk, execution.ops)
+    return _end(job, talk, resident, execution.ops, decision, entries)
+
+
+def _end(
+    job: Job,
+    talk: Talk,
+    resident: Resident,
+    ops: Sequence[Op],
+    decision: Decision | None,
+    entries: Sequence[Entry],
+) -> Sequence[Op]:
+    """Store what was decided, if possible behind the launcher's back."""
+    with resident.unfinished.storing([job.manifest_key, job.base.key()]):
+        released = _nobody_looks(job) and _release(talk, ops)
         if decision is not None:
             store(job, resident, decision, entries)
             if decision.entry is not None:
                 foresee(job, resident, decision.entry)
         if released:
-            call.commit()
+            job.call.commit()
             return ()
-    return execution.ops
+    return ops
+
+
+def _count_miss(job: Job) -> None:
+    call = job.call
+    if call.config.recache:
+        call.count(Outcome.RECACHE)
+        return
+    call.count(*job.missed())
+    if not (call.config.depend_mode and job.invocation.dependencies is not None):
+        call.count(Outcome.PREPROCESSED_CACHE_MISS)
+    call.extra[Outcome.LOCAL_STORAGE_MISS.value] = 1
+    call.extra[Outcome.LOCAL_STORAGE_READ_MISS.value] = 2 if job.manifest_key else 1
 
 
 def _preprocess(

@@ -27,6 +27,7 @@ from .locate import DEFAULT_PATH
 from .native import signature, signatures
 from .outcome import Outcome
 from .record import record, replace
+from .searchchain import is_systems
 from .talk import Talk
 
 if TYPE_CHECKING:
@@ -199,6 +200,8 @@ def _text_key(
         for name, content in _files(call.cwd, resident, depfile, times=times):
             shown = name if job.base_dir is None else job.base_dir.relative(name)
             key.add(b"file", shown, b"" if free else content)
+    if free and keying.tokens_matter(invocation) and not invocation.preprocessed:
+        key.add(b"tokens", *sorted(_tokens(call.cwd, resident, depfile)))
     if not free:
         for arg in invocation.key_args:
             if not keying.only_acts(arg.words):
@@ -206,7 +209,7 @@ def _text_key(
         for name in keying.SEARCH_VARIABLES:
             if name in call.variables:
                 key.add(b"search", name, call.variables[name])
-        key.add(b"source", invocation.source, job.source_digest)
+        key.add(b"source", keying.source_name(invocation), job.source_digest)
     for name in precompiled.files(
         call.cwd, read, external_checksum=call.config.pch_external_checksum
     ):
@@ -215,6 +218,16 @@ def _text_key(
     if call.debug is not None:
         call.debug.add("p", key, job.base)
     return key.key(), free
+
+
+def _tokens(cwd: bytes, resident: Resident, depfile: bytes) -> set[bytes]:
+    """What the files that were read consist of; those of the system, whatever they hold."""
+    return {
+        content
+        if is_systems(absolute(cwd, name))
+        else resident.tokens(absolute(cwd, name), content)
+        for name, content in _files(cwd, resident, depfile, times=False)
+    }
 
 
 def _files(

@@ -196,6 +196,8 @@ class Resident:
         self._records = Records(self._watch.generation())
         self._hot_lock = threading.Lock()
         self.unfinished = Unfinished()
+        self.compiling = Unfinished()
+        self._tokens: dict[bytes, bytes] = {}
         self._farm: Farm | None = None
         self._asking: dict[Hashable, threading.Lock] = {}
         self._leaving = False
@@ -368,6 +370,22 @@ class Resident:
             if len(self._directives) >= DIRECTIVES:
                 self._directives.clear()
             self._directives[digest] = known
+        return known
+
+    def tokens(self, path: bytes, digest: bytes) -> bytes:
+        """The digest of what the file with this content consists of (tokens.py); of something
+        else, when it no longer has it."""
+        known = self._tokens.get(digest)
+        if known is not None:
+            return known
+        got = self.digests.read(path)
+        if got is None or got[0] != digest:
+            return digest
+        from .tokens import tokens_digest
+
+        if len(self._tokens) >= DIRECTIVES:
+            self._tokens.clear()
+        known = self._tokens[digest] = tokens_digest(got[1])
         return known
 
     def farm(self) -> Farm:

@@ -37,6 +37,15 @@ class SearchChain:
     bracket: tuple[bytes, ...] = ()
 
 
+_SYSTEMS = (b"/usr/", b"/lib")
+_OWN = (b"/usr/local/", b"/usr/src/")
+
+
+def is_systems(path: bytes) -> bool:
+    """Whether a header at an absolute path comes with the system, and changes with that only."""
+    return path.startswith(_SYSTEMS) and not path.startswith(_OWN)
+
+
 _SYSTEM_VARIABLES: Mapping[bytes, bytes] = {
     b"c": b"C_INCLUDE_PATH",
     b"c++": b"CPLUS_INCLUDE_PATH",

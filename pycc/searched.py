@@ -113,7 +113,7 @@ def searched(job: Job, directives: Mapping[bytes, Directives], look: Looker) -> 
     return absent(
         directives,
         invocation.source,
-        _chain(job, look),
+        chain_of(job, look),
         exists=look.exists,
         is_directory=look.is_directory,
         is_link=look.is_link,
@@ -129,7 +129,7 @@ def precompiled_for(job: Job, asked: Directives, look: Looker) -> tuple[bytes, .
     return precompiled(
         asked,
         job.invocation.source,
-        _chain(job, look),
+        chain_of(job, look),
         exists=look.exists,
         is_directory=look.is_directory,
         is_link=look.is_link,
@@ -139,7 +139,8 @@ def precompiled_for(job: Job, asked: Directives, look: Looker) -> tuple[bytes, .
     )
 
 
-def _chain(job: Job, look: Looker) -> SearchChain:
+def chain_of(job: Job, look: Looker) -> SearchChain:
+    """The directories in which this job's compiler looks for headers."""
     invocation = job.invocation
     include = invocation.include
     sysroot = _sysroot(include.special)

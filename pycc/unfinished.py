@@ -1,9 +1,15 @@
-"""Results that are still being stored although their callers have been answered.
+"""What is under way, by the keys under which it may be asked for.
+
+Results that are still being stored although their callers have been answered.
 
 A miss answers its launcher as soon as the outputs are read, and stores them afterwards. Whoever
 asks in between would not find what was just compiled, so that a test, or a user, who compiles
 twice and looks at the counters would see two misses. Therefore what is under way is known by the
 keys under which it may be asked for, and whoever asks for one of these waits until it is stored.
+
+Compiles that run now. Whoever needs the same result waits for it, but no longer than
+FOLLOW_SECONDS: then he compiles by himself, because whoever compiles first may have been stopped,
+or be slow, and nobody's Ctrl-Z may hold up another's build.
 """
 
 from __future__ import annotations
@@ -15,6 +21,10 @@ from contextlib import contextmanager
 
 PATIENCE_SECONDS = 2.0
 """Storing takes milliseconds; should it take longer than this, asking finds nothing."""
+
+
+FOLLOW_SECONDS = 0.8
+"""So long one compile waits for another that makes the same."""
 
 
 class Unfinished:
@@ -47,10 +57,10 @@ class Unfinished:
                 del self._under_way[number]
                 self._changed.notify_all()
 
-    def wait(self, key: bytes | None = None) -> bool:
+    def wait(self, key: bytes | None = None, seconds: float | None = None) -> bool:
         """Wait for what is under way now under ``key`` (None: for everything); False when it took
-        longer than PATIENCE_SECONDS."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        longer than ``seconds``, or else PATIENCE_SECONDS."""
+        deadline = time.monotonic() + (PATIENCE_SECONDS if seconds is None else seconds)
         with self._changed:
             awaited = self._those(key)
             while awaited & self._under_way.keys():

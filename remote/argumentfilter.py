@@ -18,8 +18,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pycc.pattern import pattern
-from pycc.remote.commandline import read
-from pycc.remote.optionwords import PREPROCESSED_LANGUAGES, Word, local_reason, shown
+from pycc.remote.commandline import read, strip
+from pycc.remote.optionwords import (
+    PREPROCESSED_LANGUAGES,
+    Word,
+    cut,
+    left_out,
+    local_reason,
+    shown,
+    wp_words,
+)
 
 MAX_WORDS = 4096
 MAX_BYTES = 128 * 1024
@@ -216,3 +224,27 @@ def _refused_assembler(option: bytes, words: Sequence[bytes]) -> str | None:
         if not harmless:
             return f"{shown(word)} in {shown(option)} is not known to be harmless"
     return f"{shown(before)} in {shown(option)} lacks its value" if before in _DEFSYM else None
+
+
+def exact_refusal(argv: Sequence[bytes]) -> str | None:
+    """The same for a source that is compiled in a root of its own, where the words for the
+    preprocessor can name no file but the client's, and those for the linker mean nothing."""
+    why = refusal(strip(argv))
+    if why is not None:
+        return why
+    for word in cut(argv):
+        if not left_out(word):
+            continue
+        inner = [word]
+        if word.name.startswith(b"-Wp,"):
+            inner = list(cut((b"", *wp_words(word.name))))
+        if not all(one.name.startswith(_IN_A_ROOT) and left_out(one) for one in inner):
+            return f"{shown(word.name)} is not known to be harmless"
+    return None
+
+
+_IN_A_ROOT = tuple(
+    b"-D -U -I -L -l -F -M -i -u -z -Wl, -Xlinker -nostdinc -nobuiltininc -stdlib -finput-charset="
+    b" -fuse-ld= --ld-path= --define-macro --undefine-macro --include --imacros".split()
+)
+"""Beginnings of words that strip leaves out (optionwords.left_out) and that pass."""

@@ -29,11 +29,16 @@ def compress(data: bytes) -> bytes:
     return packed
 
 
+def largest(length: int, limit: int) -> int:
+    """The most that a body of ``length`` bytes can stand for, at most ``limit``."""
+    return min(limit, length * _GROWTH + _GROWTH)
+
+
 def decompress(body: bytes, limit: int) -> bytes:
     """What ``body`` stands for, at most ``limit`` bytes. Raises BulkError."""
     if not body:
         return b""
-    most = min(limit, len(body) * _GROWTH + _GROWTH)
+    most = largest(len(body), limit)
     guess = min(len(body) * _FIRST_GUESS + _GROWTH, most)
     while True:
         try:

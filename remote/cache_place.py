@@ -30,6 +30,8 @@ from pycc.record import record
 from .privileges import User, group_name, user_name
 
 SUBDIRECTORY = "pycc"
+CONTENTS = "contents"
+"""In ours: what clients sent (contents.py)."""
 LARGEST_TREE = 10_000_000
 """Files that are looked at when permissions are mended."""
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -171,6 +173,9 @@ def _needed(directory: str, root: str) -> Iterator[tuple[str, int]]:
     yield root, whole
     for path, names, files in os.walk(root):
         below = path[len(root) :].count("/")
+        if path == os.path.join(root, CONTENTS):
+            names.clear()  # nobody writes to them again, and who lacks one is sent it
+            continue
         for name in sorted(names):
             # Levels of value files are made by whoever stores; the generations hold all else.
             if below == 0 or (below == 1 and name.startswith("db-")):

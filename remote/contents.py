@@ -59,7 +59,7 @@ class Contents:
     The directory is made at need. Raises OSError where it cannot be used."""
 
     def __init__(self, directory: str, *, limit: int) -> None:
-        self._directory = directory
+        self.directory = directory
         self._limit = limit
         os.makedirs(directory, mode=0o700, exist_ok=True)
         self._fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
@@ -114,13 +114,22 @@ class Contents:
             os.unlink(name, dir_fd=self._fd)
         return False
 
+    def read(self, digest: bytes, most: int) -> bytes | None:
+        """A content of at most ``most`` bytes, if it is here."""
+        try:
+            fd = os.open(content_name(digest), os.O_RDONLY | os.O_NOFOLLOW, dir_fd=self._fd)
+            with open(fd, "rb") as file:
+                return None if os.fstat(fd).st_size > most else file.read()
+        except OSError:
+            return None
+
     def put(self, digest: bytes, content: bytes) -> None:
         """Keep a content. Raises WrongContent, or OSError where it cannot be written."""
         if digest_of(content) != digest:
             message = f"a content of {len(content)} bytes is not {digest.hex()}"
             raise WrongContent(message)
         name = content_name(digest)
-        place = os.path.join(self._directory, os.fsdecode(name.partition(b"/")[0]))
+        place = os.path.join(self.directory, os.fsdecode(name.partition(b"/")[0]))
         with suppress(FileExistsError):
             os.mkdir(place, 0o700)
         fd, partial = tempfile.mkstemp(prefix="tmp-", dir=place)
@@ -128,7 +137,7 @@ class Contents:
             with open(fd, "wb") as file:
                 file.write(content)
                 os.fchmod(fd, 0o444)
-            os.rename(partial, os.path.join(self._directory, os.fsdecode(name)))
+            os.rename(partial, os.path.join(self.directory, os.fsdecode(name)))
         except BaseException:
             with suppress(OSError):
                 os.unlink(partial)
@@ -144,7 +153,7 @@ class Contents:
     def make_room(self, clock: Callable[[], float] = time.time) -> int:
         """Remove what was not asked for longest until the limit holds, and what ended writers
         left; the number of bytes that went. Returns 0 while another process does it."""
-        with _held(os.path.join(self._directory, "lock")) as ours:
+        with _held(os.path.join(self.directory, "lock")) as ours:
             if not ours:
                 return 0
             found = sorted(self._listed(clock() - STALE_SECONDS))
@@ -163,7 +172,7 @@ class Contents:
     def _listed(self, stale: float) -> Iterator[tuple[float, int, str]]:
         """(mtime, bytes, path) of all contents; what was left half written is removed."""
         for directory in DIRECTORIES:
-            with suppress(OSError), os.scandir(os.path.join(self._directory, directory)) as entries:
+            with suppress(OSError), os.scandir(os.path.join(self.directory, directory)) as entries:
                 for entry in entries:
                     with suppress(OSError):
                         found = entry.stat(follow_symlinks=False)

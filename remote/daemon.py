@@ -19,11 +19,15 @@ from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from types import FrameType
 
+from . import exact_job, job
 from .access import Mask, allows
 from .daemon_log import Level, Log
-from .job import Code, Done, Workshop, do, greeting, is_question
+from .exactness import Exactness
+from .job import Code, Done, Workshop, greeting
 from .metrics import Metrics
 from .protocol import ProtocolError, Reader, Request, Truncated, request_reader, write_reply
+from .room import NoRoom, Room, Share
+from .server_cache import FAULTS
 from .streams import Client, Pipes, Stream, peer_of
 
 IO_SECONDS = 300.0
@@ -32,6 +36,8 @@ CONNECTIONS_A_TURN, MORE_CONNECTIONS = 4, 16
 RECEIVE = 1 << 20
 END_SECONDS = 3.0
 """For jobs whose children were ended to tell their clients."""
+COMPLAINT_SECONDS = 600.0
+"""How often the log says that the cache has the same trouble."""
 
 
 class Daemon:
@@ -45,9 +51,11 @@ class Daemon:
         turns: int,
         masks: Sequence[Mask],
         metrics: Metrics,
+        exact: Exactness | None = None,
         drain_seconds: float = 10.0,
     ) -> None:
         self._shop = shop
+        self._exact = exact
         self._log = log
         self._masks = masks
         self._metrics = metrics
@@ -59,6 +67,8 @@ class Daemon:
         self._wake_reader, self._wake_writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._leaving = self._at_once = False
         self._signal = 0
+        self._complained: dict[str, float] = {}
+        self._room = Room()
 
     # The listening thread.
 
@@ -174,17 +184,22 @@ class Daemon:
         return True
 
     def _serve_one(self, connection: Stream, client: Client) -> None:
+        with self._room.share() as share:
+            self._serve_in(share, connection, client)
+
+    def _serve_in(self, share: Share, connection: Stream, client: Client) -> None:
         try:
-            request = self._read(connection, client)
-            known = None if request is None else greeting(request)
+            request = self._read(share, connection, client)
+            known = None if request is None else greeting(request, exact=self._exact is not None)
             if known is not None:
                 connection.sendall(b"".join(write_reply(known)))
             elif request is not None:
                 # Who only asks has not to wait for those that compile.
-                with nullcontext() if is_question(request) else self._turns:
+                asked = exact_job.is_question(request) or job.is_question(request)
+                with nullcontext() if asked else self._turns:
                     self._metrics.began()
                     try:
-                        done = do(request, self._shop, connection.fileno())
+                        done = self._do(request, connection.fileno())
                     finally:
                         self._metrics.ended()
                 self._answer(done, client, connection)
@@ -193,8 +208,13 @@ class Daemon:
         finally:
             self._forget(connection)
 
-    def _read(self, connection: Stream, client: Client) -> Request | None:
-        reader: Reader[Request] = request_reader()
+    def _do(self, request: Request, client: int) -> Done:
+        if exact_job.is_exact(request):
+            return exact_job.do(request, self._shop, self._exact, client)
+        return job.do(request, self._shop, client)
+
+    def _read(self, share: Share, connection: Stream, client: Client) -> Request | None:
+        reader: Reader[Request] = request_reader(take=share.take)
         try:
             while reader.message is None:
                 data = connection.recv(min(RECEIVE, max(reader.wanted, 1 << 12)))
@@ -206,7 +226,8 @@ class Daemon:
         except ProtocolError as problem:
             # In the middle of a message there is nothing that a stock client would read.
             self._log(Level.ERROR, f"{client}: {problem}", "dcc_r_token")
-            self._summary(client, Code.REJ_BAD_REQ, "")
+            overload = isinstance(problem, NoRoom)
+            self._summary(client, Code.REJ_OVERLOAD if overload else Code.REJ_BAD_REQ, "")
         return reader.message
 
     def _answer(self, done: Done, client: Client, connection: Stream) -> None:
@@ -228,6 +249,21 @@ class Daemon:
                 done,
             )
         self._log(Level.INFO, "job complete")
+        self._look_after_the_cache()
+
+    def _look_after_the_cache(self) -> None:
+        """What went wrong with it never fails a job, so nobody else would hear of it."""
+        faults = {} if self._shop.cache is None else self._shop.cache.faults()
+        if not faults:
+            return
+        self._metrics.cache_faults(faults)
+        now = time.monotonic()
+        for name, count in faults.items():
+            said = self._complained.get(name)
+            if FAULTS[name] and (said is None or now - said >= COMPLAINT_SECONDS):
+                self._complained[name] = now
+                text = f"the cache: {FAULTS[name]} ({name}: {count}); see --check"
+                self._log(Level.WARNING, text)
 
     def _summary(self, client: Client, code: Code, rest: str, done: Done | None = None) -> None:
         self._log(Level.NOTICE, f"client: {client} {code.value}{rest}", "dcc_job_summary")

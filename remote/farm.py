@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import Enum
 from typing import Final
@@ -24,6 +24,7 @@ from .hosts import HostList, HostSpec, Kind, lock_name
 from .monitor_state import JobState, Phase
 from .protocol import (
     COMPILE,
+    EXACT_OFFERED,
     FETCH,
     HELLO,
     OTHER_COMPILER,
@@ -46,6 +47,7 @@ from .transport import (
 
 PATIENCE: Final = 1.0
 """Seconds after which whoever waits for a slot makes a sign of life."""
+MOST_SENT: Final = 100_000
 TRIES_WITHOUT_BACKOFF: Final = 3  # distcc's
 _ENDED_BY_DAEMON: Final = 110 << 8
 
@@ -58,6 +60,7 @@ class Farm:
         self._balance = Balance()
         self._freed = threading.Condition()
         self.peers = Peers(clock)
+        self._sent: dict[str, set[bytes]] = {}
 
     @contextmanager
     def slot(
@@ -109,6 +112,18 @@ class Farm:
         """See Balance."""
         with self._freed:
             return self._balance.keepers(hosts, self._clock(), key, self.peers.all_ours())
+
+    def sent_to(self, host: HostSpec) -> Collection[bytes]:
+        """Digests of contents that the host got from us; it may have let go of them."""
+        return self._sent.get(lock_name(host), frozenset())
+
+    def note_sent(self, host: HostSpec, digests: Iterable[bytes]) -> None:
+        """It has got these now."""
+        with self._freed:
+            known = self._sent.setdefault(lock_name(host), set())
+            if len(known) > MOST_SENT:
+                known.clear()
+            known.update(digests)
 
     def jobs(self, host: HostSpec) -> int:
         """How many jobs are there now, the caller's included."""
@@ -162,6 +177,7 @@ class Peers:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._known: dict[str, tuple[float, Daemon]] = {}
+        self._exact: set[str] = set()
         self._asking: dict[str, threading.Thread] = {}
         self._lock = threading.Lock()
 
@@ -170,6 +186,10 @@ class Peers:
         if host.kind is not Kind.TCP:
             return Daemon.STOCK
         return self._known.get(lock_name(host), (0.0, Daemon.UNKNOWN))[1]
+
+    def exact(self, host: HostSpec) -> bool:
+        """Whether ours runs there, and serves exact jobs."""
+        return lock_name(host) in self._exact and self.daemon(host) is Daemon.OURS
 
     def all_ours(self) -> set[str]:
         """The lock names of all that run ours."""
@@ -213,8 +233,9 @@ class Peers:
             with connect(host) as connection:
                 talk = Conversation(connection, 10 * GREETING_SECONDS)
                 talk.send(Request(OURS_PLAIN, (HELLO,)))
-                ours = talk.receive(OURS_PLAIN).out.startswith(b"pyccd ")
-                daemon = Daemon.OURS if ours else Daemon.STOCK
+                said = talk.receive(OURS_PLAIN).out.split(b"\n")
+                daemon = Daemon.OURS if said[0].startswith(b"pyccd ") else Daemon.STOCK
+                (self._exact.add if EXACT_OFFERED in said else self._exact.discard)(lock_name(host))
         except NoAnswer:
             daemon = Daemon.STOCK
         except Fault as problem:
@@ -329,9 +350,9 @@ def elsewhere(
                 return
 
 
-def _exchange(farm: Farm, host: HostSpec, job: Job, request: Request) -> Reply | None:
-    """None after a fault, which the host answers for. Raises NoAnswer where it is not known yet
-    what runs there."""
+def exchange(farm: Farm, host: HostSpec, job: Job, request: Request) -> Reply | None:
+    """One request and its answer; None after a fault, which the host answers for. Raises NoAnswer
+    where it is not known yet what runs there."""
     slot = max(farm.jobs(host) - 1, 0)
     try:
         job.state.enter(Phase.CONNECT, host.host, slot)
@@ -358,7 +379,7 @@ def _fetch(farm: Farm, host: HostSpec, job: Job, digest: bytes) -> Answer | None
     """What the host keeps of the text with this digest."""
     version = OURS_LZO if host.lzo else OURS_PLAIN
     argv = (FETCH, job.identity.hex().encode(), digest.hex().encode(), *job.argv)
-    reply = _exchange(farm, host, job, Request(version, argv))
+    reply = exchange(farm, host, job, Request(version, argv))
     if reply is None:
         return None
     answer = Answer(host, reply)
@@ -381,10 +402,10 @@ def _compile(farm: Farm, host: HostSpec, job: Job, text: bytes) -> Answer | None
     job.log(Level.INFO, f"exec on {host.spelled}: {words}")
     began = time.monotonic()
     try:
-        reply = _exchange(farm, host, job, _request(farm, host, job, text))
+        reply = exchange(farm, host, job, _request(farm, host, job, text))
     except NoAnswer:
         farm.peers.note(host, Daemon.STOCK)
-        reply = _exchange(farm, host, job, _request(farm, host, job, text))
+        reply = exchange(farm, host, job, _request(farm, host, job, text))
     if reply is None:
         return None
     passed = max(time.monotonic() - began, 1e-6)

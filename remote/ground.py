@@ -21,9 +21,13 @@ from .exact_root import NOTHING, Ground, Kind, Questions, Spot
 _TOPS = b"bin sbin lib lib32 lib64 libx32 libo32".split()
 _OPENED = (b"/usr", b"/usr/local")
 _LEFT_OUT = frozenset(b"src games man tmp obj portage".split())
+RELEASES = (b"/etc/debian_version", b"/etc/lsb-release", b"/etc/os-release", b"/etc/redhat-release")
+"""clang's driver looks into these for what its distribution wants."""
 _MORE = (
+    *RELEASES,
     b"/etc/ld.so.cache",
     b"/etc/alternatives",  # /usr/bin/cc leads there
+    b"/etc/locale.alias",  # asked for in every locale but C
     b"/etc/clang",  # clang's configuration; identities.py watches it
 )
 MEMO_LIMIT = 50_000

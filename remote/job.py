@@ -29,6 +29,7 @@ from enum import Enum
 from pycc import __version__
 from pycc.pattern import pattern
 from pycc.record import record, replace
+from pycc.unfinished import FOLLOW_SECONDS, Unfinished
 
 from . import commandline
 from .argumentfilter import refusal
@@ -37,6 +38,7 @@ from .compilers import Missing, Refused, Rules, choose
 from .identities import Identities
 from .protocol import (
     COMPILE,
+    EXACT_OFFERED,
     FETCH,
     HELLO,
     LIMITS,
@@ -57,7 +59,8 @@ EXIT_COMPILER_MISSING, EXIT_BUSY, EXIT_TIMEOUT = 110, 114, 118  # distcc's
 LONGEST_STEM = 200
 _GCC = pattern(rb"(?:[A-Za-z0-9_.]+-)*(?:gcc|g\+\+|c89|c99)(?:-[0-9][0-9.]*)?")
 """What leaves directives of preprocessed text alone, as its file is called behind all links."""
-_LANGUAGES = {b".i": b"c", b".ii": b"c++", b".mi": b"objective-c", b".mii": b"objective-c++"}
+LANGUAGES = {b".i": b"c", b".ii": b"c++", b".mi": b"objective-c", b".mii": b"objective-c++"}
+"""Words of -x for what preprocessed text was, by its extension."""
 
 
 class Code(Enum):
@@ -68,6 +71,7 @@ class Code(Enum):
     COMPILE_TIMEOUT = "COMPILE_TIMEOUT"
     CLI_DISCONN = "CLI_DISCONN"
     REJ_BAD_REQ = "REJ_BAD_REQ"
+    REJ_OVERLOAD = "REJ_OVERLOAD"
     OTHER = "OTHER"
     NOT_KEPT = "NOT_KEPT"
     """Only a question, which distccd's summaries do not know."""
@@ -96,6 +100,8 @@ class Workshop:
     identities: Identities
     cache: ServerCache | None
     temporary: str
+    compiling: Unfinished
+    """By the keys of results."""
     seconds: float | None = None
     """The most that a compile may take."""
     stop: Stop | None = None
@@ -107,22 +113,24 @@ def is_question(request: Request) -> bool:
     return request.version in OURS and request.argv[:1] == (FETCH,)
 
 
-def greeting(request: Request) -> Reply | None:
-    """The answer to a client of ours that only wants to know who is here; None for a job."""
+def greeting(request: Request, *, exact: bool) -> Reply | None:
+    """The answer to a client of ours that only wants to know who is here; None for a job.
+    ``exact``: we serve exact jobs."""
     if request.version not in OURS or request.argv[:1] != (HELLO,):
         return None
-    return Reply(request.version, 0, out=f"pyccd {__version__}\n".encode())
+    offers = EXACT_OFFERED + b"\n" if exact else b""
+    return Reply(request.version, 0, out=f"pyccd {__version__}\n".encode() + offers)
 
 
 def do(request: Request, shop: Workshop, client: int | None) -> Done:
     """Answer a request. ``client`` is the descriptor of its connection."""
     began = time.monotonic()
     identity = wanted = b""
-    question = is_question(request)
+    asked = is_question(request)
     if request.version in OURS and request.argv[:1] == (COMPILE,):
         identity = b"".join(request.argv[1:2])
         request = replace(request, argv=request.argv[2:])
-    elif question:
+    elif asked:
         identity, wanted = (*request.argv[1:3], b"", b"")[:2]
         request = replace(request, argv=request.argv[3:])
     compiler = _shown(request.argv[0]) if request.argv else ""
@@ -140,8 +148,6 @@ def do(request: Request, shop: Workshop, client: int | None) -> Done:
     def refused(reason: str) -> Done:
         return done(Code.REJ_BAD_REQ, told(reason), said=reason)
 
-    if question and not wanted:
-        return refused("a question without a digest")
     if not request.argv:
         return refused("no command")
     if request.version == PUMP:
@@ -164,52 +170,59 @@ def do(request: Request, shop: Workshop, client: int | None) -> Done:
         reason = f"failed to exec {_shown(program.name)}: No such file or directory"
         return done(Code.COMPILE_ERROR, told(reason), source=source, said=reason)
     if identity:
-        ours = shop.identities.of(program, _LANGUAGES[extension]) or b"unknown"
+        ours = shop.identities.of(program, LANGUAGES[extension]) or b"unknown"
         if ours.hex().encode() != identity:
             reason = f"{_shown(request.argv[0])} is another compiler here"
             return done(Code.REJ_BAD_REQ, told(reason, OTHER_COMPILER), source=source, said=reason)
 
     name, output = _text_name(named, extension), b"out" + reading.action.value
     words = commandline.with_files(argv, name, output)[1:]
-    key = _key(shop, program, extension, words, name, request.text, wanted)
+    key = _key(shop, program, extension, words, name, request.text, wanted if asked else None)
     if key is not None and shop.cache is not None:
         kept = shop.cache.get(key)
+        if kept is None and key in shop.compiling and shop.compiling.wait(key, FOLLOW_SECONDS):
+            kept = shop.cache.get(key)
         if kept is not None:
             reply = Reply(request.version, 0, kept.err, kept.out, kept.object)
             return done(Code.COMPILE_OK, reply, source=source, cache="hit")
-    if wanted:
+    if asked:  # whatever it asked for, it has no turn to compile in
         return done(Code.NOT_KEPT, Reply(request.version, NOT_KEPT << 8), source=source)
     why = text_refusal(request.text, obeys_directives=not _GCC.fullmatch(_real_name(program)))
     if why is not None:
         return refused(why)
-    cache = "off" if key is None else "miss"
-    directory = ""
-    try:
-        directory = tempfile.mkdtemp(prefix=PREFIX, dir=shop.temporary)
-        ran, made = _compile(shop, directory, (program, *words), name, output, request, client)
-    except OSError as problem:
-        what = "failed to exec" if problem.filename == program else "no room to run"
-        reason = f"{what} {_shown(program)}: {problem.strerror}"
-        return done(Code.COMPILE_ERROR, told(reason), source=source, said=reason)
-    finally:
-        if directory:
-            shutil.rmtree(directory, ignore_errors=True)
-    if ran.end is End.CLIENT_LEFT:
-        return done(Code.CLI_DISCONN, None, source=source, cache=cache)
-    if ran.end is End.TIMEOUT:
-        reason = f"ended after {shop.seconds} seconds (--job-lifetime)"
-        reply = told(reason, EXIT_TIMEOUT)
-        return done(Code.COMPILE_TIMEOUT, reply, source=source, cache=cache, said=reason)
-    if ran.end is End.STOPPED:
-        reply = told("the daemon is leaving", EXIT_BUSY)
-        return done(Code.OTHER, reply, source=source, cache=cache)
-    reply = Reply(request.version, ran.status, ran.err, ran.out, made)
-    if ran.status:
-        return done(Code.COMPILE_ERROR, reply, source=source, cache=cache)
-    place = os.fsencode(os.path.basename(directory))
-    if key is not None and shop.cache is not None and not _names(place, made, ran):
-        shop.cache.put(key, Output(made, ran.err, ran.out))
-    return done(Code.COMPILE_OK, reply, source=source, cache=cache)
+
+    def compiled() -> Done:
+        cache = "off" if key is None else "miss"
+        directory = ""
+        try:
+            directory = tempfile.mkdtemp(prefix=PREFIX, dir=shop.temporary)
+            ran, made = _compile(shop, directory, (program, *words), name, output, request, client)
+        except OSError as problem:
+            what = "failed to exec" if problem.filename == program else "no room to run"
+            reason = f"{what} {_shown(program)}: {problem.strerror}"
+            return done(Code.COMPILE_ERROR, told(reason), source=source, said=reason)
+        finally:
+            if directory:
+                shutil.rmtree(directory, ignore_errors=True)
+        if ran.end is End.CLIENT_LEFT:
+            return done(Code.CLI_DISCONN, None, source=source, cache=cache)
+        if ran.end is End.TIMEOUT:
+            reason = f"ended after {shop.seconds} seconds (--job-lifetime)"
+            reply = told(reason, EXIT_TIMEOUT)
+            return done(Code.COMPILE_TIMEOUT, reply, source=source, cache=cache, said=reason)
+        if ran.end is End.STOPPED:
+            reply = told("the daemon is leaving", EXIT_BUSY)
+            return done(Code.OTHER, reply, source=source, cache=cache)
+        reply = Reply(request.version, ran.status, ran.err, ran.out, made)
+        if ran.status:
+            return done(Code.COMPILE_ERROR, reply, source=source, cache=cache)
+        place = os.fsencode(os.path.basename(directory))
+        if key is not None and shop.cache is not None and not _names(place, made, ran):
+            shop.cache.put(key, Output(made, ran.err, ran.out))
+        return done(Code.COMPILE_OK, reply, source=source, cache=cache)
+
+    with shop.compiling.storing([] if key is None else [key]):
+        return compiled()
 
 
 def _shown(name: bytes) -> str:
@@ -237,16 +250,16 @@ def _key(
     words: tuple[bytes, ...],
     name: bytes,
     text: bytes,
-    digest: bytes,
+    digest: bytes | None,
 ) -> bytes | None:
     """``digest`` is the text's, in hexadecimal, where that did not come along. None where nothing
     may be kept."""
     if shop.cache is None:
         return None
-    identity = shop.identities.of(program, _LANGUAGES[extension])
+    identity = shop.identities.of(program, LANGUAGES[extension])
     if identity is None:
         return None
-    digest = digest or text_digest(text).hex().encode()
+    digest = text_digest(text).hex().encode() if digest is None else digest
     return key_of(identity, words, name, shop.environment, digest)
 
 

@@ -18,7 +18,7 @@ import json
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pycc.record import record
@@ -68,6 +68,7 @@ class Snapshot:
     denied: int
     jobs: dict[str, int]
     cache: dict[str, int]
+    cache_faults: dict[str, int]
     cache_state: str
     longest: tuple[str, str, int]
     """Source, compiler, milliseconds."""
@@ -93,6 +94,7 @@ class Metrics:
         self._accepted = self._denied = self._running = 0
         self._jobs = dict.fromkeys(JOBS, 0)
         self._cache = dict.fromkeys(CACHE, 0)
+        self._cache_faults: dict[str, int] = {}
         self._longest = ("none", "none", -1)
         # (slice's number, compiles that ended in it, seconds of running in it)
         self._slices: deque[list[float]] = deque(maxlen=MINUTES[-1] * 60 // SLICE + 1)
@@ -130,6 +132,12 @@ class Metrics:
             if code == "COMPILE_OK" and milliseconds > self._longest[2]:
                 self._longest = (source[:NAME_LIMIT], compiler[:NAME_LIMIT], milliseconds)
 
+    def cache_faults(self, counts: Mapping[str, int]) -> None:
+        """So often something went wrong with the cache."""
+        with self._lock:
+            for name, count in counts.items():
+                self._cache_faults[name] = self._cache_faults.get(name, 0) + count
+
     def _advance(self) -> None:
         """Book what has run since the last call, slice by slice."""
         now = self._clock()
@@ -162,6 +170,7 @@ class Metrics:
                 self._denied,
                 dict(self._jobs),
                 dict(self._cache),
+                dict(self._cache_faults),
                 self._state,
                 self._longest,
                 self._turns,
@@ -212,6 +221,7 @@ def json_page(now: Snapshot, machine: Machine) -> str:
                 "denied": now.denied,
                 "jobs": {code.lower(): count for code, count in now.jobs.items()},
                 "cache": now.cache,
+                "cache_faults": now.cache_faults,
                 "cache_state": now.cache_state,
                 "longest_job": dict(
                     zip(("source", "compiler", "milliseconds"), now.longest, strict=True)
@@ -246,6 +256,8 @@ def prometheus_page(now: Snapshot, machine: Machine) -> str:
     metric("jobs_total", "counter", "Jobs by the way they ended.", *jobs)
     cache = ((f'{{result="{result}"}}', count) for result, count in now.cache.items())
     metric("cache_total", "counter", "Jobs by what the cache did for them.", *cache)
+    faults = ((f'{{fault="{fault}"}}', count) for fault, count in now.cache_faults.items())
+    metric("cache_faults_total", "counter", "What went wrong with the cache.", *faults)
     states = ((f'{{state="{state}"}}', int(state == now.cache_state)) for state in STATES)
     metric("cache_state", "gauge", "Whether there is a cache.", *states)
     metric("turns", "gauge", "Compiles that may run at a time.", ("", now.turns))

@@ -18,7 +18,8 @@ What the real programs do beside that, tried:
 
 * A version of 0 is answered like 1, with the same number. What is above 3 is closed without a
   byte, and so is whatever else a server does not like.
-* STAT is a wait status. When it is not 0 an empty DOTO follows, which the client need not read.
+* STAT is a wait status, of a process that has ended. When it is not 0 an empty DOTO follows, which
+  the client need not read.
 * DOTD follows only on success, and its absence is no error to distcc's client.
 
 Between our own programs there are two versions more, OURS, without and with LZO. Their ARGV begin
@@ -50,6 +51,8 @@ PUMP = 3
 OURS_PLAIN, OURS_LZO = 0x70796301, 0x70796302
 OURS = (OURS_PLAIN, OURS_LZO)
 HELLO, COMPILE, FETCH = b"hello", b"compile", b"fetch"
+EXACT_OFFERED = b"exact 1"
+"""A line of the answer to HELLO: exact jobs are served (exact_wire.py)."""
 TEXT_DIGEST = 32  # bytes
 OTHER_COMPILER, NOT_KEPT = 121, 122
 """Exit codes in STAT, for OURS alone: the server's compiler is not the client's; it keeps no result
@@ -246,9 +249,17 @@ class Reader(Generic[T]):
         return self.message
 
 
-def request_reader(limits: Limits = LIMITS) -> Reader[Request]:
-    """A server's reader."""
-    return Reader(_request(limits))
+Take = Callable[[int], None]
+
+
+def _unbounded(_: int) -> None:
+    """For who reads only from servers of his own choice, one at a time."""
+
+
+def request_reader(limits: Limits = LIMITS, take: Take = _unbounded) -> Reader[Request]:
+    """A server's reader. ``take`` is told of so many bytes more (or fewer) before memory is taken
+    for them; it may wait, and raise ProtocolError."""
+    return Reader(_request(limits, take))
 
 
 def reply_reader(version: int, limits: Limits = LIMITS) -> Reader[Reply]:
@@ -289,8 +300,9 @@ def _text(token: bytes, most: int) -> Grammar[bytes]:
 class _Bodies:
     """Reads the bodies of one message, and counts what they hold together."""
 
-    def __init__(self, version: int, limits: Limits) -> None:
+    def __init__(self, version: int, limits: Limits, take: Take = _unbounded) -> None:
         self._packed = version in _PACKED
+        self._take = take
         self._limits = limits
         self._left = limits.total
 
@@ -299,11 +311,16 @@ class _Bodies:
         if length > most:
             message = f"a body of {length} bytes is above the limit of {most}"
             raise ProtocolError(message)
-        body = (yield length) if length else b""
-        try:
-            data = bulk.decompress(body, most) if self._packed else body
-        except bulk.BulkError as problem:
-            raise ProtocolError(str(problem)) from None
+        self._take(length)
+        data = (yield length) if length else b""
+        if self._packed:
+            grown = bulk.largest(length, most)
+            self._take(grown)
+            try:
+                data = bulk.decompress(data, most)
+            except bulk.BulkError as problem:
+                raise ProtocolError(str(problem)) from None
+            self._take(len(data) - length - grown)
         self._left -= len(data)
         return data
 
@@ -313,7 +330,7 @@ class _Bodies:
         return data
 
 
-def _request(limits: Limits) -> Grammar[Request]:
+def _request(limits: Limits, take: Take) -> Grammar[Request]:
     version = yield from _value(b"DIST")
     if version > max(VERSIONS) and version not in OURS:
         message = f"protocol version {version} is not known"
@@ -322,7 +339,7 @@ def _request(limits: Limits) -> Grammar[Request]:
     if version == PUMP:
         cwd = yield from _text(b"CDIR", limits.name)
     argv = yield from _command(limits)
-    bodies = _Bodies(version, limits)
+    bodies = _Bodies(version, limits, take)
     if version != PUMP:
         text = yield from bodies.after(b"DOTI")
         return Request(version, argv, text)
@@ -354,12 +371,22 @@ def _command(limits: Limits) -> Grammar[tuple[bytes, ...]]:
     return tuple(words)
 
 
+def _ended(status: int) -> bool:
+    """Whether wait(2) says so of a process that has ended. Of the others some mean a failure to us
+    and an exit with 0 to who calls us, and some fit into no C int."""
+    signal = status & 0x7F
+    return status <= 0xFFFF and signal != 0x7F and (not status or bool(signal or status >> 8))
+
+
 def _reply(version: int, limits: Limits) -> Grammar[Reply]:
     answered = yield from _value(b"DONE")
     if answered != version:
         message = f"an answer of version {answered} to a request of version {version}"
         raise ProtocolError(message)
     status = yield from _value(b"STAT")
+    if not _ended(status):
+        message = f"STAT {status:#x} is not how a process ends"
+        raise ProtocolError(message)
     bodies = _Bodies(version, limits)
     err = yield from bodies.after(b"SERR")
     out = yield from bodies.after(b"SOUT")

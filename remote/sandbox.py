@@ -14,12 +14,14 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from enum import Enum
 from struct import Struct
 
 from pycc.errors import PyccError
 from pycc.record import record
 
-from .child import End, Ran, run
+from .child import End, Ran, Stop, run
 from .client_view import View
 from .exact_root import PATCHES, TEMPORARY, Ground, Layout, Plan, Step
 
@@ -32,6 +34,8 @@ NOBODY = 65534
 
 _HEAD = Struct("=IIiI")
 _OUTPUT = Struct("=IIQ")
+_LOOKUPS = Struct("=II")
+_LOOKUP = Struct("=HHH")
 _MAGIC = 0x70636378
 _RAN, _FAILED = 1, 2
 _STAGES = {
@@ -74,21 +78,57 @@ class Output:
     content: bytes
 
 
+class Found(Enum):
+    """What a compile found at a path, with links followed."""
+
+    ABSENT = 1
+    FILE = 2
+    """A regular file of which it was only asked whether it is there."""
+    CONTENT = 3
+    """A regular file that was opened to be read, or run."""
+    DIRECTORY = 4
+    LISTED = 5
+    """A directory that was opened: its names may have been read."""
+    OTHER = 6
+
+
+_FOUND = {found.value: found for found in Found}
+
+
+@record
+class Lookup:
+    """One question to the file system: a path as it was spelled, relative to the plan's cwd, and
+    the answer.
+
+    ``target`` is what the symbolic link at the path holds; where it is empty, no link is there. The
+    directories on the way to whatever is there are lookups of their own."""
+
+    path: bytes
+    found: Found
+    target: bytes = b""
+
+
 @record
 class Compiled:
-    """``ran`` is what child.run says, of the compiler itself; without outputs unless it is done."""
+    """``ran`` is what child.run says, of the compiler itself; without outputs unless it is done.
+
+    ``lookups`` is all that the compiler and its children asked, each path once: the outcome is the
+    same wherever the answers are. None where it was not asked for, or is not known completely."""
 
     ran: Ran
     outputs: tuple[Output, ...] = ()
+    lookups: tuple[Lookup, ...] | None = None
 
 
 class Sandbox:
-    """Safe for several threads. ``patches``: whether plans with patches can be carried out."""
+    """Safe for several threads. ``patches``: whether plans with patches can be carried out;
+    ``records``: whether lookups can be told."""
 
     def __init__(self, program: int, contents: int) -> None:
         self._program = program
         self._contents = contents
         self.patches = False
+        self.records = False
 
     @staticmethod
     def open(contents: int, ground: Ground, program: str = PROGRAM) -> Sandbox:
@@ -107,11 +147,12 @@ class Sandbox:
         except SandboxFailed:
             sandbox.close()
             raise
-        try:
+        with suppress(SandboxFailed):
             sandbox._carry_out(_patched_root(), PROBE_SECONDS, None)
-        except SandboxFailed:
-            return sandbox
-        sandbox.patches = True
+            sandbox.patches = True
+        with suppress(SandboxFailed):
+            probe = sandbox._carry_out(_asking_root(), PROBE_SECONDS, None)
+            sandbox.records = probe.lookups == (Lookup(b"/", Found.DIRECTORY),)
         return sandbox
 
     def close(self) -> None:
@@ -126,9 +167,11 @@ class Sandbox:
         environment: Mapping[bytes, bytes],
         client: int | None = None,
         seconds: float | None = None,
+        stop: Stop | None = None,
+        record: bool = False,
     ) -> Compiled:
         """Run ``argv``, whose first word is the path of a program in a tree, as `child.run` does.
-        Raises SandboxFailed."""
+        ``record``: tell the lookups, if that is possible here. Raises SandboxFailed."""
         if plan.patched and not self.patches:
             where = os.fsdecode(plan.patched[0])
             message = f"{where} differs here, and this kernel cannot lay others' files over it"
@@ -136,10 +179,16 @@ class Sandbox:
         steps = [*plan.steps, Step(b"C", (plan.cwd,)), Step(b"R", (argv[0],))]
         steps += [Step(b"A", (word,)) for word in argv]
         steps += [Step(b"E", (b"%s=%s" % pair,)) for pair in environment.items()]
-        return self._carry_out(steps, seconds, client)
+        if record and self.records:
+            steps.append(Step(b"Q", (b"",)))
+        return self._carry_out(steps, seconds, client, stop)
 
     def _carry_out(
-        self, steps: Sequence[Step], seconds: float | None, client: int | None
+        self,
+        steps: Sequence[Step],
+        seconds: float | None,
+        client: int | None,
+        stop: Stop | None = None,
     ) -> Compiled:
         order = os.memfd_create("pycc-order", os.MFD_CLOEXEC)
         outcome = os.memfd_create("pycc-outcome", os.MFD_CLOEXEC)
@@ -155,6 +204,7 @@ class Sandbox:
                 environment={},
                 client=client,
                 seconds=seconds,
+                stop=stop,
                 keep=(self._program, *fds),
             )
             if ran.end is not End.DONE:
@@ -198,6 +248,11 @@ def _patched_root() -> list[Step]:
     ]
 
 
+def _asking_root() -> list[Step]:
+    """An order for an empty root, in which one question is asked."""
+    return [Step(b"C", (b"/",)), Step(b"R", (b"",)), Step(b"Q", (b"",))]
+
+
 def _written(steps: Sequence[Step]) -> bytes:
     parts = []
     for step in steps:
@@ -226,6 +281,7 @@ def _read(outcome: int, order: bytes, ran: Ran) -> Compiled:
     if kind == _FAILED:
         raise _failure(value, at, order)
     outputs = []
+    lookups = None
     place = _HEAD.size
     while True:
         if place + _OUTPUT.size > len(data):
@@ -235,6 +291,7 @@ def _read(outcome: int, order: bytes, ran: Ran) -> Compiled:
         mode, length, size = _OUTPUT.unpack_from(data, place)
         place += _OUTPUT.size
         if not length:
+            lookups = _lookups(data[place:])
             break
         if place + length + size > len(data):
             raise SandboxFailed("the outputs were cut short")
@@ -242,7 +299,30 @@ def _read(outcome: int, order: bytes, ran: Ran) -> Compiled:
         place += length
         outputs.append(Output(path, mode, bytes(data[place : place + size])))
         place += size
-    return Compiled(Ran(ran.end, value, ran.out, ran.err), tuple(outputs))
+    return Compiled(Ran(ran.end, value, ran.out, ran.err), tuple(outputs), lookups)
+
+
+def _lookups(data: memoryview) -> tuple[Lookup, ...] | None:
+    """What follows the outputs."""
+    if not data:
+        return None
+    complete, count = _LOOKUPS.unpack_from(data)
+    if not complete:
+        return None
+    lookups = []
+    place = _LOOKUPS.size
+    text = bytes(data)
+    for _ in range(count):
+        if place + _LOOKUP.size > len(text):
+            break
+        found, length, more = _LOOKUP.unpack_from(text, place)
+        place += _LOOKUP.size
+        end = place + length
+        lookups.append(Lookup(text[place:end], _FOUND[found], text[end : end + more]))
+        place = end + more
+    if place != len(text) or len(lookups) != count:
+        raise SandboxFailed("the lookups were cut short")
+    return tuple(lookups)
 
 
 def _all(fd: int, size: int) -> memoryview:

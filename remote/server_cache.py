@@ -26,6 +26,17 @@ VARIABLES = (b"LANG", b"LANGUAGE", b"LC_ALL", b"LC_CTYPE", b"LC_MESSAGES", b"SOU
 """They alter messages or, with macros expanded, at most those."""
 
 
+FAULTS = {
+    "full": "there is no room left, so results are not kept",
+    "failures": "a result could not be kept or read",
+    "corrupt": "some of what it kept was damaged, and is compiled again",
+    "rebuilt": "it was damaged, and begun anew",
+    "timeouts": "",
+}
+"""What may go wrong with the store, by its own names, in words for the log: none for what only
+costs a result now and then."""
+
+
 @record
 class Output:
     """What a successful compile gave."""
@@ -85,6 +96,23 @@ class ServerCache:
         if output.out:
             entries.append(Entry(Kind.STDOUT, output.out))
         return self._directory.put(key, pack(entries))
+
+    def value(self, key: bytes) -> bytes | None:
+        """What is kept under ``key`` as it is (exact jobs)."""
+        value = self._directory.get(key)
+        if value is not None:
+            self._directory.storage.touch(key)
+        return value
+
+    def keep(self, key: bytes, value: bytes) -> bool:
+        """Have ``value`` stored; False when too much is waiting already."""
+        return self._directory.put(key, value)
+
+    def faults(self) -> dict[str, int]:
+        """What went wrong since this was asked last, by the names of FAULTS. Results are written
+        behind a job's back, so it is told with one of the next."""
+        counts = self._directory.storage.counts.take()
+        return {name: counts[name] for name in FAULTS if counts.get(name)}
 
     def close(self) -> None:
         """Write what waits."""

@@ -15,9 +15,9 @@ seen through. What the assembler's own macros put together from pieces is not: w
 a directive on purpose can, and only a sandbox keeps the server's files from such a one. In doubt a
 text is refused, which costs the client a local compile.
 
-Everything is linear in the text: no repetition in a pattern is unbounded, and none begins within
-another's reach more than a bounded number of times. A search holds the interpreter, so texts are
-searched in pieces, between which other jobs have their turn.
+Everything is linear in the text: no repetition in a pattern is unbounded, none begins within
+another's reach more than a bounded number of times, and one within another is possessive. A search
+holds the interpreter, so texts are searched in pieces, between which other jobs have their turn.
 """
 
 from __future__ import annotations
@@ -30,8 +30,10 @@ OVERLAP = 1 << 16
 
 _BLANK = rb"[ \t\f\v\0]"
 _COMMENT = rb"/\*[^*]{0,200}\*{1,8}/|//[^\n]{0,200}\n"
-# What may stand between two strings that are one: also the line marker after a macro's end.
-_GAP = rb'(?:"(?:[ \t\f\v\r\n\0]{1,64}|#[^\n]{0,400}\n|' + _COMMENT + rb'){0,16}"){0,4}'
+# What may stand between two strings that are one: also the line marker after a macro's end. What is
+# taken is never given back: each part begins with another character and so does what comes after,
+# so there is only one way to read a gap; but a run of n blanks can be cut into parts in 2**n ways.
+_GAP = rb'(?:"(?:[ \t\f\v\r\n\0]{1,64}+|#[^\n]{0,400}\n|' + _COMMENT + rb'){0,16}+"){0,4}+'
 
 
 def _escape(letter: str) -> bytes:

@@ -41,6 +41,12 @@ EXIT_CONNECT_FAILED, EXIT_IO_ERROR, EXIT_TRUNCATED, EXIT_PROTOCOL_ERROR = 103, 1
 EXIT_TIMEOUT = 118
 
 
+_NO_ANSWER = (
+    "server provided no answer. Is the server configured to allow access from your IP address? Does"
+    " the server have the compiler installed? Is the server configured to access the compiler?"
+)
+
+
 class Left(Exception):
     """The launcher has gone: nobody waits for the object."""
 
@@ -66,6 +72,14 @@ def connect(host: HostSpec) -> socket.socket:
 def _connect_fault(host: HostSpec, problem: Exception) -> Fault:
     why = getattr(problem, "strerror", None) or str(problem) or "timed out"
     return Fault(f"failed to connect to {host.host}:{host.port}: {why}", EXIT_CONNECT_FAILED)
+
+
+def _io_fault(what: str, problem: OSError, *, began: bool) -> Fault:
+    text = f"failed to {what}: {problem.strerror}"
+    # Who is denied is hung up on, and with bytes on their way that is a reset, not an end.
+    if isinstance(problem, ConnectionError) and not began:
+        return NoAnswer(f"{text}: {_NO_ANSWER}", EXIT_IO_ERROR)
+    return Fault(text, EXIT_IO_ERROR)
 
 
 class Conversation:
@@ -94,11 +108,8 @@ class Conversation:
                 data = data[self._connection.send(data) :]
             except BlockingIOError:
                 continue
-            except (BrokenPipeError, ConnectionResetError) as problem:
-                # Who does not want the job may close before he has it all.
-                raise NoAnswer(f"failed to send: {problem.strerror}", EXIT_IO_ERROR) from None
             except OSError as problem:
-                raise Fault(f"failed to send: {problem.strerror}", EXIT_IO_ERROR) from None
+                raise _io_fault("send", problem, began=False) from None
 
     def receive(self, version: int) -> Reply:
         """Raises Fault, Left."""
@@ -113,12 +124,7 @@ class Conversation:
                     continue
                 if not data:
                     if not began:
-                        raise NoAnswer(
-                            "server provided no answer. Is the server configured to allow access"
-                            " from your IP address? Does the server have the compiler installed?"
-                            " Is the server configured to access the compiler?",
-                            EXIT_TRUNCATED,
-                        )
+                        raise NoAnswer(_NO_ANSWER, EXIT_TRUNCATED)
                     return reader.end()
                 began = True
                 reader.feed(data)
@@ -127,9 +133,7 @@ class Conversation:
         except ProtocolError as problem:
             raise Fault(str(problem), EXIT_PROTOCOL_ERROR) from None
         except OSError as problem:
-            reset = isinstance(problem, ConnectionResetError) and not began
-            kind = NoAnswer if reset else Fault
-            raise kind(f"failed to receive: {problem.strerror}", EXIT_IO_ERROR) from None
+            raise _io_fault("receive", problem, began=began) from None
         return reader.message
 
     def _wait(self, event: int) -> None:

@@ -1,4 +1,4 @@
-"""A daemon in a process of its own, and ways to talk to it."""
+"""Compile servers in processes of their own, ours and Debian's, and ways to talk to them."""
 
 from __future__ import annotations
 
@@ -9,16 +9,22 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from pycc.remote.protocol import Reply, Request, reply_reader, write_request
+from tests.mounting import UNSHARE
 
 DISTCC = "/usr/bin/distcc"  # Debian's; scripts/test-packages.txt
+DISTCCD = "/usr/bin/distccd"
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAM = 'import sys; sys.argv[0] = "pyccd"; from pycc.remote.pyccd import main; main()'
+COMMANDS = {"distccd": [DISTCCD], "pyccd": [sys.executable, "-c", PROGRAM]}
+ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
+GREETING = "REJ_BAD_REQ exit:0 sig:0 core:0 ret:109 "
+"""What a stock distccd says of being asked whether it is one of ours."""
 
 
 def free_port() -> int:
@@ -29,50 +35,34 @@ def free_port() -> int:
 
 
 @dataclass
-class Farm:
-    """A daemon, and a place to work in that an unprivileged daemon can reach."""
+class Daemon:
+    """A server that listens on loopback, in a place that its unprivileged user can reach, where
+    the stock client has a directory to work in."""
 
+    kind: str
     place: Path
     port: int
     process: subprocess.Popen[bytes]
 
     @property
     def log(self) -> str:
-        log = self.place / "log"
-        return log.read_text() if log.exists() else ""
+        return (self.place / "log").read_text(errors="replace")
+
+    def host(self, options: str = "", slots: int = 50) -> str:
+        return f"127.0.0.1:{self.port}/{slots}{options}"
 
     def summaries(self) -> list[str]:
-        """The job summaries from the code on, when every connection has one: they are written after
-        the reply."""
-        lines: list[str] = []
+        """What became of the jobs, each from its code on (COMPILE_OK …)."""
+        lines = [line for line in self.log.splitlines() if "(dcc_job_summary)" in line]
+        found = (line.partition("client: ")[2].partition(" ")[2] for line in lines)
+        return [line for line in found if not line.startswith(GREETING)]
 
-        def complete() -> bool:
-            log = self.log.splitlines()
-            lines[:] = (line for line in log if "(dcc_job_summary)" in line)
-            return len(lines) == sum("connection from" in line for line in log)
-
-        wait_for(complete)
-        return [line.split(" ", 6)[6] for line in lines]
-
-    def distcc(
-        self, *words: str, options: str = "", cwd: Path | None = None, **variables: str
-    ) -> subprocess.CompletedProcess[bytes]:
-        environment = {
-            "PATH": "/usr/bin:/bin",
-            "DISTCC_HOSTS": f"127.0.0.1:{self.port}/50{options}",
-            "DISTCC_DIR": str(self.place / "distcc"),
-            "DISTCC_FALLBACK": "0",
-            "DISTCC_BACKOFF_PERIOD": "0",
-            "LC_ALL": "C.UTF-8",
-            **variables,
-        }
-        return subprocess.run(
-            [DISTCC, *words],
-            cwd=cwd or self.place / "project",
-            env=environment,
-            capture_output=True,
-            check=False,
-        )
+    def summaries_of(self, count: int) -> list[str]:
+        """The same, once there are so many: a daemon writes them after it has answered."""
+        wait_for(lambda: len(self.summaries()) >= count)
+        found = self.summaries()
+        assert len(found) == count, found
+        return found
 
     def send(self, request: Request) -> socket.socket:
         """A connection on which ``request`` was sent."""
@@ -84,6 +74,25 @@ class Farm:
         """What the daemon answers to our own words."""
         with self.send(request) as connection:
             return answer(connection, request.version)
+
+    def distcc(
+        self, *words: str, options: str = "", cwd: Path | None = None, **variables: str
+    ) -> subprocess.CompletedProcess[bytes]:
+        environment = {
+            **ENVIRONMENT,
+            "DISTCC_HOSTS": self.host(options),
+            "DISTCC_DIR": str(self.place / "distcc"),
+            "DISTCC_FALLBACK": "0",
+            "DISTCC_BACKOFF_PERIOD": "0",
+            **variables,
+        }
+        return subprocess.run(
+            [DISTCC, *words],
+            cwd=cwd or self.place / "project",
+            env=environment,
+            capture_output=True,
+            check=False,
+        )
 
     def write(self, name: str, text: str) -> None:
         (self.place / "project" / name).write_text(text)
@@ -116,54 +125,84 @@ def open_place() -> Iterator[Path]:
 
 
 @contextmanager
-def a_farm(*options: str, compiler: str = "", **variables: str) -> Iterator[Farm]:
-    """A daemon with ``options`` beside the usual ones. ``compiler`` is a shell script that stands
-    for gcc on its PATH."""
+def daemon(
+    kind: str,
+    *options: str,
+    compiler: str = "",
+    mounts: str = "",
+    wrapper: Sequence[str] = (),
+    allow: str = "127.0.0.1",
+    **variables: str,
+) -> Iterator[Daemon]:
+    """A ``distccd``, or a ``pyccd`` with a cache, with ``options`` beside the usual ones.
+
+    ``compiler`` is a shell script that stands for gcc on its PATH, ``mounts`` one that mounts what
+    only the daemon is to see; in it and in variables $PLACE is the daemon's place. ``wrapper`` is a
+    command that runs the daemon, ``allow`` who may ask."""
     with open_place() as place:
-        for name in ("project", "distcc", "bin", "notes"):
+        for name in ("project", "distcc", "bin", "notes", "tmp"):
             (place / name).mkdir()
-        # Where a job's own process may leave a word for the test.
-        (place / "notes").chmod(0o777)
-        path = "/usr/bin:/bin"
+        # Where a job's own process works, and may leave a word for the test.
+        for name in ("notes", "tmp"):
+            (place / name).chmod(0o1777)
+        # A stock daemon opens its log when it is nobody already.
+        (place / "log").touch()
+        (place / "log").chmod(0o666)
+        path = ENVIRONMENT["PATH"]
         if compiler:
             (place / "bin/gcc").write_text(f"#!/bin/sh\n{compiler}\n")
             (place / "bin/gcc").chmod(0o755)
             path = f"{place}/bin:{path}"
         port = free_port()
         words = ["--daemon", "--no-detach", "--port", str(port), "--listen", "127.0.0.1"]
-        words += ["--allow", "127.0.0.1", "--jobs", "3", "--verbose"]
+        words += ["--allow", allow, "--jobs", "4", "--verbose"]
         words += ["--log-file", str(place / "log"), "--pid-file", str(place / "pid")]
-        words += ["--cache-dir", str(place / "cache"), *options]
-        process = start(*words, **{"PATH": path, **variables})
-        farm = Farm(place, port, process)
+        if kind == "pyccd":
+            words += ["--cache-dir", str(place / "cache")]
+        if mounts:
+            wrapper = [*UNSHARE, "/bin/sh", "-ec", f'{mounts}\nexec "$@"', "sh", *wrapper]
+            variables["PLACE"] = str(place)
+        variables = {name: text.replace("$PLACE", str(place)) for name, text in variables.items()}
+        environment = {**ENVIRONMENT, "PATH": path, "TMPDIR": str(place / "tmp")}
+        with (place / "output").open("wb") as output:
+            process = subprocess.Popen(
+                [*wrapper, *COMMANDS[kind], *words, *options],
+                env={**environment, "PYTHONPATH": str(ROOT), **variables},
+                stdout=output,
+                stderr=output,
+            )
+        made = Daemon(kind, place, port, process)
         try:
-            wait_for(lambda: "allowing up to" in farm.log)
-            yield farm
+            wait_for(lambda: "allowing up to" in made.log or process.poll() is not None)
+            assert process.poll() is None, made.log + (place / "output").read_text()
+            yield made
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
-            assert process.wait(30) == 0
+                # A stock one passes the signal on to its whole group, and ends by it.
+                assert process.wait(30) == (0 if kind == "pyccd" else -signal.SIGTERM)
         finally:
             process.kill()
-            process.communicate()  # closes its pipes
+            process.wait()
 
 
-def start(*words: str, **variables: str) -> subprocess.Popen[bytes]:
-    """pyccd in a process of its own, with no variables but these and what it needs."""
-    needed = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "LC_ALL": "C.UTF-8"}
-    command = [sys.executable, "-c", PROGRAM, *words]
-    return subprocess.Popen(
-        command, env={**needed, **variables}, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+def a_farm(
+    *options: str, compiler: str = "", mounts: str = "", **variables: str
+) -> AbstractContextManager[Daemon]:
+    """Our own daemon."""
+    return daemon("pyccd", *options, compiler=compiler, mounts=mounts, **variables)
 
 
 def said(*words: str, **variables: str) -> tuple[int, str, str]:
     """(status, standard output, standard error) of pyccd that does something and ends."""
-    process = start(*words, **variables)
-    try:
-        out, err = process.communicate(timeout=60)
-    finally:
-        process.kill()
-    return process.returncode, out.decode(), err.decode()
+    done = subprocess.run(
+        [*COMMANDS["pyccd"], *words],
+        env={**ENVIRONMENT, "PYTHONPATH": str(ROOT), **variables},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return done.returncode, done.stdout, done.stderr
 
 
 def wait_for(true: Callable[[], object], seconds: float = 20.0) -> None:

@@ -68,10 +68,10 @@ class Server:
 
 
 @contextmanager
-def serving(directory: Path, program: Path) -> Iterator[Server]:
+def serving(directory: Path, program: Path, ground_: Ground | None = None) -> Iterator[Server]:
     """A server in ``directory``; skips where the machine allows no namespaces."""
     try:
-        server = Server(directory, program)
+        server = Server(directory, program, ground_)
     except SandboxFailed as problem:
         pytest.skip(str(problem))
     try:

@@ -1,5 +1,5 @@
-"""Settings for property tests that share a machine with compilers."""
+"""Settings for property tests whose examples take long."""
 
 from hypothesis import settings
 
-quick = settings(max_examples=60, deadline=None)
+quick = settings(max_examples=60)

@@ -77,29 +77,35 @@ ALLOWED = {
     "hot": "cache.manifest cache.storage job outcome",
     "execution": "call depfile frame invocation job keying outcome talk",
     "preprocess": "cache.lookup call depfile execution frame invocation job keying locate native"
-    " outcome precompiled talk",
+    " outcome precompiled searchchain talk",
     "collect": "basedir cache.digest cache.lookup cache.result call delivery depfile directives"
     " frame invocation native outcome precompiled stability",
     "keep": "cache.fingerprint cache.lookup cache.manifest cache.result cache.storage collect"
     " directives execution hardlinks job native outcome precompiled preprocess searched stability",
     "distribution": "",
-    "dispatch": "call distribution execution frame invocation job keying locate outcome"
-    " remote.client_log remote.client_settings remote.commandline remote.daemon_log remote.farm"
-    " remote.hosts remote.monitor_state remote.transport talk",
+    "tokens": "",
+    "closure": "cache.lookup directives searchchain searched",
+    "exact": "cache.lookup cache.manifest cache.result closure collect compiler frame invocation"
+    " keying native remote.client_view remote.exact_wire searchchain",
+    "dispatch": "cache.lookup call distribution exact execution frame invocation job keying"
+    " locate outcome remote.client_log remote.client_settings remote.commandline remote.daemon_log"
+    " remote.exact_client remote.exact_wire remote.farm remote.hosts remote.monitor_state"
+    " remote.transport talk",
     "distcc_command": "call dispatch frame locate remote.client_log remote.client_settings"
     " remote.commandline remote.daemon_log remote.farm remote.hosts remote.monitor_state"
     " remote.transport responsefile talk",
-    "miss": "cache.digest cache.lookup cache.storage collect dispatch distribution execution frame"
-    " hardlinks hot invocation job keep keying outcome precompiled preprocess stability talk",
+    "miss": "cache.digest cache.lookup cache.result cache.storage collect dispatch distribution"
+    " execution frame hardlinks hot invocation job keep keying outcome precompiled preprocess"
+    " stability talk",
     "commands": "cache.cleanup cache.directory cache.statistics_text commands_text config"
     " config_access errors frame lifecycle links locate talk",
     "compile": "arguments basedir cache.digest cache.lookup cache.manifest cache.storage call"
     " commands compiler delivery distcc_command distribution execution frame hardlinks hot"
-    " invocation job keying miss outcome responsefile talk toolchains",
+    " invocation job keying miss outcome responsefile talk toolchains unfinished",
     # The server and the ways in.
     "resident": "cache.digest cache.directory cache.lookup cache.mounts cache.result"
     " cache.statistics cache.storage cache.storage_files cache.storage_local compile config"
-    " directives frame log lifecycle native remote.farm server talk unfinished watch",
+    " directives frame lifecycle log native remote.farm server talk tokens unfinished watch",
     "__main__": "cache.disk_cache commands distcc_command execute lifecycle miss native resident"
     " server",
     # The compile farm: the wire, what the daemon is told, and command lines.
@@ -124,13 +130,23 @@ ALLOWED = {
     "remote.identities": "cache.digest compiler frame native remote.child talk",
     "remote.server_cache": "cache.directory cache.fingerprint cache.result cache.storage",
     "remote.job": "remote.argumentfilter remote.child remote.commandline remote.compilers"
-    " remote.identities remote.protocol remote.server_cache remote.textfilter",
+    " remote.identities remote.protocol remote.server_cache remote.textfilter unfinished",
     # The compile farm: exact jobs.
     "remote.client_view": "errors",
     "remote.exact_root": "remote.client_view",
     "remote.contents": "cache.digest errors remote.exact_root",
     "remote.ground": "cache.digest native remote.client_view remote.exact_root",
     "remote.sandbox": "errors remote.child remote.client_view remote.exact_root",
+    "remote.exact_wire": "cache.compression remote.client_view remote.protocol",
+    "remote.exact_client": "cache.digest cache.manifest remote.daemon_log remote.exact_wire"
+    " remote.farm remote.hosts remote.monitor_state remote.protocol",
+    "remote.exactness": "cache.digest directives native remote.cache_place remote.compilers"
+    " remote.contents remote.daemon_log remote.exact_root remote.ground remote.job remote.sandbox",
+    "remote.witness": "cache.manifest remote.client_view remote.exact_root remote.sandbox",
+    "remote.exact_job": "cache.digest cache.fingerprint cache.lookup cache.manifest cache.storage"
+    " remote.argumentfilter remote.child remote.client_view remote.commandline remote.compilers"
+    " remote.contents remote.exact_root remote.exact_wire remote.exactness remote.job"
+    " remote.protocol remote.sandbox remote.witness unfinished",
     # The compile farm: the daemon.
     "remote.daemon_log": "errors",
     "remote.metrics": "",
@@ -142,12 +158,14 @@ ALLOWED = {
     "remote.stats_server": "remote.access remote.metrics",
     "remote.checkup": "errors remote.access remote.cache_place remote.child remote.compilers"
     " remote.privileges remote.provision remote.settings",
-    "remote.daemon": "remote.access remote.daemon_log remote.job remote.metrics remote.protocol"
-    " remote.streams",
+    "remote.room": "remote.protocol",
+    "remote.daemon": "remote.access remote.daemon_log remote.exact_job remote.exactness"
+    " remote.job remote.metrics remote.protocol remote.room remote.server_cache remote.streams",
     "remote.pyccd": "cache.directory cache.disk_cache cache.statistics cache.storage_local errors"
     " native remote.cache_place remote.checkup remote.child remote.compilers remote.daemon"
-    " remote.daemon_log remote.identities remote.job remote.metrics remote.privileges"
-    " remote.provision remote.server_cache remote.settings remote.stats_server remote.streams",
+    " remote.daemon_log remote.exactness remote.identities remote.job remote.metrics"
+    " remote.privileges remote.provision remote.sandbox remote.server_cache remote.settings"
+    " remote.stats_server remote.streams unfinished",
     # The cache: what things are called.
     "cache.manifest": "cache.compression cache.digest cache.fingerprint",
     "cache.result": "cache.compression",

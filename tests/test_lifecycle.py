@@ -6,6 +6,7 @@ import fcntl
 import os
 import socket
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,8 @@ def test_files_of_compiles_lie_in_memory_if_there_is_any(
     place = Place(str(directory / NAME))
     gone = memory / f"{lifecycle.mark_of(directory)}-gone.1234.tmp"
     gone.mkdir()
+    (gone / lifecycle.ABANDONED).touch()
+    os.utime(gone / lifecycle.ABANDONED, (0, 0))
     place.settle("/p")
     assert place.temporary.parent == memory
     assert list(memory.iterdir()) == [place.temporary]
@@ -141,14 +144,18 @@ def test_older_builds_of_the_same_identity_are_asked_to_leave(place: Place) -> N
     assert "older-feed" not in left
 
 
-def test_what_dead_servers_left_is_removed(place: Place) -> None:
+def test_what_dead_servers_left_is_removed_an_hour_later(place: Place) -> None:
     gone = place.directory / "older-feed.1234.tmp"
     elsewhere = place.directory / "older-beef.1234.tmp"
     for path in (gone, elsewhere):
         path.mkdir()
         (path / "f").write_text("")
-    place.settle("/p")
-    assert [path.exists() for path in (gone, elsewhere)] == [False, False]
+    for age, exists in ((0, True), (3500, True), (3700, False)):
+        if age:
+            for path in (gone, elsewhere):
+                os.utime(path / lifecycle.ABANDONED, (time.time() - age,) * 2)
+        place.settle("/p")
+        assert [path.exists() for path in (gone, elsewhere)] == [exists] * 2
 
 
 def test_what_another_server_uses_is_left_alone(place: Place, directory: Path) -> None:

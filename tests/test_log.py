@@ -87,10 +87,13 @@ def test_bytes_that_are_not_utf8_are_logged_as_they_are(tmp_path: Path) -> None:
     assert path.read_bytes().endswith(b" \xff\n")
 
 
-def test_a_file_that_cannot_be_written_is_reported_with_the_words_of_ccache() -> None:
-    log = log_at_noon(b"/nowhere/log")
+def test_a_file_that_cannot_be_written_is_reported_with_the_words_of_ccache(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "missing/log"
+    log = log_at_noon(os.fsencode(path))
     log("a")
-    assert log.flush() == "Failed to write to /nowhere/log: No such file or directory"
+    assert log.flush() == f"Failed to write to {path}: No such file or directory"
 
 
 def test_a_pipe_that_nobody_reads_does_not_stop_us(tmp_path: Path) -> None:

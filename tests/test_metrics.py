@@ -45,6 +45,8 @@ def counted() -> tuple[Metrics, Clock]:
     metrics.job("COMPILE_OK", source="b.c", compiler="gcc", milliseconds=5, cache="hit")
     metrics.job("COMPILE_ERROR", source="c.c", compiler="gcc", milliseconds=99_000, cache="miss")
     metrics.job("REJ_BAD_REQ", cache="off")
+    metrics.cache_faults({"full": 2})
+    metrics.cache_faults({"full": 1, "corrupt": 1})
     return metrics, clock
 
 
@@ -119,6 +121,7 @@ def test_json_has_the_same_and_the_cache() -> None:
     page = json.loads(json_page(metrics.snapshot(), MACHINE))
     assert page["jobs"]["compile_ok"] == 2
     assert page["cache"] == {"hit": 1, "miss": 2, "off": 1}
+    assert page["cache_faults"] == {"full": 3, "corrupt": 1}
     assert page["longest_job"] == {"source": "a.c", "compiler": "gcc", "milliseconds": 30_000}
     assert (page["accepted"], page["denied"], page["cache_state"]) == (2, 1, "none")
 
@@ -132,6 +135,7 @@ def test_every_line_for_prometheus_is_of_its_grammar() -> None:
     assert 'pyccd_cache_total{result="hit"} 1' in lines
     assert 'pyccd_cache_state{state="none"} 1' in lines
     assert 'pyccd_cache_state{state="unusable"} 0' in lines
+    assert 'pyccd_cache_faults_total{fault="full"} 3' in lines
     assert 'pyccd_jobs_total{code="compile_error"} 1' in lines
 
 

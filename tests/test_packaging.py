@@ -28,7 +28,7 @@ UNWANTED = shutil.ignore_patterns(
 SDIST_FILES = """
     LICENSE Makefile README.md pyproject.toml scripts/bootstrap tests/test_packaging.py
     pycc/launcher/launcher.c pycc/launcher/frame.h pycc/launcher/statcheck.c
-    pycc/launcher/sandbox.c pycc/launcher/syscalls.h
+    pycc/launcher/sandbox.c pycc/launcher/lookups.h pycc/launcher/syscalls.h
     pycc/launcher/build_launcher.py
 """.split()
 

@@ -37,9 +37,8 @@ REQUESTS = PLAIN | PUMP
 REPLIES = st.builds(Reply, st.sampled_from([0, 1, 2]), st.just(0), TEXT, TEXT, TEXT) | st.builds(
     Reply, st.just(3), st.just(0), TEXT, TEXT, TEXT, TEXT
 )
-FAILURES = st.builds(
-    Reply, st.sampled_from([1, 2, 3]), st.integers(1, 0xFFFF), TEXT, TEXT, st.just(b"")
-)
+ENDS = st.integers(1, 255).map(lambda code: code << 8) | st.integers(1, 0x7E)
+FAILURES = st.builds(Reply, st.sampled_from([1, 2, 3]), ENDS, TEXT, TEXT, st.just(b""))
 
 
 def joined(parts: list[bytes]) -> bytes:
@@ -175,6 +174,12 @@ def test_what_is_wrong_is_named(sent: bytes, said: str) -> None:
     [
         (b"DONE00000002STAT00000000", "version 2"),
         (b"DONE00000001SERR00000000", "expected STAT"),
+        # Stopped, going on, an exit with 0 that is not 0, and more than a C int.
+        (b"DONE00000001STAT0000137f", "STAT 0x137f is not how a process ends"),
+        (b"DONE00000001STAT0000ffff", "not how a process ends"),
+        (b"DONE00000001STAT00000080", "not how a process ends"),
+        (b"DONE00000001STAT00010000", "not how a process ends"),
+        (b"DONE00000001STAT80000000", "not how a process ends"),
         (b"DONE00000001STAT00000000SERRffffffff", "above the limit"),
     ],
 )

@@ -8,6 +8,7 @@ import signal
 import time
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -177,6 +178,25 @@ def test_only_compilers_that_obey_directives_are_kept_from_them(compiler: str, s
     argv = f"{compiler} -c a.cc -o a.o".encode().split()
     with a_farm() as farm:
         assert farm.ask(Request(1, tuple(argv), text)).status == status
+
+
+def test_the_memory_of_large_jobs_is_given_back() -> None:
+    """Texts of all sizes on many connections at once: what is kept of each adds up otherwise."""
+    with a_farm() as farm:
+
+        def resident() -> int:
+            status = Path(f"/proc/{farm.process.pid}/status").read_text()
+            return int(status.partition("VmRSS:")[2].split()[0]) >> 10
+
+        def refused(megabytes: int) -> int:
+            text = bytes(megabytes << 20)
+            return farm.ask(Request(2, (b"nothing", b"-c", b"a.c"), text)).status
+
+        assert refused(1) == 110 << 8
+        before = resident()
+        with ThreadPoolExecutor(6) as pool:
+            assert set(pool.map(refused, [1, 2, 3, 5, 8, 12, 16, 20] * 4)) == {110 << 8}
+        wait_for(lambda: resident() < before + 36)  # two arenas with something to spare
 
 
 # Leaving.

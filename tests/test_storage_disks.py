@@ -12,6 +12,7 @@ import pytest
 from pycc.cache.storage import Totals
 from pycc.cache.storage_files import open_files
 from pycc.cache.storage_local import open_local
+from tests.daemon_kit import open_place
 from tests.mounting import UNSHARE, need_private_mounts
 from tests.storage_faults_kit import (  # noqa: F401
     LARGE,
@@ -239,26 +240,23 @@ print(statistics.read()["cache_miss"])
 
 
 @as_root
-def test_members_of_a_group_share_a_cache(tmp_path: Path) -> None:
-    for parent in tmp_path.parents[:2]:
-        if parent.stat().st_uid == os.getuid() and parent != Path("/"):
-            parent.chmod(0o755)
-    tmp_path.chmod(0o755)
-    directory = tmp_path / "cache"
-    directory.mkdir()
-    os.chown(directory, 0, 4242)
-    directory.chmod(0o2775)
-    counted = []
-    for user, others in ((4301, []), (4302, [4301, 4302]), (4303, []), (0, [])):
-        arguments = [str(directory), str(user), *map(str, others)]
-        code = MEMBER if user else MEMBER.replace("os.setgroups([4242])", "")
-        process = start(code, *arguments)
-        counted.append(process.communicate()[0])
-        assert process.returncode == 0, user
-    assert counted == [b"1\n", b"2\n", b"3\n", b"4\n"]
-    for path in (directory, *directory.rglob("*")):
-        assert path.stat().st_gid == 4242, path
-        assert path.stat().st_mode & 0o060 == 0o060, path
+def test_members_of_a_group_share_a_cache() -> None:
+    with open_place() as place:
+        directory = place / "cache"
+        directory.mkdir()
+        os.chown(directory, 0, 4242)
+        directory.chmod(0o2775)
+        counted = []
+        for user, others in ((4301, []), (4302, [4301, 4302]), (4303, []), (0, [])):
+            arguments = [str(directory), str(user), *map(str, others)]
+            code = MEMBER if user else MEMBER.replace("os.setgroups([4242])", "")
+            process = start(code, *arguments)
+            counted.append(process.communicate()[0])
+            assert process.returncode == 0, user
+        assert counted == [b"1\n", b"2\n", b"3\n", b"4\n"]
+        for path in (directory, *directory.rglob("*")):
+            assert path.stat().st_gid == 4242, path
+            assert path.stat().st_mode & 0o060 == 0o060, path
 
 
 """Every path in a shared cache is the group's and writable by it."""

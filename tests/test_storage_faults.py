@@ -295,6 +295,11 @@ def transaction(directory: Path, kind: str = "IMMEDIATE") -> Iterator[None]:
         process.communicate()
 
 
+LONG = 0.5
+"""Seconds: ten times what a call waits, as others want the processor, and a tenth of what SQLite
+waits by itself."""
+
+
 def took(call: Callable[[], object]) -> float:
     started = time.perf_counter()
     call()
@@ -308,7 +313,7 @@ def test_no_call_waits_long_for_a_lock(kind: str, filled: Path) -> None:
         storage.touch(key(number))
     with transaction(filled, kind):
         fresh = open_local(str(filled))
-        assert took(lambda: fresh.get(key(1))) < 0.08
+        assert took(lambda: fresh.get(key(1))) < LONG
         assert fresh.get(key(1)) == value(1, size_of(1))
         for call in (
             lambda: storage.get(key(1)),
@@ -319,7 +324,7 @@ def test_no_call_waits_long_for_a_lock(kind: str, filled: Path) -> None:
             storage.totals,
             storage.close,
         ):
-            assert min(took(call), took(call)) < 0.08, call
+            assert min(took(call), took(call)) < LONG, call
         assert storage.counts["timeouts"]
         assert storage.get(key(1)) == value(1, size_of(1))
     assert storage.flush()
@@ -333,7 +338,7 @@ def test_a_command_waits_for_a_lock_but_not_for_ever(
     storage = open_local(str(filled), max_files=10)
     with transaction(filled):
         for call in (storage.cleanup, lambda: storage.evict_older_than(-1)):
-            assert 0.25 < took(call) < 0.5
+            assert 0.25 < took(call) < 1.5
         assert storage.counts["timeouts"] >= 2
         assert storage.totals().entries == 44
 
@@ -379,7 +384,7 @@ def test_the_lock_on_generations_is_not_waited_for_long(tmp_path: Path) -> None:
     process.stdout.readline()
     storage = open_local(str(tmp_path))
     try:
-        assert took(lambda: storage.set(key(1), b"1")) < 0.08
+        assert took(lambda: storage.set(key(1), b"1")) < LONG
         assert storage.counts["timeouts"] == 1
     finally:
         process.kill()

@@ -157,6 +157,16 @@ def test_the_time_is_linear(unit: bytes) -> None:
     assert large < max(small, 0.002) * 16 * 4
 
 
+@pytest.mark.parametrize("between", [" ", "\t", "\n", " \n", '\n# 3 "a.c"\n'])
+def test_a_string_that_goes_on_in_the_next_line_costs_no_time(between: str) -> None:
+    """A sentence's end and an indented next line: every message of several lines. With ways to cut
+    the blanks in parts the 22 of them took seconds, and each one more twice as long."""
+    text = f'puts("The end."{between * 22}"and more");\n'.encode()
+    began = time.process_time()
+    assert refusal(text, obeys_directives=False) is None
+    assert time.process_time() - began < 0.2
+
+
 @given(st.lists(st.sampled_from([*HARD, b"x", b"\n", b"include", b"bin", b'"'])), st.booleans())
 def test_no_text_is_too_odd(pieces: list[bytes], obeys: bool) -> None:
     assert isinstance(refusal(b"".join(pieces), obeys_directives=obeys), str | None)

@@ -19,6 +19,7 @@ from pycc.remote.monitor_state import JobState
 from pycc.remote.protocol import Reply, Request, request_reader, write_reply
 from pycc.remote.transport import (
     EXIT_CONNECT_FAILED,
+    EXIT_IO_ERROR,
     EXIT_PROTOCOL_ERROR,
     EXIT_TIMEOUT,
     EXIT_TRUNCATED,
@@ -103,6 +104,29 @@ def test_what_is_no_answer(answer: bytes, status: int) -> None:
         with pytest.raises(Fault) as caught:
             ask(host)
         assert caught.value.status == status
+
+
+@pytest.mark.parametrize("text", [b"int x;\n", b"x" * (8 << 20)])
+def test_who_is_hung_up_on_is_told_what_that_may_mean(text: bytes) -> None:
+    """A close with bytes on their way is a reset, be they a part of the request or more."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        host = parse_hosts(f"127.0.0.1:{listener.getsockname()[1]}").hosts[0]
+
+        def hang_up() -> None:
+            connection, _ = listener.accept()
+            connection.recv(1, socket.MSG_PEEK)
+            connection.close()
+
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        with connect(host) as connection:
+            talk = Conversation(connection, 5.0)
+            with pytest.raises(Fault, match="configured to allow access") as caught:
+                talk.send(Request(1, REQUEST.argv, text))
+                talk.receive(1)
+        thread.join()
+    assert caught.value.status == EXIT_IO_ERROR
+    assert "Connection reset by peer" in str(caught.value) or "Broken pipe" in str(caught.value)
 
 
 def test_silence_has_its_limit() -> None:

@@ -34,12 +34,18 @@
  *       C path          the working directory    R path           the program, or nothing: then
  *                                                                 the root is made, and that is all
  *       A word          of its command line      E word           of its environment
+ *       Q nothing       what it asks the file system is told; without a program only a question of
+ *                       our own is, to find out whether that is possible
  *   F and K come in ascending order of their paths.
  *
  *   outcome ::= magic:u32 kind:u32 value:i32 at:u32  { mode:u32 length:u32 size:u64 path bytes }
- *               0:u32 0:u32 0:u64
+ *               0:u32 0:u32 0:u64  [ lookups ]
  *   kind 1: value is the program's wait status.  kind 2: value is an errno, `at` the place in the
  *   order (or a stage below), and nothing follows.
+ *   lookups ::= complete:u32 count:u32  { found:u16 length:u16 target_length:u16 path target }
+ *   found 1: nothing.  2: a regular file, 3: one that was opened.  4: a directory, 5: one that was
+ *   opened.  6: anything else.  The target is that of a symbolic link at the path, which was
+ *   followed for found.  lookups.h says what is told.
  */
 #define _GNU_SOURCE
 #include <stddef.h>
@@ -57,6 +63,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include "lookups.h"
 #include "syscalls.h"
 
 /* Newer than some C libraries; the same numbers on every architecture but alpha. */
@@ -70,8 +77,14 @@
 #ifndef SYS_mount_setattr
 #define SYS_mount_setattr 442
 #endif
+#ifndef SYS_pidfd_open
+#define SYS_pidfd_open 434
+#endif
 #ifndef OPEN_TREE_CLONE
 #define OPEN_TREE_CLONE 1
+#endif
+#ifndef CLOSE_RANGE_UNSHARE
+#define CLOSE_RANGE_UNSHARE 2
 #endif
 enum {
     TREE_RECURSIVE = 0x8000, /* AT_RECURSIVE */
@@ -97,6 +110,7 @@ static struct {
     const char *program, *directory, *options, *users, *groups;
     uint64_t largest, written;
     uint64_t device; /* of the root */
+    int tells_lookups;
 } order;
 
 static char buffer[BUFFER];
@@ -212,6 +226,9 @@ static void read_order(int fd)
             break;
         case 'R':
             order.program = word;
+            break;
+        case 'Q':
+            order.tells_lookups = 1;
             break;
         case 'A':
         case 'E':
@@ -394,9 +411,9 @@ static void die_with_parent(void)
     SYS(prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
 }
 
-static long fork_here(void)
+static long fork_here(long flags)
 {
-    return SYS(clone, SIGCHLD, 0, 0, 0, 0);
+    return SYS(clone, SIGCHLD | flags, 0, 0, 0, 0);
 }
 
 static long wait_for(long pid)
@@ -411,7 +428,8 @@ static long wait_for(long pid)
     }
 }
 
-static _Noreturn void become_program(volatile int32_t *failed)
+/* `hand_over` takes the number of the listener, if the program's calls are to be held. */
+static _Noreturn void become_program(volatile int32_t *failed, int hand_over)
 {
     struct rlimit none = {0, 0}, most = {order.largest, order.largest};
     SYS(prlimit64, 0, RLIMIT_CORE, &none, 0);
@@ -419,12 +437,47 @@ static _Noreturn void become_program(volatile int32_t *failed)
         SYS(prlimit64, 0, RLIMIT_FSIZE, &most, 0);
     SYS(prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     long e = SYS(chdir, order.directory);
-    if (!e)
-        e = SYS(close_range, 3, ~0u, 0);
+    if (!e && hand_over >= 0) {
+        int listener = (int)(e = hold_calls());
+        if (e >= 0)
+            e = SYS(write, hand_over, &listener, sizeof listener) == sizeof listener ? 0 : -EIO;
+    }
+    if (!e) /* the descriptors may be the parent's as well */
+        e = SYS(close_range, 3, ~0u, CLOSE_RANGE_UNSHARE);
+    if (!e && !*order.program) {
+        struct stat s;
+        SYS(newfstatat, AT_FDCWD, "/", &s, 0);
+        quit(0);
+    }
     if (!e)
         e = SYS(execve, order.program, order.argv, order.env);
     *failed = (int32_t)-e;
     quit(127);
+}
+
+/* Start the program and note what it asks until it ends. The listener is handed over by sharing the
+ * descriptors until the program's side lets go of them: it cannot wait for us to fetch it in
+ * another way, because from then on even its execve is held until we answer. */
+static long start_and_note(volatile int32_t *shared)
+{
+    int hand_over[2], listener = -1;
+    long e = SYS(chdir, order.directory);
+    if (e)
+        return e;
+    must(SYS(pipe2, hand_over, O_CLOEXEC), AT_PROCESS);
+    long pid = fork_here(CLONE_FILES);
+    if (!pid)
+        become_program(shared, hand_over[1]);
+    must(pid, AT_PROCESS);
+    long program = SYS(pidfd_open, pid, 0);
+    must(program, AT_PROCESS);
+    struct pollfd p[2] = {{hand_over[0], POLLIN, 0}, {(int)program, POLLIN, 0}};
+    while (SYS(ppoll, p, 2, 0, 0, 8) < 0)
+        continue;
+    if (p[0].revents & POLLIN && SYS(read, hand_over[0], &listener, 4) == 4)
+        take_calls(listener, (int)program);
+    note_ways();
+    return pid;
 }
 
 /* The first process of the namespace. It does not become the program itself, because a first
@@ -440,13 +493,13 @@ static _Noreturn void supervise(volatile int32_t *shared, int alive)
     take_trees();
     become_root();
     build();
-    if (!*order.program) {
+    if (!*order.program && !order.tells_lookups) {
         shared[2] = 1;
         quit(0);
     }
-    long pid = fork_here();
+    long pid = order.tells_lookups ? start_and_note(shared) : fork_here(0);
     if (!pid)
-        become_program(shared);
+        become_program(shared, -1);
     if (pid < 0) {
         *shared = (int32_t)-pid;
         quit(1);
@@ -586,7 +639,9 @@ static _Noreturn void sandbox_main(int argc, char **argv)
     volatile int32_t *shared = (volatile int32_t *)p;
     int alive[2];
     must(SYS(pipe2, alive, O_CLOEXEC), AT_PROCESS);
-    long pid = fork_here();
+    if (order.tells_lookups)
+        must(begin_lookups(), AT_PROCESS);
+    long pid = fork_here(0);
     must(pid, AT_PROCESS);
     if (!pid) {
         SYS(close, alive[1]);
@@ -609,6 +664,8 @@ static _Noreturn void sandbox_main(int argc, char **argv)
     must(root, AT_OUTPUTS);
     collect((int)root, 0, 0);
     put_out(&(struct output){0, 0, 0}, sizeof(struct output));
+    if (order.tells_lookups)
+        tell_lookups(put_out);
     struct {
         uint32_t magic, kind;
         int32_t value;

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pycc.launcher import build_launcher
-from pycc.lifecycle import MEMORY, mark_of
+from pycc.lifecycle import ABANDONED, MEMORY, mark_of
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
@@ -371,13 +371,7 @@ class World:
 
     def servers(self) -> list[int]:
         """Process ids of the servers of this world."""
-        mark = b"--serve\0" + os.fsencode(self.runtime) + b"/"
-        found = []
-        for entry in os.listdir("/proc"):
-            with contextlib.suppress(OSError):
-                if entry.isdecimal() and mark in Path("/proc", entry, "cmdline").read_bytes():
-                    found.append(int(entry))
-        return sorted(found)
+        return servers_in(self.runtime)
 
     def sockets(self) -> list[Path]:
         return [path for path in self.run_dir.iterdir() if path.is_socket()]
@@ -410,27 +404,44 @@ class World:
         return [*self.run_dir.glob("*.tmp"), *in_memory]
 
     def leftovers(self) -> list[Path]:
-        """Files of unfinished work in the runtime directory, the live servers' own left out."""
+        """Files of unfinished work in the runtime directory, the live servers' own left out, and
+        so what a later server is to remove."""
         live = {str(pid) for pid in self.servers()}
         found = []
         for path in self.temporary_directories():
             if path.name.split(".")[-2] in live:
                 found += list(path.iterdir())
-            else:
+            elif not (path / ABANDONED).exists():
                 found.append(path)
         return found
 
     def close(self) -> None:
         """Kill the servers and remove what is not below the test's own directory."""
-        for _ in range(3):
-            for pid in self.servers():
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            with contextlib.suppress(AssertionError):
-                wait_until(lambda: not self.servers(), 2.0)
-                break
+        end_servers(self.runtime)
         for path in (self.runtime, *self.temporary_directories()):
             shutil.rmtree(path, ignore_errors=True)
+
+
+def servers_in(runtime: Path) -> list[int]:
+    """Process ids of the servers with that XDG_RUNTIME_DIR."""
+    mark = b"--serve\0" + os.fsencode(runtime) + b"/"
+    found = []
+    for entry in os.listdir("/proc"):
+        with contextlib.suppress(OSError):
+            if entry.isdecimal() and mark in Path("/proc", entry, "cmdline").read_bytes():
+                found.append(int(entry))
+    return sorted(found)
+
+
+def end_servers(runtime: Path) -> None:
+    """Kill them, and those that were just being started."""
+    for _ in range(3):
+        for pid in servers_in(runtime):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(AssertionError):
+            wait_until(lambda: not servers_in(runtime), 2.0)
+            break
 
 
 def define(world: World, path: str, value: int) -> Path:

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from pycc.record import replace
+from pycc.remote.sandbox import Found, Lookup
 from tests.exact_kit import Server, build, need, read_by, serving, view_of
 
 PLAIN = "int twice(int x) { return 2 * x; }\n"
@@ -251,12 +253,16 @@ def test_every_byte_is_that_of_a_plain_compile(server: Server, name: str, tmp_pa
     assert (plain.returncode != 0) is case.fails, plain.stderr
     assert made or case.fails or "-o -" in case.words
 
-    top.parent.rename(top.parent.with_name("away"))
-    done = server.sandbox.run(
-        server.plan(view),
-        tuple(map(os.fsencode, argv)),
-        environment={os.fsencode(n): os.fsencode(value) for n, value in environment.items()},
-        seconds=60,
+    away = top.parent.rename(top.parent.with_name("away"))
+    done, told = (
+        server.sandbox.run(
+            server.plan(view),
+            tuple(map(os.fsencode, argv)),
+            environment={os.fsencode(n): os.fsencode(value) for n, value in environment.items()},
+            seconds=60,
+            record=record,
+        )
+        for record in (False, True)
     )
     assert done.ran.err == plain.stderr
     assert done.ran.out == plain.stdout
@@ -267,6 +273,27 @@ def test_every_byte_is_that_of_a_plain_compile(server: Server, name: str, tmp_pa
     found = {os.fsdecode(one.path): (one.mode & ~umask, one.content) for one in done.outputs}
     assert found.keys() == made.keys()
     assert [path for path in found if found[path] != made[path]] == []
+    assert replace(told, lookups=None) == done
+
+    away.rename(top.parent)
+    for output in made:
+        os.unlink(output)
+    assert told.lookups is not None or not server.sandbox.records
+    check_answers(told.lookups or (), cwd, top)
+
+
+def check_answers(lookups: tuple[Lookup, ...], cwd: Path, top: Path) -> None:
+    """The client's own file system gives all that was noted below ``top`` or of headers."""
+    paths = [cwd / os.fsdecode(one.path) for one in lookups]
+    assert len(set(paths)) > 3 or not lookups
+    for one, path in zip(lookups, paths, strict=True):
+        if top in path.parents or "include" in path.parts:
+            # As it is spelled: a Path would lose what stands behind the last name.
+            name = os.path.join(os.fsencode(cwd), one.path)
+            assert os.path.lexists(name) == (one.found is not Found.ABSENT or bool(one.target))
+            assert os.path.isfile(name) == (one.found in (Found.FILE, Found.CONTENT))
+            assert os.path.isdir(name) == (one.found in (Found.DIRECTORY, Found.LISTED))
+            assert (os.readlink(name) if os.path.islink(name) else b"") == one.target
 
 
 def test_the_comparison_can_fail(server: Server, tmp_path: Path) -> None:

@@ -157,4 +157,3 @@ def test_what_lies_outside_is_not_written(
         os.close(fd)
     made = (world.src / "a.o").read_bytes()
     assert made == (content[at : at + size] if good else (world.src / "plain.o").read_bytes())
-

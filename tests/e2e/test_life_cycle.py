@@ -202,14 +202,16 @@ def test_a_server_killed_during_a_compile_costs_nothing_but_the_caching(world: W
     assert not world.leftovers()
 
 
-def test_a_failing_compile_survives_the_servers_end(world: World) -> None:
-    world.write("a.c", "int f( {\n")
-    env = slow_compiler(world)
+@pytest.mark.parametrize("text", [SOURCE, "int f( {\n"])
+def test_a_compile_survives_its_server_and_the_start_of_another(world: World, text: str) -> None:
+    world.write("a.c", text)
+    env = slow_compiler(world, 2.0)
     bare = world.call(*WORDS, bare=True)
     world.server()
     call = popen(world, *WORDS, env=env)
     wait_until((world.root / "started").exists)
     world.kill_server()
+    world.start()
     out, err = call.communicate(timeout=30)
     assert (call.returncode, out, err) == (bare.status, bare.out, bare.err)
 

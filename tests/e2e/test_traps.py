@@ -397,3 +397,17 @@ def test_a_header_that_is_there_and_read_by_nobody(world: World) -> None:
         assert (b"without" in (place / "a.o").read_bytes()) is (tree == "one")
     assert world.stats()["cache_miss"] == 2
     assert world.stats()["direct_cache_hit"] == 2
+
+
+def test_a_macro_without_optimisation(world: World) -> None:
+    """The preprocessed text is the same, gcc's object is not: a nop tells them apart."""
+    body = "{ if (a == b) return; if (a < 3) { v = 1; } }"
+    macro = f"int v;\n#define CODE(X) X\nvoid f(int a, int b) CODE({body})\n"
+    written = f"int v;\n\nvoid f(int a, int b) {body}\n"
+    env = {"CCACHE_PREPROCESS_FIRST": "1"}
+    for text in (macro, written, macro.replace("int v;", "int  v; /* v */")):
+        world.write("a.c", text)
+        world.compare("gcc", "-c", "a.c", env=env, times=1)
+        world.compare("gcc", "-O1", "-c", "a.c", env=env, times=1)
+    # Comments and blanks are no matter, and optimised, nothing of this is.
+    assert world.stats(env)["preprocessed_cache_hit"] == 3

@@ -140,7 +140,7 @@ def soak_kills(world: World, options: argparse.Namespace, rng: random.Random) ->
     left = world.leftovers()
     world.call(world.install.launcher, "--stop-server")
     wait_until(lambda: not world.servers())
-    left += world.temporary_directories()
+    left += world.leftovers()
     left += [path for path in (world.root / "tmp").iterdir() if not path.name.startswith("cc")]
     if left:
         raise SystemExit(f"soak: left behind: {left}")

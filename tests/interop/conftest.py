@@ -1,5 +1,28 @@
-"""The installed copy of pycc, and a world with a server of its own, as in the end-to-end tests."""
+"""The installed copy of pycc, users with something to compile, and compile servers."""
 
-from tests.e2e.conftest import installed, private
+from __future__ import annotations
 
-__all__ = ["installed", "private"]
+from collections.abc import Iterator
+
+import pytest
+
+from tests.daemon_kit import Daemon, daemon
+from tests.e2e.conftest import as_root, installed, long_lived, private
+from tests.e2e.conftest import world as another_world
+from tests.e2e.kit import World
+from tests.interop.kit import write_sources
+
+__all__ = ["another_world", "as_root", "installed", "long_lived", "private"]
+
+
+@pytest.fixture(scope="module", params=["distccd", "pyccd"])
+def server(request: pytest.FixtureRequest) -> Iterator[Daemon]:
+    with daemon(request.param) as made:
+        yield made
+
+
+@pytest.fixture
+def world(another_world: World) -> World:
+    """A user with something to compile."""
+    write_sources(another_world.src)
+    return another_world

@@ -21,15 +21,22 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.kit import Install
-from tests.interop.daemons import ENVIRONMENT, PROGRAM, ROOT
+from tests.daemon_kit import ENVIRONMENT, PROGRAM, ROOT, wait_for
+from tests.e2e.kit import Install, end_servers
 
 PROJECT, VERSION = "Brotli", "1.1.0"
 PORT = 3632
 USER = "nobody"
+# Not -O0: there gcc keeps a no-op for a jump that has a place in the source of its own, and what
+# came out of one macro has one place. So the object of the text is not that of the source.
+CFLAGS = "-O1 -MD"
+# The file that is left out takes a quarter of the compiler's time for itself. The part is all but
+# the encoder: a third of the files, an eighth of the time.
 MAKEFILE = """\
-SOURCES := $(wildcard c/common/*.c c/dec/*.c c/enc/*.c c/tools/*.c)
+PART := $(wildcard c/common/*.c c/dec/*.c c/tools/*.c)
+SOURCES := $(PART) $(filter-out c/enc/backward_references.c, $(wildcard c/enc/*.c))
 all: $(SOURCES:.c=.o)
+part: $(PART:.c=.o)
 %.o: %.c
 \t$(CC) $(CFLAGS) -Ic/include -c $< -o $@
 """
@@ -104,18 +111,16 @@ class Server:
             ),
             env=environment,
         )  # fmt: skip
-        deadline = time.monotonic() + 20
-        while subprocess.run(machine.command(*LISTENS), check=False).returncode:
-            assert self.process.poll() is None, self.log.read_text()
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        wait_for(self._listens)
+
+    def _listens(self) -> bool:
+        assert self.process.poll() is None, self.log.read_text()
+        return not subprocess.run(self.machine.command(*LISTENS), check=False).returncode
 
     def jobs(self) -> list[str]:
-        """The summaries since the last time."""
-        time.sleep(0.2)
-        lines = [line for line in self.log.read_text().splitlines() if "(dcc_job_summary)" in line]
-        self.log.write_text("")
-        return [line for line in lines if "COMPILE_OK" in line]
+        """The summaries of compiles."""
+        lines = self.log.read_text().splitlines()
+        return [line for line in lines if "(dcc_job_summary) " in line and "COMPILE_OK" in line]
 
     def kill(self) -> None:
         self.process.kill()
@@ -150,7 +155,7 @@ class World:
         for path in ("run", "run/pycc"):
             (self.place / path).chmod(0o700)
         (self.place / "home").mkdir()
-        stack.callback(self.stop_server)
+        stack.callback(self.end_servers)
 
     @property
     def hosts(self) -> str:
@@ -167,30 +172,42 @@ class World:
             **more,
         }
 
-    def build(self, source: Path, name: str, cflags: str = "-O1 -MD", **env: str) -> dict[str, str]:
-        """Digests of what a build in a copy of the source, called ``name``, makes."""
+    def build(
+        self, source: Path, name: str, *, goal: str = "all", cflags: str = CFLAGS, **env: str
+    ) -> dict[str, str]:
+        """Digests of what ``make goal`` in a copy of the source, called ``name``, makes."""
         directory = self.place / name
         shutil.copytree(source, directory)
         environment = self.environment(**env)
-        command = self.client.command("make", "-s", "-j8", f"CFLAGS={cflags}", "CC=gcc")
+        command = self.client.command("make", "-s", "-j8", goal, f"CFLAGS={cflags}", "CC=gcc")
         done = subprocess.run(
             command, cwd=directory, env=environment, capture_output=True, text=True, check=False
         )
         assert (done.returncode, done.stderr) == (0, "")
         return digests(directory)
 
-    def stop_server(self) -> None:
-        command = self.client.command(self.install.launcher, "--stop-server")
-        subprocess.run(command, env=self.environment(), check=False, capture_output=True)
+    def end_servers(self) -> None:
+        # `ip netns exec` gives each command a mount namespace of its own, and so a server that no
+        # other command reaches.
+        end_servers(self.place / "run")
 
     def forget(self) -> None:
         """The client's cache is lost, and so is what its server remembers."""
-        self.stop_server()
-        time.sleep(0.3)
+        self.end_servers()
         shutil.rmtree(self.place / "client-cache", ignore_errors=True)
 
-    def jobs(self) -> list[str]:
-        return [line for server in self.servers for line in server.jobs()]
+    def jobs(self, count: int) -> list[str]:
+        """The summaries of so many compiles, all since the last time; they come after the reply."""
+
+        def all_jobs() -> list[str]:
+            return [line for server in self.servers for line in server.jobs()]
+
+        wait_for(lambda: len(all_jobs()) >= count)
+        found = all_jobs()
+        for server in self.servers:
+            server.log.write_text("")
+        assert len(found) == count, found
+        return found
 
 
 def digests(directory: Path) -> dict[str, str]:
@@ -206,7 +223,7 @@ def plain(project: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     directory = tmp_path_factory.mktemp("plain") / "p"
     shutil.copytree(project, directory)
     subprocess.run(
-        ["make", "-s", "-j2", "CFLAGS=-O1 -MD", "CC=gcc"],
+        ["make", "-s", "-j2", f"CFLAGS={CFLAGS}", "CC=gcc"],
         cwd=directory,
         env=ENVIRONMENT,
         check=True,
@@ -214,6 +231,14 @@ def plain(project: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     made = digests(directory)
     assert len(made) > 60
     return made
+
+
+@pytest.fixture(scope="module")
+def part(plain: dict[str, str]) -> dict[str, str]:
+    """The same without the encoder."""
+    found = {path: digest for path, digest in plain.items() if not path.startswith("c/enc/")}
+    assert len(found) > 20
+    return found
 
 
 @pytest.fixture
@@ -235,26 +260,23 @@ def test_the_chain(world: World, project: Path, plain: dict[str, str]) -> None:
     files = len(plain) // 2
     # The first client: every miss reaches a server.
     assert world.build(project, "first") == plain
-    jobs = world.jobs()
-    assert len(jobs) == files
+    jobs = world.jobs(files)
     assert hits(jobs) < 0.2
     for server in world.servers:
         owner = (server.place / "cache").stat()
         assert (owner.st_uid, owner.st_gid) == (65534, 65534)
     # Its own cache serves it again.
     assert world.build(project, "again") == plain
-    assert world.jobs() == []
+    world.jobs(0)
     # That cache is lost: the servers' are not.
     world.forget()
     assert world.build(project, "second") == plain
-    jobs = world.jobs()
-    assert len(jobs) == files
+    jobs = world.jobs(files)
     assert hits(jobs) >= LEAST_HITS
     # Another client, elsewhere.
     world.forget()
     assert world.build(project, "another/directory/of/another/name") == plain
-    jobs = world.jobs()
-    assert len(jobs) == files
+    jobs = world.jobs(files)
     assert hits(jobs) >= LEAST_HITS
 
 
@@ -264,7 +286,7 @@ def test_a_server_that_is_killed_in_the_middle(
     victim = world.servers[0]
     source = shutil.copytree(project, world.place / "doomed")
     build = subprocess.Popen(
-        world.client.command("make", "-s", "-j8", "CFLAGS=-O1 -MD", "CC=gcc"),
+        world.client.command("make", "-s", "-j8", f"CFLAGS={CFLAGS}", "CC=gcc"),
         cwd=source,
         env=world.environment(),
         stderr=subprocess.PIPE,
@@ -278,9 +300,9 @@ def test_a_server_that_is_killed_in_the_middle(
     assert digests(source) == plain
 
 
-def test_the_stock_programs_in_front(world: World, project: Path, plain: dict[str, str]) -> None:
+def test_the_stock_programs_in_front(world: World, project: Path, part: dict[str, str]) -> None:
     """ccache with CCACHE_PREFIX=distcc: the chain of the wikis, whose second cache never hit."""
-    files = len(plain) // 2
+    files = len(part) // 2
     links = world.place / "ccache-links"
     links.mkdir()
     (links / "gcc").symlink_to("/usr/bin/ccache")
@@ -298,16 +320,13 @@ def test_the_stock_programs_in_front(world: World, project: Path, plain: dict[st
         shutil.rmtree(world.place / "client-cache", ignore_errors=True)
         # Without -MD: this distcc puts dependency files elsewhere, and this ccache then compiles
         # once more.
-        objects = {path: digest for path, digest in plain.items() if path.endswith(".o")}
-        assert world.build(project, name, "-O1", **env) == objects
-        jobs = world.servers[0].jobs()
-        assert len(jobs) == files
+        objects = {path: digest for path, digest in part.items() if path.endswith(".o")}
+        assert world.build(project, name, goal="part", cflags="-O1", **env) == objects
+        jobs = world.jobs(files)
         assert hits(jobs) >= LEAST_HITS if name == "stock-again" else hits(jobs) < 0.2
 
 
-def test_a_hosts_file_and_the_wikis_path(
-    world: World, project: Path, plain: dict[str, str]
-) -> None:
+def test_a_hosts_file_and_the_wikis_path(world: World, project: Path, part: dict[str, str]) -> None:
     links = world.place / "distcc-links"
     links.mkdir()
     (links / "gcc").symlink_to("/usr/bin/distcc")
@@ -316,14 +335,14 @@ def test_a_hosts_file_and_the_wikis_path(
     environment = world.environment(PATH=f"{world.install.links}:{links}:/usr/bin:/bin")
     del environment["DISTCC_HOSTS"]
     source = shutil.copytree(project, world.place / "wiki")
-    command = world.client.command("make", "-s", "-j8", "CFLAGS=-O1 -MD", "CC=gcc")
+    command = world.client.command("make", "-s", "-j8", "part", f"CFLAGS={CFLAGS}", "CC=gcc")
     subprocess.run(command, cwd=source, env=environment, check=True)
-    assert digests(source) == plain
-    assert len(world.jobs()) == len(plain) // 2
+    assert digests(source) == part
+    world.jobs(len(part) // 2)
 
 
 def test_a_cache_of_a_group_stays_what_it_is(
-    world: World, project: Path, plain: dict[str, str]
+    world: World, project: Path, part: dict[str, str]
 ) -> None:
     """root:games 2775 stands for root:portage: the server is in that group, and owns nothing."""
     shared = world.place / "shared"
@@ -341,11 +360,12 @@ def test_a_cache_of_a_group_stays_what_it_is(
     )
     try:
         one = {"DISTCC_HOSTS": f"{server.address}/8"}
-        assert world.build(project, "group", **one) == plain
+        assert world.build(project, "group", goal="part", **one) == part
         world.forget()
-        assert world.build(project, "group-again", **one) == plain
-        jobs = again.jobs()
-        assert hits(jobs[len(plain) // 2 :]) >= LEAST_HITS
+        assert world.build(project, "group-again", goal="part", **one) == part
+        files = len(part) // 2
+        wait_for(lambda: len(again.jobs()) == 2 * files)
+        assert hits(again.jobs()[files:]) >= LEAST_HITS
         found = shared.stat()
         assert (found.st_uid, found.st_gid, found.st_mode & 0o7777) == (0, 60, 0o2775)
         assert (shared / "of-somebody").read_text() == "else"

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
+from tests.daemon_kit import ROOT, daemon
 from tests.e2e.kit import World
-from tests.interop.daemons import ROOT, daemon
 
 DOCUMENT = ROOT / "docs/ccache-chain.md"
 BLOCKS = re.findall(r"^```sh\n(.*?)^```$", DOCUMENT.read_text(), re.DOTALL | re.MULTILINE)

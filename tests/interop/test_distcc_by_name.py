@@ -2,37 +2,26 @@
 
 from __future__ import annotations
 
-import random
 import re
 import subprocess
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests.daemon_kit import Daemon
 from tests.e2e.kit import Done, World
-from tests.interop.daemons import Daemon, daemon
-from tests.interop.test_pycc_client import CXX, SOURCE, WAYS, of_the_text
+from tests.interop.kit import WAYS, a_large_text, of_the_text
 
 VERSION = r"distcc [\w.-]+ [.\w-]+\n[ \t]+\(protocol.*\) \(default port 3632\)\n.*\n"
 NOWHERE = {"DISTCC_HOSTS": "127.0.0.1:1"}
 
 
-@pytest.fixture(scope="module", params=["distccd", "pyccd"])
-def server(request: pytest.FixtureRequest) -> Iterator[Daemon]:
-    with daemon(request.param) as made:
-        yield made
-
-
 @pytest.fixture
-def world(private: World) -> World:
-    (private.root / "links").mkdir()
-    (private.root / "links/distcc").symlink_to(private.install.launcher)
-    private.env["PATH"] = f"{private.root / 'links'}:{private.env['PATH']}"
-    private.write("own.h", "#define OWN 3\n")
-    private.write("a.c", SOURCE)
-    private.write("a.cc", CXX)
-    return private
+def world(world: World) -> World:
+    (world.root / "links").mkdir()
+    (world.root / "links/distcc").symlink_to(world.install.launcher)
+    world.env["PATH"] = f"{world.root / 'links'}:{world.env['PATH']}"
+    return world
 
 
 def distcc(world: World, *words: str, hosts: str = "", **env: str) -> Done:
@@ -103,9 +92,7 @@ def test_skipping_the_local_retry(world: World, server: Daemon) -> None:
 
 @WAYS
 def test_a_large_text_and_many_at_once(world: World, server: Daemon, options: str) -> None:
-    numbers = random.Random(1)
-    rows = "".join(f"{numbers.randrange(1 << 31)},\n" for _ in range(200_000))
-    world.write("big.c", f"const int numbers[] = {{\n{rows}}};\n")
+    world.write("big.c", a_large_text())
     hosts = server.host(options, slots=6)
     assert distcc(world, "gcc", "-c", "big.c", hosts=hosts).status == 0
     made = (world.src / "big.o").read_bytes()

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
 import subprocess
 import sys
-import tempfile
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,35 +13,18 @@ from pathlib import Path
 import pytest
 
 from pycc.remote.protocol import Request
-from tests.daemon_kit import PROGRAM, ROOT, Farm, a_farm, free_port
-
-SOURCE = """\
-#include <stdio.h>
-int f(int a)
-{
-    int unused;
-    if (a)
-        printf("%d", a);
-    return a;
-}
-"""
-CXX = """\
-#include <map>
-#include <string>
-std::string f(std::map<int, std::string> m) { return m[1] + "x"; }
-"""
+from tests.daemon_kit import PROGRAM, ROOT, Daemon, a_farm, alive, free_port, wait_for
+from tests.interop.kit import CXX, SOURCE, WAYS, a_large_text, write_sources
 
 
 @pytest.fixture
-def farm() -> Iterator[Farm]:
+def farm() -> Iterator[Daemon]:
     with a_farm() as farm:
+        write_sources(farm.place / "project")
         yield farm
 
 
-PLAIN_TEXT = pytest.mark.parametrize("options", ["", ",lzo"], ids=["plain", "lzo"])
-
-
-@PLAIN_TEXT
+@WAYS
 @pytest.mark.parametrize(
     ("compiler", "name", "text", "words"),
     [
@@ -59,7 +39,7 @@ PLAIN_TEXT = pytest.mark.parametrize("options", ["", ",lzo"], ids=["plain", "lzo
     ],
 )
 def test_like_a_local_compile_of_the_text(
-    farm: Farm, options: str, compiler: str, name: str, text: str, words: list[str]
+    farm: Daemon, options: str, compiler: str, name: str, text: str, words: list[str]
 ) -> None:
     farm.write(name, text)
     what = "-S" if "-S" in words else "-c"
@@ -95,41 +75,39 @@ def test_like_a_local_compile_of_the_text(
     if not preprocessed.returncode:
         kept = "cache:hit" if expected.returncode == 0 else "cache:miss"
         code = "COMPILE_OK exit:0" if expected.returncode == 0 else "COMPILE_ERROR exit:1"
-        first, second = farm.summaries()
+        first, second = farm.summaries_of(2)
         assert first.startswith(code)
         assert first.endswith("cache:miss")
         assert second.startswith(code)
         assert second.endswith(kept)
 
 
-@PLAIN_TEXT
-def test_a_large_text(farm: Farm, options: str) -> None:
-    numbers = random.Random(1)
-    rows = "".join(f"{numbers.randrange(1 << 31)},\n" for _ in range(200_000))
-    farm.write("big.c", f"const int numbers[] = {{\n{rows}}};\n")
+@WAYS
+def test_a_large_text(farm: Daemon, options: str) -> None:
+    farm.write("big.c", a_large_text())
     done = farm.distcc("gcc", "-c", "big.c", "-o", "made", options=options)
     assert done.returncode == 0, done.stderr
     subprocess.run(["gcc", "-c", "big.c", "-o", "expected"], cwd=farm.place / "project", check=True)
     assert farm.read("made") == farm.read("expected")
 
 
-def test_fifty_jobs_at_once(farm: Farm) -> None:
+def test_fifty_jobs_at_once(farm: Daemon) -> None:
     for number in range(50):
         farm.write(f"n{number}.c", f"int n{number} = {number};\n")
     with ThreadPoolExecutor(50) as pool:
         done = list(pool.map(lambda n: farm.distcc("gcc", "-c", f"n{n}.c"), range(50)))
     assert [one.returncode for one in done] == [0] * 50
-    assert len(farm.summaries()) == 50
+    farm.summaries_of(50)
     assert all(farm.read(f"n{number}.o") for number in range(50))
 
 
-def test_another_directory_hits_the_daemons_cache(farm: Farm) -> None:
+def test_another_directory_hits_the_daemons_cache(farm: Daemon) -> None:
     other = farm.place / "other"
     other.mkdir()
     for directory in (farm.place / "project", other):
-        (directory / "a.c").write_text(SOURCE)
+        write_sources(directory)
         assert farm.distcc("gcc", "-O2", "-c", "a.c", cwd=directory).returncode == 0
-    assert [line.rsplit(" ", 1)[1] for line in farm.summaries()] == ["cache:miss", "cache:hit"]
+    assert [line.rsplit(" ", 1)[1] for line in farm.summaries_of(2)] == ["cache:miss", "cache:hit"]
 
 
 @pytest.mark.parametrize(
@@ -144,32 +122,32 @@ def test_another_directory_hits_the_daemons_cache(farm: Farm) -> None:
         (b"", b"no command"),
     ],
 )
-def test_a_refusal_says_why_inside_the_protocol(farm: Farm, words: bytes, said: bytes) -> None:
+def test_a_refusal_says_why_inside_the_protocol(farm: Daemon, words: bytes, said: bytes) -> None:
     reply = farm.ask(Request(1, tuple(words.split()), b"int x;\n"))
     assert reply.status == 110 << 8
     assert said in reply.err
     assert reply.object == b""
 
 
-def test_what_is_refused_is_compiled_by_the_client_itself(farm: Farm) -> None:
+def test_what_is_refused_is_compiled_by_the_client_itself(farm: Daemon) -> None:
     farm.write("a.c", SOURCE)
     done = farm.distcc("gcc", "-fdump-tree-optimized", "-c", "a.c", DISTCC_FALLBACK="1")
     assert done.returncode == 0
-    assert farm.summaries()[0].startswith("REJ_BAD_REQ")
+    assert farm.summaries_of(1)[0].startswith("REJ_BAD_REQ")
     assert farm.read("a.o")
     assert list((farm.place / "project").glob("*.optimized"))  # which distccd would have kept
 
 
-def test_a_file_for_the_assembler_is_the_clients(farm: Farm) -> None:
+def test_a_file_for_the_assembler_is_the_clients(farm: Daemon) -> None:
     farm.write("data", "the client's")
     farm.write("a.c", 'asm(".incbin \\"data\\"");\n')
     done = farm.distcc("gcc", "-c", "a.c", DISTCC_FALLBACK="1")
     assert done.returncode == 0, done.stderr
     assert b"the client's" in farm.read("a.o")
-    assert farm.summaries()[0].startswith("REJ_BAD_REQ exit:110")
+    assert farm.summaries_of(1)[0].startswith("REJ_BAD_REQ exit:110")
 
 
-def test_a_detached_daemon(farm: Farm, tmp_path: Path) -> None:
+def test_a_detached_daemon(farm: Daemon, tmp_path: Path) -> None:
     port = free_port()
     words = ["--daemon", "--port", str(port), "--listen", "127.0.0.1", "--lifetime", "60"]
     words += ["--pid-file", str(tmp_path / "pid"), "--log-file", str(tmp_path / "log")]
@@ -187,25 +165,18 @@ def test_a_detached_daemon(farm: Farm, tmp_path: Path) -> None:
         assert b"cannot listen on" in again.stderr
     finally:
         os.kill(number, signal.SIGTERM)
-    for _ in range(500):
-        if not Path(f"/proc/{number}").exists():
-            break
-        time.sleep(0.02)
-    assert not Path(f"/proc/{number}").exists()
+    wait_for(lambda: not alive(number))
 
 
-def farm_on(farm: Farm, port: int) -> Farm:
+def farm_on(farm: Daemon, port: int) -> Daemon:
     """The same place with another daemon."""
-    return Farm(farm.place, port, farm.process)
+    return Daemon(farm.kind, farm.place, port, farm.process)
 
 
-def test_nothing_is_left_in_the_temporary_directory(farm: Farm) -> None:
+def test_nothing_is_left_in_the_temporary_directory(farm: Daemon) -> None:
     farm.write("a.c", SOURCE)
     farm.write("bad.c", "int f(\n")
     for name in ("a.c", "bad.c", "a.c"):
         farm.distcc("gcc", "-c", name)
-    number = (farm.place / "pid").read_text().strip()
-    ours = [name for name in os.listdir(tempfile.gettempdir()) if name.startswith("pyccd_")]
-    owners = {os.stat(os.path.join(tempfile.gettempdir(), name)).st_uid for name in ours}
-    daemon = os.stat(f"/proc/{number}").st_uid
-    assert daemon not in owners
+    farm.summaries_of(3)
+    wait_for(lambda: not list((farm.place / "tmp").iterdir()))

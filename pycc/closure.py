@@ -1,0 +1,123 @@
+"""The files that a compile may read, found without running the compiler.
+
+For an exact job (remote/exact_wire.py) a server needs the source and the user's own headers. What
+is found here errs on both sides, and may: too many names cost time, and a file that is missing
+makes the compile fail there, or the record of what was asked differ from what is here; then it is
+compiled here.
+
+The search is that of includes.py, forwards: a name is looked for beside its file and along the
+chain, and the first file that is there is taken. Nothing is evaluated, so all branches count.
+Headers of the compiler and the system are not followed: a server has them, or has others, which
+shows in the record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from .cache.lookup import absolute, may_be_among
+from .directives import Directives
+from .searchchain import SearchChain, is_systems
+from .searched import Looker, chain_of
+
+if TYPE_CHECKING:
+    from .job import Job
+    from .resident import Resident
+
+MOST_FILES = 4_000
+
+
+class Closure:
+    """The files, by the names that the compiler would give them, in ``names``; ``reason`` says why
+    they cannot be known."""
+
+    def __init__(self, job: Job, resident: Resident) -> None:
+        self._job, self._resident = job, resident
+        self._look = Looker(job.call.cwd, resident)
+        self._chain = chain_of(job, self._look)
+        self._seen: set[tuple[bytes, bytes]] = set()
+        self._waiting: list[bytes] = []
+        self._listings: dict[bytes, frozenset[bytes] | None] = {}
+        self.names: dict[bytes, None] = {}
+        self.reason = ""
+        self._take(job.invocation.source)
+        for _, name in job.invocation.include.forced:
+            self._look_for(b"", name, quoted=True)
+        while self._waiting and not self.reason:
+            self._follow(self._waiting.pop())
+
+    @staticmethod
+    def _slashed(directory: bytes) -> bytes:
+        return directory.rstrip(b"/") + b"/"
+
+    def _follow(self, name: bytes) -> None:
+        path = absolute(self._job.call.cwd, name)
+        digest = self._resident.digests.digest(path, self._look(name))
+        asked = None if digest is None else self._resident.directives(path, digest)
+        if asked is None:
+            self.reason = "a file cannot be read"
+            return
+        self.reason = _unknowable(asked)
+        here = name[: name.rfind(b"/") + 1]
+        for wanted in asked.quoted:
+            self._look_for(here, wanted, quoted=True, every=wanted in asked.next)
+        for wanted in asked.angled:
+            self._look_for(here, wanted, quoted=False, every=wanted in asked.next)
+        for quoted, wanted in asked.has_include:
+            self._look_for(here, wanted, quoted=quoted)
+
+    def _look_for(self, here: bytes, name: bytes, *, quoted: bool, every: bool = False) -> None:
+        beside = here if quoted else b"\0"
+        if (beside, name) in self._seen:
+            return
+        self._seen.add((beside, name))
+        for path in self._candidates(beside, name, quoted=quoted):
+            if self._look.exists(path):
+                self._take(path)
+                if not every:
+                    return
+
+    def _candidates(self, beside: bytes, name: bytes, *, quoted: bool) -> Iterator[bytes]:
+        if name.startswith(b"/"):
+            yield name
+            return
+        if quoted:
+            yield beside + name
+        first = name.partition(b"/")[0]
+        for directory in _directories(self._chain, quoted=quoted):
+            if first in (b"..", b"."):
+                yield self._slashed(directory) + name
+                continue
+            if directory not in self._listings:
+                self._listings[directory] = self._look.listing(directory)
+            listing = self._listings[directory]
+            if listing is None or may_be_among(first, listing):
+                yield (b"" if directory == b"." else self._slashed(directory)) + name
+
+    def _take(self, name: bytes) -> None:
+        if name in self.names or is_systems(absolute(self._job.call.cwd, name)):
+            return
+        if len(self.names) >= MOST_FILES:
+            self.reason = f"more than {MOST_FILES} files"
+            return
+        self.names[name] = None
+        self._waiting.append(name)
+
+
+def _directories(chain: SearchChain, *, quoted: bool) -> Iterator[bytes]:
+    if quoted:
+        yield from chain.quote
+    yield from chain.bracket
+
+
+def _unknowable(asked: Directives) -> str:
+    if asked.date or asked.time or asked.timestamp:
+        return "the time is asked for"
+    if asked.computed_include:
+        return "a macro names a header"
+    if asked.incbin or asked.asm_include or asked.embed:
+        return "files are read that are no headers"
+    if asked.modules or asked.pch_pragma or asked.dependency_pragma:
+        return "files are read in a way that is not followed"
+    return ""
