@@ -161,7 +161,7 @@ def _measure(
 
     def start() -> None:
         pycc.forget()
-        tell("--version")
+        tell("--print-stats")  # which has a server start
 
     def clear() -> None:
         tell("--clear")

@@ -10,9 +10,11 @@ stamp with somebody else's clock and cache attributes: their files are read agai
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable
-from typing import Protocol
+from contextlib import suppress
+from typing import Any, Protocol
 
 from ..blake import blake2b
 
@@ -20,6 +22,8 @@ DIGEST_SIZE = 20
 SETTLED_NS = 2_000_000_000
 DISABLING_COMMENT = b"ccache:disable"
 MEMO_LIMIT = 60_000
+PART, BLOCK = 4 << 20, 1 << 20  # bytes
+PROCESSORS = min(4, os.cpu_count() or 1)
 CLOCK_REALTIME_COARSE = 5  # linux/time.h; the time module does not name it
 
 LOCAL_FILE_SYSTEMS = frozenset(
@@ -63,6 +67,59 @@ def file_clock() -> int:
     return time.clock_gettime_ns(CLOCK_REALTIME_COARSE)
 
 
+def _digest_of_parts(path: bytes, size: int) -> bytes | None:
+    """None when there is less than ``size``."""
+    starts = range(0, max(size, 1), PART)
+    digests: list[bytes] = [b""] * len(starts)
+
+    def take(first: int) -> None:
+        with open(path, "rb", buffering=0) as file:
+            for index in range(first, len(starts), workers):
+                state, left = new(), min(PART, size - starts[index])
+                file.seek(starts[index])
+                while left > 0 and (block := file.read(min(left, BLOCK))):
+                    state.update(block)
+                    left -= len(block)
+                digests[index] = state.digest() if left <= 0 else b""
+
+    new = _new_long if len(starts) > 1 else _new
+    workers = min(len(starts), PROCESSORS)
+    helpers = [threading.Thread(target=_quietly, args=(take, n)) for n in range(1, workers)]
+    for helper in helpers:
+        helper.start()
+    try:
+        take(0)
+    finally:
+        for helper in helpers:
+            helper.join()
+    if not all(digests):
+        return None
+    if len(digests) == 1:
+        return digests[0]
+    whole = blake2b(b"%d\0" % size, digest_size=DIGEST_SIZE)
+    whole.update(b"".join(digests))
+    return whole.digest()
+
+
+def _new() -> Any:
+    return blake2b(digest_size=DIGEST_SIZE)
+
+
+def _new_long() -> Any:
+    """The whole 64 bytes of BLAKE2b, which OpenSSL computes in two thirds of the time."""
+    try:
+        import _hashlib
+
+        return _hashlib.new("blake2b512")
+    except (ImportError, ValueError):
+        return blake2b()
+
+
+def _quietly(take: Callable[[int], None], first: int) -> None:
+    with suppress(OSError):  # its parts then have no digests
+        take(first)
+
+
 class FileDigests:
     """Digests by path, each with the signature under which it was read.
 
@@ -80,6 +137,7 @@ class FileDigests:
         self._fs_type_of = fs_type_of
         self._clock = clock
         self._memo: dict[bytes, tuple[Stat, bytes]] = {}
+        self._parts: dict[bytes, tuple[Stat, bytes]] = {}
         # The same header has as many paths as there are directories that it is included from
         # (a/../h.h, b/../h.h).
         self._by_file: dict[tuple[bytes, Stat], bytes] = {}
@@ -130,22 +188,21 @@ class FileDigests:
         return digest, data, before
 
     def stream(self, path: bytes, signature: Stat) -> bytes | None:
-        """The digest of a file that may be too large to hold (a compiler's library)."""
-        known = self.known(path, signature)
-        if known is not None:
-            return known
+        """The digest of a file that may be large (a compiler): of its parts' digests if it is, so
+        that two processors share the work. It is that of `digest` up to PART bytes."""
+        known = self._parts.get(path)
+        if known is not None and known[0] == signature:
+            return known[1]
         now = self._clock()
-        state = blake2b(digest_size=DIGEST_SIZE)
         try:
-            with open(path, "rb", buffering=0) as file:
-                while block := file.read(1 << 20):
-                    state.update(block)
+            digest = _digest_of_parts(path, signature.size)
         except OSError:
             return None
-        if self._signature_of(path) != signature:
+        if digest is None or self._signature_of(path) != signature:
             return None
-        self._remember(path, signature, state.digest(), now)
-        return state.digest()
+        if self.settled(path, signature, now):
+            self._parts[path] = signature, digest
+        return digest
 
     def content(self, path: bytes, signature: Stat) -> tuple[bytes, bytes | None] | None:
         """(digest, content if it had to be read) of a file whose signature was just taken."""
@@ -174,6 +231,7 @@ class FileDigests:
     def forget(self) -> None:
         """Drop everything (the server's memory is over its limit)."""
         self._memo.clear()
+        self._parts.clear()
         self._by_file.clear()
 
     def __len__(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable
 from hashlib import blake2b
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pycc.cache import digest
-from pycc.cache.digest import DIGEST_SIZE, SETTLED_NS, FileDigests, digest_of, file_clock
+from pycc.cache.digest import DIGEST_SIZE, PART, SETTLED_NS, FileDigests, digest_of, file_clock
 from pycc.native import NO_FILE, Signature, signature
 
 EXT4, NFS, FUSE = 0xEF53, 0x6969, 0x65735546
@@ -220,3 +221,37 @@ def test_the_clock_is_that_of_new_files(tmp_path: Path) -> None:
     made = signature(os.fsencode(tmp_path / "new")).mtime
     # Kernels with fine-grained stamps may be ahead of the coarse clock, never of the real one.
     assert before <= made <= time.time_ns()
+
+
+def test_a_large_file_is_known_by_all_of_its_parts(tmp_path: Path) -> None:
+    path = tmp_path / "cc1"
+    seen = set()
+    size = 2 * PART + 70_000
+    for change in (None, 0, PART - 1, PART, 2 * PART, size - 1):
+        data = bytearray(size)
+        if change is not None:
+            data[change] = 1
+        path.write_bytes(data)
+        seen.add(Memory().digests.stream(bytes(path), signature(bytes(path))))
+    path.write_bytes(bytes(size - 1))
+    seen.add(Memory().digests.stream(bytes(path), signature(bytes(path))))
+    assert len(seen) == 7
+    assert None not in seen
+
+
+def test_a_large_file_that_is_shorter_than_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "cc1"
+    path.write_bytes(bytes(2 * PART))
+    before = signature(bytes(path))
+    path.write_bytes(bytes(PART))
+    assert Memory().digests.stream(bytes(path), before) is None
+    path.unlink()
+    assert Memory().digests.stream(bytes(path), before) is None
+
+
+def test_it_is_no_matter_who_computes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "cc1"
+    path.write_bytes(bytes(2 * PART + 1))
+    found = Memory().digests.stream(bytes(path), signature(bytes(path)))
+    monkeypatch.setitem(sys.modules, "_hashlib", None)
+    assert Memory().digests.stream(bytes(path), signature(bytes(path))) == found
