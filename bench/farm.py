@@ -23,22 +23,6 @@ from bench.subjects import BenchError, Subject
 
 SOURCE = "cxx.cc"
 OPTIONS = ("-O2", "-std=c++17")
-HEAVY = """
-int g(const std::string &text)
-{
-    std::regex words("[a-z]+[0-9]*(x|y)");
-    std::map<std::string, std::vector<int>> found;
-    for (std::sregex_iterator at(text.begin(), text.end(), words), end; at != end; ++at)
-        found[at->str()].push_back(static_cast<int>(at->position()));
-    std::unordered_map<int, std::function<int(int)>> all;
-    for (auto &[word, places] : found)
-        all[static_cast<int>(word.size())] = [p = places](int n) { return n + p.front(); };
-    auto later = std::async([&] { return all.empty() ? 0 : all.begin()->second(1); });
-    std::ostringstream out;
-    out << std::filesystem::path(text).filename() << later.get();
-    return static_cast<int>(out.str().size());
-}
-"""
 START_SECONDS = 20.0
 
 
@@ -84,23 +68,13 @@ def daemon(command: list[str], environment: dict[str, str], port: int) -> Iterat
             process.wait()
 
 
-def heavy_source(sources: Path) -> Path:
-    """A C++ source of some 320 headers that takes seconds to compile."""
-    path = sources / "heavy.cc"
-    if not path.exists():
-        text = (sources / SOURCE).read_text()
-        path.write_text(text.replace("int f(int a)", HEAVY + "int f(int a)"))
-        os.utime(path, (1_000_000_000, 1_000_000_000))
-    return path
-
-
 def measure_farm(
     place: Path, sources: Path, plain: Subject, pycc: Subject, spawner: Spawner, rounds: int
 ) -> Farm | None:
     """Measure both; None where distcc or ccache are not installed."""
     if not all(map(shutil.which, ("distcc", "distccd", "ccache"))) or pycc.program is None:
         return None
-    source = heavy_source(sources)
+    source = sources / SOURCE
     place.mkdir()
     place.chmod(0o755)
     for name in ("cache", "distcc", "tmp"):
