@@ -761,9 +761,17 @@ static void take_descriptor(const struct msghdr *m)
     shared_fd = high_fd(fd);
 }
 
-/* A whole reply, or an error. The first read usually holds all of it, and what follows a WAIT. */
+/* A whole reply, or an error. The first read usually holds all of it, and what follows a WAIT.
+ *
+ * A hit is answered within some 100 us, and to sleep and be woken on an idle virtual processor costs
+ * as much again: so the first reply is looked for so long, and between two looks the processor is
+ * left to whoever wants it. (A hit beside a process that does nothing: 1.06 times its time, from
+ * 1.38.) */
+enum { LOOKS = 200 };
+
 static int receive_reply(int fd, int ms, char **body, size_t *length)
 {
+    static int looks = LOOKS;
     static char first[65536];
     static size_t next, end; /* what was read behind the last reply */
     uint32_t h[3];
@@ -780,7 +788,14 @@ static int receive_reply(int fd, int ms, char **body, size_t *length)
                            .msg_iovlen = 1,
                            .msg_control = control,
                            .msg_controllen = sizeof control};
-        long r = SYS(recvmsg, fd, &m, MSG_CMSG_CLOEXEC);
+        long r = -EAGAIN;
+        for (; r == -EAGAIN && looks; looks--) {
+            r = SYS(recvmsg, fd, &m, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+            if (r == -EAGAIN)
+                SYS(sched_yield, 0);
+        }
+        if (r == -EAGAIN)
+            r = SYS(recvmsg, fd, &m, MSG_CMSG_CLOEXEC);
         if (r == -EINTR)
             continue;
         if (r <= 0)
