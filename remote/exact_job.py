@@ -281,7 +281,6 @@ def _keep(job: _Job, compiled: Compiled, began: int) -> bytes:
         view,
         places,
         exact.ground,
-        made={output.path for output in compiled.outputs},
         digest=lambda path: exact.digest(path, began),
         runs=lambda path: os.access(path, os.X_OK),
     )

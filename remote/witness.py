@@ -12,7 +12,7 @@ them, if they have stood still since before the compile.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 
 from pycc.cache.manifest import ManifestEntry
 from pycc.pattern import pattern
@@ -82,6 +82,13 @@ class Places:
         return here or b"/"
 
 
+def _is_of_tools(physical: bytes, ground: Ground) -> bool:
+    """Whether a path is one of the server's own, and not among headers."""
+    if any(part.startswith(b"include") for part in physical.split(b"/")[:-1]):
+        return False
+    return ground.tree_of(physical) is not None or physical.startswith(b"/etc/")
+
+
 def entry(
     key: Callable[[tuple[tuple[bytes, bytes], ...], tuple[bytes, ...]], bytes],
     lookups: Iterable[Lookup],
@@ -90,16 +97,15 @@ def entry(
     places: Places,
     ground: Ground,
     *,
-    made: Collection[bytes],
     digest: Digest,
     runs: Callable[[bytes], bool],
 ) -> tuple[ManifestEntry, tuple[tuple[bytes, bytes], ...]]:
     """The entry of a compile of ``source``, as it was named, and those of its names that are
     symbolic links, with what they hold: gcc shortens names of headers by them.
 
-    ``key`` gives the result's key for what was read and what was there, ``made`` are the physical
-    paths of outputs, ``digest`` is asked for contents of the server's, of which those that ``runs``
-    calls programs are known by the compiler's identity. Raises Unwitnessed."""
+    ``key`` gives the result's key for what was read and what was there, ``digest`` is asked for
+    contents of the server's, of which those that ``runs`` calls programs are known by the
+    compiler's identity. Raises Unwitnessed."""
     sent = {file.path: file.content for file in view.files}
     files: dict[bytes, bytes] = {}
     absent: dict[bytes, set[bytes]] = defaultdict(set)
@@ -107,10 +113,13 @@ def entry(
     links: dict[bytes, bytes] = {}
     for lookup in lookups:
         name = lookup.path
-        if name.startswith(_KERNELS) or name == TEMPORARY or _KNOWN.fullmatch(name):
+        if name.startswith(_KERNELS) or name == TEMPORARY:
             continue
         physical = places.physical(name)
-        if physical in made or physical.startswith(_KERNELS) or physical == view.cwd:
+        if physical.startswith(_KERNELS) or physical == view.cwd:
+            continue
+        of_tools = physical not in sent and _is_of_tools(physical, ground)
+        if of_tools and _KNOWN.fullmatch(name):
             continue
         if lookup.target and lookup.found is not Found.ABSENT:
             links[name] = lookup.target
@@ -123,7 +132,7 @@ def entry(
                     raise Unwitnessed(f"{shown(name)} was looked for in vain")
                 absent[directory or slash or b"."].add(last)
             case Found.CONTENT:
-                if physical not in sent and runs(physical):
+                if of_tools and runs(physical):
                     links.pop(name, None)
                     continue
                 content = sent.get(physical) or digest(physical)

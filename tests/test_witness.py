@@ -30,7 +30,7 @@ def places() -> Places:
     return Places(VIEW, GROUND, SERVER_LINKS.get)
 
 
-def witness(*lookups: tuple[str, Found], made: tuple[bytes, ...] = ()) -> ManifestEntry:
+def witness(*lookups: tuple[str, Found]) -> ManifestEntry:
     def digest(path: bytes) -> bytes | None:
         return None if path.endswith(b"moved.h") else SYSTEM
 
@@ -41,7 +41,6 @@ def witness(*lookups: tuple[str, Found], made: tuple[bytes, ...] = ()) -> Manife
         VIEW,
         places(),
         GROUND,
-        made=made,
         digest=digest,
         runs=lambda path: path.startswith(b"/usr/bin/"),
     )
@@ -99,10 +98,20 @@ def test_what_reaches_no_output() -> None:
         ("/etc/ld.so.cache", Found.CONTENT),
         ("/lib/libc.so.6", Found.CONTENT),
         ("/usr/bin/as", Found.CONTENT),
-        ("a.o", Found.ABSENT),
-        made=(b"/home/me/work/a.o",),
     )
     assert found == ManifestEntry(b"k" * 32, ())
+
+
+def test_headers_with_the_names_of_libraries_are_headers() -> None:
+    found = witness(
+        ("/usr/include/data.so.h", Found.CONTENT),
+        ("own.so.h", Found.ABSENT),
+        ("first/glibc-hwcaps/x.h", Found.ABSENT),
+        ("/usr/include/linux-release", Found.FILE),
+    )
+    assert found.files == ((b"/usr/include/data.so.h", SYSTEM),)
+    assert [name for name, _ in found.groups] == [b".", b"first/glibc-hwcaps"]
+    assert found.present == (b"/usr/include/linux-release",)
 
 
 def test_links_are_told() -> None:
@@ -118,7 +127,6 @@ def test_links_are_told() -> None:
         VIEW,
         places(),
         GROUND,
-        made=(),
         digest=lambda path: SYSTEM,
         runs=lambda path: path.startswith(b"/usr/bin/"),
     )

@@ -200,6 +200,16 @@ def test_what_cannot_be_told_beforehand_goes_another_way(
     assert "exact" not in farm_counts(world, env)
 
 
+def test_outputs_that_are_there_are_no_matter(world: World, server: Daemon) -> None:
+    env = {"DISTCC_HOSTS": server.host()}
+    for compiler in ("gcc", "clang"):
+        words = (compiler, "-O2", "-DY", "-MD", "-c", "a.c")
+        for expected in ({"exact": 1}, {"known": 1}, {"known": 1}):
+            assert world.call(*words, env=env).status == 0
+            assert farm_counts(world, env) == expected
+            forget(world, env)
+
+
 def test_many_at_once(world: World, server: Daemon) -> None:
     env = {"DISTCC_HOSTS": server.host(",lzo", slots=6)}
     for number in range(50):
