@@ -84,14 +84,14 @@ def _digest_of_parts(path: bytes, size: int) -> bytes | None:
 
     new = _new_long if len(starts) > 1 else _new
     workers = min(len(starts), PROCESSORS)
-    helpers = [threading.Thread(target=_quietly, args=(take, n)) for n in range(1, workers)]
-    for helper in helpers:
-        helper.start()
+    others = [threading.Thread(target=_quietly, args=(take, n)) for n in range(1, workers)]
+    for other in others:
+        other.start()
     try:
         take(0)
     finally:
-        for helper in helpers:
-            helper.join()
+        for other in others:
+            other.join()
     if not all(digests):
         return None
     if len(digests) == 1:
