@@ -81,7 +81,7 @@ def _miss(job: Job, talk: Talk, resident: Resident) -> Sequence[Op]:
             ops = _look_up(job, resident)
             if ops is not None:
                 return [*call.commit(), *ops]
-    with resident.compiling.storing([key] if key else []):
+    with resident.compiling.under_way([key] if key else []):
         ops = miss(job, talk, resident)
     return [*call.commit(), *ops]
 

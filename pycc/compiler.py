@@ -171,7 +171,8 @@ def _reading_ahead(
     gcc needs 30 ms until it has said what its front end is."""
     files = [path]
     front = _FRONT_ENDS.get(language)
-    if front is not None:
+    # clang is its own front end, and takes as long to say so as to do anything else.
+    if front is not None and b"clang" not in os.path.basename(os.path.realpath(path)):
         with suppress(ProbeFailed):
             found = ask(talk, path, (b"-print-prog-name=" + front,))[0].strip()
             files += [found] if found.startswith(b"/") else []

@@ -28,6 +28,7 @@ from .invocation import Kind as OutputKind
 from .job import Job
 from .keying import forces_colour
 from .locate import DEFAULT_PATH, locate
+from .options import are_for_the_machine
 from .outcome import Outcome
 from .record import replace
 from .remote import commandline
@@ -146,7 +147,7 @@ class Dispatch:
             blake2b(b"\0".join((*argv, ask.digest)), digest_size=16).digest(),
             ask,
             lambda: self._work(resident),
-            lambda work, digest: exact.content_of(work, resident, digest),
+            lambda file: exact.content_of(file, resident),
             lambda entry: exact.differs(job, resident, entry),
         )
         try:
@@ -173,10 +174,12 @@ class Dispatch:
             call.log(f"{found.host.spelled} does not compile it exactly: {shown}")
         elif isinstance(found, Answer) and found.other_compiler:
             self._note_other_compiler(found)
-        elif isinstance(found, Answer):
+        elif isinstance(found, Answer) and self._settings.local_retry and self._settings.fallback:
             call.log(f"It failed on {found.host.spelled}")
             self._count("retried")
             self.reason, self._here = "it failed elsewhere", True
+        elif isinstance(found, Answer):  # the text's compile says what becomes of that
+            call.log(f"It failed on {found.host.spelled}")
         elif found is not None:
             taken = exact.accept(self._job, found.result, found.entry)
             if isinstance(taken, Exact):
@@ -253,7 +256,7 @@ class Dispatch:
         """The compiler's, if it is what a server would find out of its own."""
         call, invocation = self._job.call, self._job.invocation
         as_servers_ask = call.config.origin("compiler_check") == "default"
-        plain = not (invocation.include.special or invocation.split_dwarf)
+        plain = are_for_the_machine(invocation.include.special) and not invocation.split_dwarf
         return self._job.toolchain.identity if as_servers_ask and plain else b""
 
     def _answered(self, answer: Answer, text: Preprocessed) -> Execution | Sequence[Op] | None:

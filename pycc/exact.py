@@ -53,7 +53,9 @@ def obstacle(job: Job) -> str:
     """Why this job cannot be compiled exactly elsewhere, whatever its files; empty if it can."""
     call, invocation = job.call, job.invocation
     if not job.manifest_key or call.config.depend_mode:
-        return "direct mode is off"
+        return "direct mode is off, or trusts what the compiler says of its headers"
+    if call.config.extra_files_to_hash:
+        return "extra_files_to_hash names files that no server sees"
     if invocation.family is Family.OTHER or invocation.preprocessed or job.base_dir is not None:
         return "the source is not sent as it is"
     if invocation.generates_pch or invocation.uses_pch:
@@ -184,13 +186,10 @@ class _View:
         return path
 
 
-def content_of(work: Work, resident: Resident, digest: bytes) -> bytes | None:
-    """The content with this digest, of a file of the view that still has it."""
-    for file in work.view.files:
-        if file.content == digest:
-            got = resident.digests.read(file.path, CONTENT_LIMIT)
-            return got[1] if got is not None and got[0] == digest else None
-    return None
+def content_of(file: ClientFile, resident: Resident) -> bytes | None:
+    """The content of a file of the view, if it still has it."""
+    got = resident.digests.read(file.path, CONTENT_LIMIT)
+    return got[1] if got is not None and got[0] == file.content else None
 
 
 def _expected(invocation: Invocation) -> Iterable[bytes]:

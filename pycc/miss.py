@@ -139,7 +139,7 @@ def _end(
     entries: Sequence[Entry],
 ) -> Sequence[Op]:
     """Store what was decided, if possible behind the launcher's back."""
-    with resident.unfinished.storing([job.manifest_key, job.base.key()]):
+    with resident.unfinished.under_way([job.manifest_key, job.base.key()]):
         released = _nobody_looks(job) and _release(talk, ops)
         if decision is not None:
             store(job, resident, decision, entries)

@@ -290,6 +290,21 @@ def _find_glued(start: bytes, whole: bool, gcc: bool) -> Option | None:
     return None
 
 
+_FOR_THE_MACHINE = (b"-m", b"-nostdinc", b"-nobuiltininc", b"-nostdlibinc", b"-stdlib=")
+
+
+def are_for_the_machine(special: Sequence[bytes]) -> bool:
+    """Whether these of a command's words that alter the search path (IncludeFlags.special) mean the
+    same on every machine: none names a place."""
+    return all(word.startswith(_FOR_THE_MACHINE) for word in special)
+
+
+def machine_words(args: Sequence[bytes]) -> tuple[bytes, ...]:
+    """Those words of a command line (without the compiler)."""
+    found = (word for word in words(args) if word.option is not None and word.option.probe)
+    return tuple(w for word in found if are_for_the_machine(word.words) for w in word.words)
+
+
 def canonical(word: bytes) -> bytes:
     """``word`` in its short spelling where it is a long one; a value keeps its place.
 

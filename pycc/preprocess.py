@@ -200,7 +200,8 @@ def _text_key(
         for name, content in _files(call.cwd, resident, depfile, times=times):
             shown = name if job.base_dir is None else job.base_dir.relative(name)
             key.add(b"file", shown, b"" if free else content)
-    if free and keying.tokens_matter(invocation) and not invocation.preprocessed:
+    unoptimised = keying.tokens_matter(invocation) or b"optimize" in text  # by an attribute
+    if free and unoptimised and not invocation.preprocessed:
         key.add(b"tokens", *sorted(_tokens(call.cwd, resident, depfile)))
     if not free:
         for arg in invocation.key_args:

@@ -44,8 +44,8 @@ class Unfinished:
         return {n for n, keys in under_way.items() if key is None or key in keys}
 
     @contextmanager
-    def storing(self, keys: Collection[bytes]) -> Iterator[None]:
-        """While a result that can be asked for by ``keys`` is being stored."""
+    def under_way(self, keys: Collection[bytes]) -> Iterator[None]:
+        """While what can be asked for by ``keys`` is being made or stored."""
         with self._changed:
             self._numbers += 1
             number = self._numbers

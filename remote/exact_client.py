@@ -17,6 +17,7 @@ from pycc.cache.digest import digest_of
 from pycc.cache.manifest import ManifestEntry
 from pycc.record import record
 
+from .client_view import ClientFile
 from .daemon_log import Level
 from .exact_wire import (
     AGAIN,
@@ -45,14 +46,14 @@ ROUNDS = 3
 @record
 class ExactJob:
     """``job.argv`` is the whole command. ``key`` chooses the host; ``work`` gives the compile, if
-    its files can be told, ``content`` one of them by its digest; ``differs`` says which answer of
-    an entry is another here."""
+    its files can be told, ``content`` the bytes of one of them, unless they have changed;
+    ``differs`` says which answer of an entry is another here."""
 
     job: Job
     key: bytes
     ask: Ask
     work: Callable[[], Work | None]
-    content: Callable[[Work, bytes], bytes | None]
+    content: Callable[[ClientFile], bytes | None]
     differs: Callable[[ManifestEntry], str]
 
 
@@ -191,11 +192,11 @@ def _first_contents(
 ) -> dict[bytes, bytes] | None:
     """What the host cannot have yet, unless it is so much that asking is cheaper."""
     sent = farm.sent_to(host)
-    unknown = [file.content for file in work.view.files if file.content not in sent]
+    unknown = {file.content: file for file in work.view.files if file.content not in sent}
     contents: dict[bytes, bytes] = {}
     total = 0
-    for digest in dict.fromkeys(unknown):
-        content = exact.content(work, digest)
+    for digest, file in unknown.items():
+        content = exact.content(file)
         if content is None:
             return None
         total += len(content)
@@ -206,9 +207,10 @@ def _first_contents(
 
 
 def _contents(exact: ExactJob, work: Work, wanted: tuple[bytes, ...]) -> dict[bytes, bytes] | None:
+    by_digest = {file.content: file for file in work.view.files}
     contents: dict[bytes, bytes] = {}
     for digest in wanted:
-        content = exact.content(work, digest)
+        content = exact.content(by_digest[digest]) if digest in by_digest else None
         if content is None or digest_of(content) != digest:
             return None
         contents[digest] = content

@@ -18,7 +18,7 @@ Whoever only asks whether there is a manifest, or takes a result, waits for no t
 from __future__ import annotations
 
 import os
-import time
+from itertools import pairwise
 
 from pycc.cache import manifest
 from pycc.cache.digest import digest_of, file_clock
@@ -30,8 +30,7 @@ from pycc.unfinished import FOLLOW_SECONDS
 
 from . import commandline
 from .argumentfilter import exact_refusal
-from .child import End
-from .client_view import Refused
+from .client_view import Refused, shown
 from .compilers import choose
 from .contents import WrongContent
 from .exact_root import Layout
@@ -51,8 +50,8 @@ from .exact_wire import (
     unpack_work,
 )
 from .exactness import Exactness
-from .job import EXIT_BUSY, EXIT_COMPILER_MISSING, EXIT_TIMEOUT, LANGUAGES, Code, Done, Workshop
-from .protocol import NOT_KEPT, OTHER_COMPILER, OURS, ProtocolError, Reply, Request
+from .job import LANGUAGES, Answers, Code, Done, Workshop
+from .protocol import OTHER_COMPILER, OURS, ProtocolError, Request
 from .sandbox import Compiled, ContentGone, SandboxFailed
 from .witness import Places, Unwitnessed, entry
 
@@ -77,36 +76,10 @@ def is_question(request: Request) -> bool:
     return is_exact(request) and request.argv[0] != EXACT
 
 
-class _Answers:
-    """Builds what is said of one request."""
-
-    def __init__(self, request: Request, argv: tuple[bytes, ...]) -> None:
-        self._began = time.monotonic()
-        self._version = request.version
-        reading = commandline.read(argv)
-        self._compiler = _shown(argv[0]) if argv else ""
-        self._source = _shown(reading.inputs[0].name) if reading.inputs else ""
-
-    def done(self, code: Code, reply: Reply | None, *, cache: str = "off", said: str = "") -> Done:
-        passed = int((time.monotonic() - self._began) * 1000)
-        return Done(code, reply, self._compiler, self._source, cache, passed, said)
-
-    def refused(self, reason: str, status: int = EXIT_COMPILER_MISSING) -> Done:
-        text = f"pyccd: {reason}\n".encode(errors="backslashreplace")
-        reply = Reply(self._version, status << 8, text)
-        return self.done(Code.REJ_BAD_REQ, reply, said=reason)
-
-    def not_kept(self) -> Done:
-        return self.done(Code.NOT_KEPT, Reply(self._version, NOT_KEPT << 8))
-
-    def reply(self, status: int, *, err: bytes = b"", out: bytes = b"", made: bytes = b"") -> Reply:
-        return Reply(self._version, status, err, out, made)
-
-
 def do(request: Request, shop: Workshop, exact: Exactness | None, client: int | None) -> Done:
     """Answer a request for which `is_exact`. ``client`` is the descriptor of its connection."""
     kind, word, argv = request.argv[0], b"".join(request.argv[1:2]), request.argv[2:]
-    answers = _Answers(request, argv)
+    answers = Answers(request.version, argv)
     if not argv:
         return answers.refused("no command")
     if exact is None:
@@ -120,10 +93,6 @@ def do(request: Request, shop: Workshop, exact: Exactness | None, client: int | 
         return _compile(answers, shop, exact, identity, argv, unpack_work(request.text), client)
     except (ProtocolError, ValueError) as problem:
         return answers.refused(f"the request cannot be read: {problem}")
-
-
-def _shown(name: bytes) -> str:
-    return name.decode(errors="backslashreplace")
 
 
 def key_of(
@@ -142,7 +111,7 @@ def key_of(
 
 
 def _ask(
-    answers: _Answers, shop: Workshop, identity: bytes, argv: tuple[bytes, ...], body: bytes
+    answers: Answers, shop: Workshop, identity: bytes, argv: tuple[bytes, ...], body: bytes
 ) -> Done:
     ask = unpack_ask(body)
     key = key_of(identity, argv, ask.environment, ask.cwd, ask.digest)
@@ -155,7 +124,7 @@ def _ask(
     return answers.done(Code.NOT_KEPT, answers.reply(0, out=kept))
 
 
-def _take(answers: _Answers, shop: Workshop, word: bytes) -> Done:
+def _take(answers: Answers, shop: Workshop, word: bytes) -> Done:
     key = bytes.fromhex(word.decode("ascii"))
     if len(key) != KEY_SIZE:
         return answers.refused("no key")
@@ -166,7 +135,7 @@ def _take(answers: _Answers, shop: Workshop, word: bytes) -> Done:
 
 
 def _compile(
-    answers: _Answers,
+    answers: Answers,
     shop: Workshop,
     exact: Exactness,
     identity: bytes,
@@ -176,18 +145,18 @@ def _compile(
 ) -> Done:
     program = choose(argv[0], shop.rules)
     if program != argv[0]:
-        return answers.refused(f"{_shown(argv[0])} is not where the compiler is here")
+        return answers.refused(f"{shown(argv[0])} is not where the compiler is here")
     why = exact_refusal(argv)
     if why is not None:
         return answers.refused(why)
     reading = commandline.read(argv)
     source = reading.inputs[0].name
     language = LANGUAGES[commandline.preprocessed_extension(source) or b".i"]
-    if not identity or shop.identities.of(argv[0], language) != identity:
-        return answers.refused(f"{_shown(argv[0])} is another compiler here", OTHER_COMPILER)
+    if not identity or shop.identities.of(argv[0], language, argv[1:]) != identity:
+        return answers.refused(f"{shown(argv[0])} is another compiler here", OTHER_COMPILER)
     strange = [name for name, _ in work.environment if name not in VARIABLES]
     if strange:
-        return answers.refused(f"the variable {_shown(strange[0])} is not taken")
+        return answers.refused(f"the variable {shown(strange[0])} is not taken")
     view = work.view
     places = Places(view, exact.ground, _read_link)
     try:
@@ -195,13 +164,13 @@ def _compile(
     except Unwitnessed as problem:
         return answers.refused(str(problem))
     if own is None:
-        return answers.refused(f"{_shown(source)} was not sent")
+        return answers.refused(f"{shown(source)} was not sent")
     cwd = view.cwd if work.bound else b""
     key = key_of(identity, argv, work.environment, cwd, own.content)
     if key in shop.compiling and shop.compiling.wait(key, FOLLOW_SECONDS) and shop.cache:
         return answers.done(Code.NOT_KEPT, answers.reply(AGAIN << 8))
     job = _Job(shop, exact, argv, work, key, source, own.content, places)
-    with shop.compiling.storing([key]):
+    with shop.compiling.under_way([key]):
         return _run(answers, job, client)
 
 
@@ -219,7 +188,7 @@ class _Job:
     places: Places
 
 
-def _run(answers: _Answers, job: _Job, client: int | None) -> Done:
+def _run(answers: Answers, job: _Job, client: int | None) -> Done:
     shop, exact, argv, work = job.shop, job.exact, job.argv, job.work
     try:
         for content in work.contents:
@@ -245,25 +214,19 @@ def _run(answers: _Answers, job: _Job, client: int | None) -> Done:
     except ContentGone:
         return answers.done(Code.NOT_KEPT, answers.reply(MISSING << 8))
     except (SandboxFailed, WrongContent, OSError) as problem:
-        return answers.refused(f"no room to run {_shown(argv[0])}: {problem}")
+        return answers.refused(f"no room to run {shown(argv[0])}: {problem}")
     ran = compiled.ran
-    if ran.end is End.CLIENT_LEFT:
-        return answers.done(Code.CLI_DISCONN, None, cache="miss")
-    if ran.end is End.TIMEOUT:
-        reason = f"ended after {shop.seconds} seconds (--job-lifetime)"
-        reply = answers.reply(EXIT_TIMEOUT << 8, err=f"pyccd: {reason}\n".encode())
-        return answers.done(Code.COMPILE_TIMEOUT, reply, cache="miss", said=reason)
-    if ran.end is End.STOPPED:
-        reply = answers.reply(EXIT_BUSY << 8, err=b"pyccd: the daemon is leaving\n")
-        return answers.done(Code.OTHER, reply, cache="miss")
+    cache = "off" if shop.cache is None else "miss"
+    cut_short = answers.cut_short(ran.end, shop.seconds, cache)
+    if cut_short is not None:
+        return cut_short
     if ran.status:
         reply = answers.reply(ran.status, err=ran.err, out=ran.out)
-        return answers.done(Code.COMPILE_ERROR, reply, cache="miss")
+        return answers.done(Code.COMPILE_ERROR, reply, cache=cache)
     try:
         value = _keep(job, compiled, began)
     except Unwitnessed as problem:
         return answers.refused(str(problem))
-    cache = "off" if shop.cache is None else "miss"
     return answers.done(Code.COMPILE_OK, answers.reply(0, made=value), cache=cache)
 
 
@@ -281,29 +244,41 @@ def _keep(job: _Job, compiled: Compiled, began: int) -> bytes:
         view,
         places,
         exact.ground,
+        made={output.path for output in compiled.outputs},
         digest=lambda path: exact.digest(path, began),
         runs=lambda path: os.access(path, os.X_OK),
     )
     sent = {file.path for file in view.files}
+    outputs = {os.path.basename(output.path) for output in compiled.outputs}
+    if any(name in word for name in outputs for word in _defining(job.argv)):
+        raise Unwitnessed("a macro names an output")
     seen: dict[bytes, bytes] = {}
     for name, digest in (*found.files, (job.source, job.digest)):
         path = places.physical(name)
         if exact.moves(path, digest, sent=path in sent):
-            raise Unwitnessed(f"{_shown(name)} asks for the time, or for what is not recorded")
+            raise Unwitnessed(f"{shown(name)} asks for the time, or for what is not recorded")
+        if any(exact.includes(path, digest, output, sent=path in sent) for output in outputs):
+            raise Unwitnessed(f"{shown(name)} asks for an output")
         if seen.setdefault(digest, path) != path and exact.counts_names(
             path, digest, sent=path in sent
         ):
-            raise Unwitnessed(f"{_shown(name)} is there twice, and to be read once")
-    outputs = tuple(
+            raise Unwitnessed(f"{shown(name)} is there twice, and to be read once")
+    made = tuple(
         Made(_below(output.path, view.cwd), output.mode, output.content)
         for output in compiled.outputs
     )
     ran = compiled.ran
-    value = pack_result(Result(outputs, ran.err, ran.out, manifest.pack((found,)), links))
+    value = pack_result(Result(made, ran.err, ran.out, manifest.pack((found,)), links))
     if shop.cache is not None:
         shop.cache.keep(result_key(found.result_key), value)
         _add_entry(shop, manifest_key(job.key), found)
     return value
+
+
+def _defining(argv: tuple[bytes, ...]) -> list[bytes]:
+    """The words that may give a name to #include, or include a file themselves."""
+    apart = (b"-D", b"-include", b"-imacros")
+    return [word for before, word in pairwise(argv) if before in apart or word.startswith(apart)]
 
 
 def _add_entry(shop: Workshop, key: bytes, found: manifest.ManifestEntry) -> None:

@@ -9,7 +9,7 @@ import tempfile
 from pycc import native
 from pycc.cache.digest import FileDigests
 from pycc.directives import scan
-from pycc.record import made, mutable
+from pycc.record import made, mutable, record
 
 from . import ground
 from .cache_place import CONTENTS
@@ -23,8 +23,20 @@ from .sandbox import Sandbox, SandboxFailed
 
 CONTENTS_SHARE = 8
 """Contents that clients sent may take this part of the cache's size beside it."""
+UNBOUNDED_CACHE = 40 << 30
+"""Taken for the size of a cache that nothing bounds: contents can be asked for again."""
 TEXT_LIMIT = 64 << 20
 MEMO_LIMIT = 100_000
+
+
+@record
+class _Asked:
+    """What is known of a text. ``names`` are the last parts of what it includes, which is not all
+    if it ``computed`` one."""
+
+    moves: bool
+    computed: bool
+    names: frozenset[bytes] = frozenset()
 
 
 @mutable
@@ -37,7 +49,7 @@ class Exactness:
     digests: FileDigests
     survey: Survey
     temporary: str = ""
-    _moving: dict[bytes, bool] = made(factory=dict)
+    _asked: dict[bytes, _Asked] = made(factory=dict)
 
     def digest(self, path: bytes, began: int) -> bytes | None:
         """Of one of the server's own files, if it stood still since ``began`` (file_clock)."""
@@ -49,19 +61,35 @@ class Exactness:
     def moves(self, path: bytes, digest: bytes, *, sent: bool) -> bool:
         """Whether a text asks for the time, or in another way for what no file says. It is among
         the contents that were ``sent``, or the server's own."""
-        known = self._moving.get(digest)
+        return self._what(path, digest, sent=sent).moves
+
+    def includes(self, path: bytes, digest: bytes, name: bytes, *, sent: bool) -> bool:
+        """Whether a text may ask for a file whose name ends in ``name``."""
+        asked = self._what(path, digest, sent=sent)
+        if asked.computed:
+            text = self._text(path, digest, sent=sent)
+            return text is None or name in text
+        return name in asked.names
+
+    def _what(self, path: bytes, digest: bytes, *, sent: bool) -> _Asked:
+        known = self._asked.get(digest)
         if known is not None:
             return known
         text = self._text(path, digest, sent=sent)
         if text is None:
-            return True
-        asked = scan(text)
-        by_clock = asked.date or asked.time or asked.timestamp or asked.dependency_pragma
-        moves = by_clock or asked.modules or asked.pch_pragma
-        if len(self._moving) >= MEMO_LIMIT:
-            self._moving.clear()
-        self._moving[digest] = moves
-        return moves
+            return _Asked(moves=True, computed=True)
+        found = scan(text)
+        by_clock = found.date or found.time or found.timestamp or found.dependency_pragma
+        asked = _Asked(
+            by_clock or found.modules or found.pch_pragma,
+            found.computed_include or found.computed_has_include,
+            frozenset(map(os.path.basename, found.quoted | found.angled))
+            | {os.path.basename(name) for _, name in found.has_include},
+        )
+        if len(self._asked) >= MEMO_LIMIT:
+            self._asked.clear()
+        self._asked[digest] = asked
+        return asked
 
     def counts_names(self, path: bytes, digest: bytes, *, sent: bool) -> bool:
         """Whether a compile may tell apart two files with this content, or take them for one:
@@ -76,8 +104,12 @@ class Exactness:
         """Let go of everything."""
         self.sandbox.close()
         self.contents.close()
-        if self.temporary:
-            shutil.rmtree(self.temporary, ignore_errors=True)
+        _remove(self.temporary)
+
+
+def _remove(temporary: str) -> None:
+    if temporary:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _read(path: bytes) -> bytes | None:
@@ -101,13 +133,16 @@ def open_exactness(
 ) -> Exactness | None:
     """What exact jobs need; None where this machine does not have it, which the log says.
 
-    ``program`` is the sandbox's, ``root`` our own directory in the cache's, empty without one."""
+    ``program`` is the sandbox's, ``root`` our own directory in the cache's, empty without one,
+    ``cache_size`` in bytes, 0 for any."""
     temporary = "" if root else tempfile.mkdtemp(prefix=PREFIX)
     try:
         directory = os.path.join(root, CONTENTS) if root else temporary
-        contents = Contents(directory, limit=cache_size // CONTENTS_SHARE)
+        size = cache_size or UNBOUNDED_CACHE
+        contents = Contents(directory, limit=size // CONTENTS_SHARE)
     except OSError as problem:
         log(Level.WARNING, f"exact jobs are not served: {problem}")
+        _remove(temporary)
         return None
     shown = ground.find()
     elsewhere = {ground.place_of(path, shown) for path in runnable(rules).values()}
@@ -117,6 +152,7 @@ def open_exactness(
         sandbox = Sandbox.open(contents.descriptor, shown, program)
     except SandboxFailed as problem:
         contents.close()
+        _remove(temporary)
         log(Level.INFO, f"exact jobs are not served: {problem}")
         return None
     digests = FileDigests(native.signature, native.fs_type)

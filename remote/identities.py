@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import errno
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from pycc import native
 from pycc.cache.digest import FileDigests
 from pycc.compiler import ProbeFailed, Toolchain, probe
 from pycc.frame import Report, Run
+from pycc.options import machine_words
 from pycc.talk import HereTalk
 
 from .child import End, Stop, run
 
 PROBE_SECONDS = 30.0
+MEMO_LIMIT = 500
 
 
 class _DaemonTalk(HereTalk):
@@ -58,31 +60,34 @@ class Identities:
         self._environment = environment
         self._talk = _DaemonTalk(environment, stop)
         self._digests = FileDigests(native.signature, native.fs_type)
-        self._known: dict[tuple[bytes, bytes], Toolchain] = {}
+        self._known: dict[tuple[bytes, bytes, tuple[bytes, ...]], Toolchain] = {}
         self._asking = threading.Lock()
 
-    def of(self, program: bytes, language: bytes) -> bytes | None:
-        """The identity of ``program`` for a language (a word of -x); None if it is neither gcc nor
-        clang, or does not answer as they do."""
-        known = self._known.get((program, language))
+    def of(self, program: bytes, language: bytes, args: Sequence[bytes] = ()) -> bytes | None:
+        """The identity of ``program`` for a language (a word of -x) and the machine that ``args``
+        choose; None if it is neither gcc nor clang, or does not answer as they do."""
+        what = (program, language, machine_words(args))
+        known = self._known.get(what)
         if known is not None and native.check(known.witnesses) < 0:
             return known.identity
         with self._asking:
-            known = self._known.get((program, language))
+            known = self._known.get(what)
             if known is None or native.check(known.witnesses) >= 0:
                 try:
-                    known = self._ask(program, language)
+                    known = self._ask(*what)
                 except ProbeFailed:
                     return None
-                self._known[program, language] = known
+                if len(self._known) >= MEMO_LIMIT:
+                    self._known.clear()
+                self._known[what] = known
         return known.identity
 
-    def _ask(self, program: bytes, language: bytes) -> Toolchain:
+    def _ask(self, program: bytes, language: bytes, special: tuple[bytes, ...]) -> Toolchain:
         return probe(
             self._talk,
             program,
             language=language,
-            special=(),
+            special=special,
             native=(),
             environment=self._environment,
             cwd=b"/",

@@ -34,6 +34,7 @@ from pycc.unfinished import FOLLOW_SECONDS, Unfinished
 from . import commandline
 from .argumentfilter import refusal
 from .child import End, Ran, Stop, run
+from .client_view import shown
 from .compilers import Missing, Refused, Rules, choose
 from .identities import Identities
 from .protocol import (
@@ -108,6 +109,47 @@ class Workshop:
     """Ends what runs when the daemon leaves."""
 
 
+class Answers:
+    """Builds what is said of one request, in the protocol's ``version``."""
+
+    def __init__(self, version: int, argv: tuple[bytes, ...]) -> None:
+        self._began = time.monotonic()
+        self._version = version
+        inputs = commandline.read(argv).inputs
+        self._compiler = shown(argv[0]) if argv else ""
+        self._source = shown(inputs[0].name) if inputs else ""
+
+    def done(self, code: Code, reply: Reply | None, *, cache: str = "off", said: str = "") -> Done:
+        passed = int((time.monotonic() - self._began) * 1000)
+        return Done(code, reply, self._compiler, self._source, cache, passed, said)
+
+    def told(self, reason: str, status: int = EXIT_COMPILER_MISSING) -> Reply:
+        """A reply with no more than a message of our own."""
+        text = f"pyccd: {reason}\n".encode(errors="backslashreplace")
+        return self.reply(status << 8, err=text)
+
+    def refused(self, reason: str, status: int = EXIT_COMPILER_MISSING) -> Done:
+        return self.done(Code.REJ_BAD_REQ, self.told(reason, status), said=reason)
+
+    def not_kept(self) -> Done:
+        return self.done(Code.NOT_KEPT, self.reply(NOT_KEPT << 8))
+
+    def reply(self, status: int, *, err: bytes = b"", out: bytes = b"", made: bytes = b"") -> Reply:
+        return Reply(self._version, status, err, out, made)
+
+    def cut_short(self, end: End, seconds: float | None, cache: str) -> Done | None:
+        """What is said of a compile that did not come to its own end; None if it did."""
+        if end is End.CLIENT_LEFT:
+            return self.done(Code.CLI_DISCONN, None, cache=cache)
+        if end is End.TIMEOUT:
+            reason = f"ended after {seconds} seconds (--job-lifetime)"
+            reply = self.told(reason, EXIT_TIMEOUT)
+            return self.done(Code.COMPILE_TIMEOUT, reply, cache=cache, said=reason)
+        if end is End.STOPPED:
+            return self.done(Code.OTHER, self.told("the daemon is leaving", EXIT_BUSY), cache=cache)
+        return None
+
+
 def is_question(request: Request) -> bool:
     """Whether the client asks for what is kept, and nothing is to be compiled."""
     return request.version in OURS and request.argv[:1] == (FETCH,)
@@ -124,7 +166,6 @@ def greeting(request: Request, *, exact: bool) -> Reply | None:
 
 def do(request: Request, shop: Workshop, client: int | None) -> Done:
     """Answer a request. ``client`` is the descriptor of its connection."""
-    began = time.monotonic()
     identity = wanted = b""
     asked = is_question(request)
     if request.version in OURS and request.argv[:1] == (COMPILE,):
@@ -133,47 +174,32 @@ def do(request: Request, shop: Workshop, client: int | None) -> Done:
     elif asked:
         identity, wanted = (*request.argv[1:3], b"", b"")[:2]
         request = replace(request, argv=request.argv[3:])
-    compiler = _shown(request.argv[0]) if request.argv else ""
-
-    def done(
-        code: Code, reply: Reply | None, *, source: str = "", cache: str = "off", said: str = ""
-    ) -> Done:
-        passed = int((time.monotonic() - began) * 1000)
-        return Done(code, reply, compiler, source, cache, passed, said)
-
-    def told(reason: str, status: int = EXIT_COMPILER_MISSING) -> Reply:
-        text = f"pyccd: {reason}\n".encode(errors="backslashreplace")
-        return Reply(request.version, status << 8, text)
-
-    def refused(reason: str) -> Done:
-        return done(Code.REJ_BAD_REQ, told(reason), said=reason)
-
-    if not request.argv:
-        return refused("no command")
-    if request.version == PUMP:
-        return refused("pump mode is not served here")
-    program = choose(request.argv[0], shop.rules)
-    if isinstance(program, Refused):
-        return refused(program.reason)
     # Stock clients leave words in that mean nothing for preprocessed text, or worse.
     argv = commandline.strip(request.argv)
+    answers = Answers(request.version, argv)
+    if not request.argv:
+        return answers.refused("no command")
+    if request.version == PUMP:
+        return answers.refused("pump mode is not served here")
+    program = choose(request.argv[0], shop.rules)
+    if isinstance(program, Refused):
+        return answers.refused(program.reason)
     why = refusal(argv)
     if why is not None:
-        return refused(why)
+        return answers.refused(why)
     reading = commandline.read(argv)
     named = reading.inputs[0].name
     extension = commandline.preprocessed_extension(named)
     if extension is None or reading.action is None:
-        return refused(f"{_shown(named)} is no source that can be compiled here")
-    source = _shown(named)
+        return answers.refused(f"{shown(named)} is no source that can be compiled here")
     if isinstance(program, Missing):
-        reason = f"failed to exec {_shown(program.name)}: No such file or directory"
-        return done(Code.COMPILE_ERROR, told(reason), source=source, said=reason)
+        reason = f"failed to exec {shown(program.name)}: No such file or directory"
+        return answers.done(Code.COMPILE_ERROR, answers.told(reason), said=reason)
     if identity:
-        ours = shop.identities.of(program, LANGUAGES[extension]) or b"unknown"
+        ours = shop.identities.of(program, LANGUAGES[extension], argv[1:]) or b"unknown"
         if ours.hex().encode() != identity:
-            reason = f"{_shown(request.argv[0])} is another compiler here"
-            return done(Code.REJ_BAD_REQ, told(reason, OTHER_COMPILER), source=source, said=reason)
+            reason = f"{shown(request.argv[0])} is another compiler here"
+            return answers.refused(reason, OTHER_COMPILER)
 
     name, output = _text_name(named, extension), b"out" + reading.action.value
     words = commandline.with_files(argv, name, output)[1:]
@@ -183,50 +209,50 @@ def do(request: Request, shop: Workshop, client: int | None) -> Done:
         if kept is None and key in shop.compiling and shop.compiling.wait(key, FOLLOW_SECONDS):
             kept = shop.cache.get(key)
         if kept is not None:
-            reply = Reply(request.version, 0, kept.err, kept.out, kept.object)
-            return done(Code.COMPILE_OK, reply, source=source, cache="hit")
+            reply = answers.reply(0, err=kept.err, out=kept.out, made=kept.object)
+            return answers.done(Code.COMPILE_OK, reply, cache="hit")
     if asked:  # whatever it asked for, it has no turn to compile in
-        return done(Code.NOT_KEPT, Reply(request.version, NOT_KEPT << 8), source=source)
+        return answers.not_kept()
     why = text_refusal(request.text, obeys_directives=not _GCC.fullmatch(_real_name(program)))
     if why is not None:
-        return refused(why)
-
-    def compiled() -> Done:
-        cache = "off" if key is None else "miss"
-        directory = ""
-        try:
-            directory = tempfile.mkdtemp(prefix=PREFIX, dir=shop.temporary)
-            ran, made = _compile(shop, directory, (program, *words), name, output, request, client)
-        except OSError as problem:
-            what = "failed to exec" if problem.filename == program else "no room to run"
-            reason = f"{what} {_shown(program)}: {problem.strerror}"
-            return done(Code.COMPILE_ERROR, told(reason), source=source, said=reason)
-        finally:
-            if directory:
-                shutil.rmtree(directory, ignore_errors=True)
-        if ran.end is End.CLIENT_LEFT:
-            return done(Code.CLI_DISCONN, None, source=source, cache=cache)
-        if ran.end is End.TIMEOUT:
-            reason = f"ended after {shop.seconds} seconds (--job-lifetime)"
-            reply = told(reason, EXIT_TIMEOUT)
-            return done(Code.COMPILE_TIMEOUT, reply, source=source, cache=cache, said=reason)
-        if ran.end is End.STOPPED:
-            reply = told("the daemon is leaving", EXIT_BUSY)
-            return done(Code.OTHER, reply, source=source, cache=cache)
-        reply = Reply(request.version, ran.status, ran.err, ran.out, made)
-        if ran.status:
-            return done(Code.COMPILE_ERROR, reply, source=source, cache=cache)
-        place = os.fsencode(os.path.basename(directory))
-        if key is not None and shop.cache is not None and not _names(place, made, ran):
-            shop.cache.put(key, Output(made, ran.err, ran.out))
-        return done(Code.COMPILE_OK, reply, source=source, cache=cache)
-
-    with shop.compiling.storing([] if key is None else [key]):
-        return compiled()
+        return answers.refused(why)
+    with shop.compiling.under_way([] if key is None else [key]):
+        return _do(answers, shop, (program, *words), name, output, request, client, key)
 
 
-def _shown(name: bytes) -> str:
-    return name.decode(errors="backslashreplace")
+def _do(
+    answers: Answers,
+    shop: Workshop,
+    argv: tuple[bytes, ...],
+    name: bytes,
+    output: bytes,
+    request: Request,
+    client: int | None,
+    key: bytes | None,
+) -> Done:
+    """Compile, and keep what came of it under ``key``, if there is one."""
+    cache = "off" if key is None else "miss"
+    directory = ""
+    try:
+        directory = tempfile.mkdtemp(prefix=PREFIX, dir=shop.temporary)
+        ran, made = _compile(shop, directory, argv, name, output, request, client)
+    except OSError as problem:
+        what = "failed to exec" if problem.filename == argv[0] else "no room to run"
+        reason = f"{what} {shown(argv[0])}: {problem.strerror}"
+        return answers.done(Code.COMPILE_ERROR, answers.told(reason), said=reason)
+    finally:
+        if directory:
+            shutil.rmtree(directory, ignore_errors=True)
+    cut_short = answers.cut_short(ran.end, shop.seconds, cache)
+    if cut_short is not None:
+        return cut_short
+    reply = answers.reply(ran.status, err=ran.err, out=ran.out, made=made)
+    if ran.status:
+        return answers.done(Code.COMPILE_ERROR, reply, cache=cache)
+    place = os.fsencode(os.path.basename(directory))
+    if key is not None and shop.cache is not None and not _names(place, made, ran):
+        shop.cache.put(key, Output(made, ran.err, ran.out))
+    return answers.done(Code.COMPILE_OK, reply, cache=cache)
 
 
 def _real_name(program: bytes) -> bytes:
@@ -256,7 +282,7 @@ def _key(
     may be kept."""
     if shop.cache is None:
         return None
-    identity = shop.identities.of(program, LANGUAGES[extension])
+    identity = shop.identities.of(program, LANGUAGES[extension], words)
     if identity is None:
         return None
     digest = text_digest(text).hex().encode() if digest is None else digest

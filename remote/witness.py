@@ -12,7 +12,7 @@ them, if they have stood still since before the compile.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from pycc.cache.manifest import ManifestEntry
 from pycc.pattern import pattern
@@ -97,15 +97,16 @@ def entry(
     places: Places,
     ground: Ground,
     *,
+    made: Collection[bytes],
     digest: Digest,
     runs: Callable[[bytes], bool],
 ) -> tuple[ManifestEntry, tuple[tuple[bytes, bytes], ...]]:
     """The entry of a compile of ``source``, as it was named, and those of its names that are
     symbolic links, with what they hold: gcc shortens names of headers by them.
 
-    ``key`` gives the result's key for what was read and what was there, ``digest`` is asked for
-    contents of the server's, of which those that ``runs`` calls programs are known by the
-    compiler's identity. Raises Unwitnessed."""
+    ``key`` gives the result's key for what was read and what was there, ``made`` are the physical
+    paths of outputs, ``digest`` is asked for contents of the server's, of which those that ``runs``
+    calls programs are known by the compiler's identity. Raises Unwitnessed."""
     sent = {file.path: file.content for file in view.files}
     files: dict[bytes, bytes] = {}
     absent: dict[bytes, set[bytes]] = defaultdict(set)
@@ -125,6 +126,8 @@ def entry(
             links[name] = lookup.target
         match lookup.found:
             case Found.ABSENT:
+                if physical in made:  # gcc's driver asks whether it is a link to the source
+                    continue
                 while name.endswith((b"/", b"/.")):  # gcc asks so for directories
                     name = name.rstrip(b"/").removesuffix(b"/.")
                 directory, slash, last = name.rpartition(b"/")

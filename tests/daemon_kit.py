@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from pycc.remote.identities import Identities
 from pycc.remote.protocol import Reply, Request, reply_reader, write_request
 from tests.mounting import UNSHARE
 
@@ -190,6 +191,14 @@ def a_farm(
 ) -> AbstractContextManager[Daemon]:
     """Our own daemon."""
     return daemon("pyccd", *options, compiler=compiler, mounts=mounts, **variables)
+
+
+def identity_of_gcc() -> bytes:
+    """That of a daemon's gcc for C, as an honest client finds it out."""
+    environment = {name.encode(): value.encode() for name, value in ENVIRONMENT.items()}
+    found = Identities(environment).of(b"/usr/bin/gcc", b"c")
+    assert found is not None
+    return found.hex().encode()
 
 
 def said(*words: str, **variables: str) -> tuple[int, str, str]:

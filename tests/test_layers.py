@@ -88,9 +88,9 @@ ALLOWED = {
     "exact": "cache.lookup cache.manifest cache.result closure collect compiler frame invocation"
     " keying native remote.client_view remote.exact_wire searchchain",
     "dispatch": "cache.lookup call distribution exact execution frame invocation job keying"
-    " locate outcome remote.client_log remote.client_settings remote.commandline remote.daemon_log"
-    " remote.exact_client remote.exact_wire remote.farm remote.hosts remote.monitor_state"
-    " remote.transport talk",
+    " locate options outcome remote.client_log remote.client_settings remote.commandline"
+    " remote.daemon_log remote.exact_client remote.exact_wire remote.farm remote.hosts"
+    " remote.monitor_state remote.transport talk",
     "distcc_command": "call dispatch frame locate remote.client_log remote.client_settings"
     " remote.commandline remote.daemon_log remote.farm remote.hosts remote.monitor_state"
     " remote.transport responsefile talk",
@@ -127,10 +127,11 @@ ALLOWED = {
     "remote.child": "",
     "remote.textfilter": "",
     "remote.compilers": "locate",
-    "remote.identities": "cache.digest compiler frame native remote.child talk",
+    "remote.identities": "cache.digest compiler frame native options remote.child talk",
     "remote.server_cache": "cache.directory cache.fingerprint cache.result cache.storage",
-    "remote.job": "remote.argumentfilter remote.child remote.commandline remote.compilers"
-    " remote.identities remote.protocol remote.server_cache remote.textfilter unfinished",
+    "remote.job": "remote.argumentfilter remote.child remote.client_view remote.commandline"
+    " remote.compilers remote.identities remote.protocol remote.server_cache remote.textfilter"
+    " unfinished",
     # The compile farm: exact jobs.
     "remote.client_view": "errors",
     "remote.exact_root": "remote.client_view",
@@ -138,8 +139,8 @@ ALLOWED = {
     "remote.ground": "cache.digest native remote.client_view remote.exact_root",
     "remote.sandbox": "errors remote.child remote.client_view remote.exact_root",
     "remote.exact_wire": "cache.compression remote.client_view remote.protocol",
-    "remote.exact_client": "cache.digest cache.manifest remote.daemon_log remote.exact_wire"
-    " remote.farm remote.hosts remote.monitor_state remote.protocol",
+    "remote.exact_client": "cache.digest cache.manifest remote.client_view remote.daemon_log"
+    " remote.exact_wire remote.farm remote.hosts remote.monitor_state remote.protocol",
     "remote.exactness": "cache.digest directives native remote.cache_place remote.compilers"
     " remote.contents remote.daemon_log remote.exact_root remote.ground remote.job remote.sandbox",
     "remote.witness": "cache.manifest remote.client_view remote.exact_root remote.sandbox",

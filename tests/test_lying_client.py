@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from pycc.remote.identities import Identities
 from pycc.remote.protocol import (
     COMPILE,
     FETCH,
@@ -24,7 +23,7 @@ from pycc.remote.protocol import (
     Request,
     text_digest,
 )
-from tests.daemon_kit import Daemon, a_farm
+from tests.daemon_kit import Daemon, a_farm, identity_of_gcc
 
 JOB = (b"gcc", b"-O1", b"-c", b"a.c", b"-o", b"a.o")
 ENVIRONMENT = {b"PATH": b"/usr/bin:/bin", b"LC_ALL": b"C.UTF-8"}
@@ -56,10 +55,7 @@ def farm() -> Iterator[Daemon]:
 
 @pytest.fixture(scope="module")
 def identity() -> bytes:
-    """That of the daemon's gcc, as an honest client finds it out."""
-    found = Identities(ENVIRONMENT).of(b"/usr/bin/gcc", b"c")
-    assert found is not None
-    return found.hex().encode()
+    return identity_of_gcc()
 
 
 @pytest.fixture

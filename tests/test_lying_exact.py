@@ -27,9 +27,8 @@ from pycc.remote.exact_wire import (
     unpack_digests,
     unpack_result,
 )
-from pycc.remote.identities import Identities
 from pycc.remote.protocol import NOT_KEPT, OTHER_COMPILER, OURS_PLAIN, Reply, Request
-from tests.daemon_kit import Daemon, a_farm
+from tests.daemon_kit import Daemon, a_farm, identity_of_gcc
 
 CWD = b"/home/honest/project"
 ENVIRONMENT = {b"PATH": b"/usr/bin:/bin", b"LC_ALL": b"C.UTF-8"}
@@ -46,9 +45,7 @@ def farm() -> Iterator[Daemon]:
 
 @pytest.fixture(scope="module")
 def identity() -> bytes:
-    found = Identities(ENVIRONMENT).of(b"/usr/bin/gcc", b"c")
-    assert found is not None
-    return found.hex().encode()
+    return identity_of_gcc()
 
 
 @pytest.fixture

@@ -5,8 +5,6 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 import pytest
 
@@ -27,7 +25,7 @@ from pycc.remote.protocol import (
     write_reply,
     write_request,
 )
-from tests.test_transport import found, job, server
+from tests.test_transport import conversations, found, job, server
 
 
 @pytest.mark.parametrize("version", OURS)
@@ -118,53 +116,16 @@ def test_who_has_not_said_yet_is_sent_the_identity() -> None:
     assert versions == [OURS_PLAIN, 1]
 
 
-@contextmanager
-def conversations(act: Callable[[socket.socket, Request], None]) -> Iterator[HostSpec]:
-    """A host that does ``act`` with each connection and request, several at a time."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        threads: list[threading.Thread] = []
-
-        def one(connection: socket.socket) -> None:
-            reader = request_reader()
-            with connection:
-                while reader.message is None:
-                    data = connection.recv(1 << 16)
-                    if not data:
-                        return
-                    reader.feed(data)
-                act(connection, reader.message)
-
-        def serve() -> None:
-            while True:
-                connection, _ = listener.accept()
-                if ended.is_set():
-                    connection.close()
-                    return
-                threads.append(threading.Thread(target=one, args=(connection,)))
-                threads[-1].start()
-
-        ended = threading.Event()
-        threads.append(threading.Thread(target=serve))
-        threads[0].start()
-        port = listener.getsockname()[1]
-        yield parse_hosts(f"127.0.0.1:{port}").hosts[0]
-        ended.set()
-        socket.create_connection(("127.0.0.1", port)).close()
-        for thread in threads:
-            thread.join(10)
-            assert not thread.is_alive()
-
-
 def test_another_compiler_is_not_used() -> None:
     asked: list[bytes] = []
 
     def other(connection: socket.socket) -> None:
-        if asked:
+        asked.append(b"")
+        if len(asked) == 1:
+            pyccd(connection)
+        else:
             refusal = Reply(OURS_PLAIN, OTHER_COMPILER << 8, b"pyccd: another\n")
             connection.sendall(b"".join(write_reply(refusal)))
-        else:
-            pyccd(connection)
-        asked.append(b"")
 
     with server(other) as host:
         farm = Farm()

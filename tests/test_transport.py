@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 
@@ -34,37 +34,45 @@ GOOD = b"".join(write_reply(Reply(1, 0, b"said", b"", b"object")))
 
 
 @contextmanager
-def server(act: Callable[[socket.socket], None]) -> Iterator[HostSpec]:
-    """A host that does ``act`` with each connection, after it has read a request."""
+def conversations(act: Callable[[socket.socket, Request], None]) -> Iterator[HostSpec]:
+    """A host that does ``act`` with each connection and request, several at a time."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        ended = threading.Event()
+        threads: list[threading.Thread] = []
+
+        def one(connection: socket.socket) -> None:
+            reader = request_reader()
+            with connection:
+                while reader.message is None:
+                    data = connection.recv(1 << 16)
+                    if not data:
+                        return
+                    reader.feed(data)
+                act(connection, reader.message)
 
         def serve() -> None:
             while True:
-                try:
-                    connection, _ = listener.accept()
-                except OSError:
-                    return
+                connection, _ = listener.accept()
                 if ended.is_set():
                     connection.close()
                     return
-                reader = request_reader()
-                with connection:
-                    while reader.message is None:
-                        data = connection.recv(1 << 16)
-                        if not data:
-                            break
-                        reader.feed(data)
-                    act(connection)
+                threads.append(threading.Thread(target=one, args=(connection,)))
+                threads[-1].start()
 
-        thread = threading.Thread(target=serve)
-        thread.start()
+        ended = threading.Event()
+        threads.append(threading.Thread(target=serve))
+        threads[0].start()
         port = listener.getsockname()[1]
         yield parse_hosts(f"127.0.0.1:{port}").hosts[0]
         ended.set()
         socket.create_connection(("127.0.0.1", port)).close()
-        thread.join(10)
-        assert not thread.is_alive()
+        for thread in threads:
+            thread.join(10)
+            assert not thread.is_alive()
+
+
+def server(act: Callable[[socket.socket], None]) -> AbstractContextManager[HostSpec]:
+    """A host that does ``act`` with each connection, after it has read a request."""
+    return conversations(lambda connection, _: act(connection))
 
 
 def ask(host: HostSpec, seconds: float = 5.0, launcher: int | None = None) -> Reply:

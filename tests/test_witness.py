@@ -15,13 +15,13 @@ GROUND = Ground(
 )
 OWN, SYSTEM = b"o" * 20, b"s" * 20
 VIEW = View(
-    b"/home/me/work",
+    b"/home/me/project",
     (
-        ClientFile(b"/home/me/work/a.c", b"a" * 20, 1),
-        ClientFile(b"/home/me/work/real/x.h", OWN, 1),
+        ClientFile(b"/home/me/project/a.c", b"a" * 20, 1),
+        ClientFile(b"/home/me/project/real/x.h", OWN, 1),
     ),
-    (ClientLink(b"/home/me/work/linked", b"real"),),
-    (b"/home/me/work/empty",),
+    (ClientLink(b"/home/me/project/linked", b"real"),),
+    (b"/home/me/project/empty",),
 )
 SERVER_LINKS = {b"/usr/lib/cc": b"../bin/cc-12"}
 
@@ -30,7 +30,7 @@ def places() -> Places:
     return Places(VIEW, GROUND, SERVER_LINKS.get)
 
 
-def witness(*lookups: tuple[str, Found]) -> ManifestEntry:
+def witness(*lookups: tuple[str, Found], made: tuple[bytes, ...] = ()) -> ManifestEntry:
     def digest(path: bytes) -> bytes | None:
         return None if path.endswith(b"moved.h") else SYSTEM
 
@@ -41,6 +41,7 @@ def witness(*lookups: tuple[str, Found]) -> ManifestEntry:
         VIEW,
         places(),
         GROUND,
+        made=made,
         digest=digest,
         runs=lambda path: path.startswith(b"/usr/bin/"),
     )
@@ -51,9 +52,9 @@ def witness(*lookups: tuple[str, Found]) -> ManifestEntry:
 @pytest.mark.parametrize(
     ("name", "physical"),
     [
-        (b"a.c", b"/home/me/work/a.c"),
-        (b"./linked//x.h", b"/home/me/work/real/x.h"),
-        (b"linked/../a.c", b"/home/me/work/a.c"),
+        (b"a.c", b"/home/me/project/a.c"),
+        (b"./linked//x.h", b"/home/me/project/real/x.h"),
+        (b"linked/../a.c", b"/home/me/project/a.c"),
         (b"/lib/x", b"/usr/lib/x"),
         (b"/usr/lib/cc", b"/usr/bin/cc-12"),
         (b"/../..", b"/"),
@@ -94,10 +95,12 @@ def test_what_reaches_no_output() -> None:
         ("/proc/self/maps", Found.CONTENT),
         ("/dev/null", Found.OTHER),
         ("/tmp", Found.DIRECTORY),
-        ("/home/me/work", Found.DIRECTORY),
+        ("/home/me/project", Found.DIRECTORY),
         ("/etc/ld.so.cache", Found.CONTENT),
         ("/lib/libc.so.6", Found.CONTENT),
         ("/usr/bin/as", Found.CONTENT),
+        ("a.o", Found.ABSENT),
+        made=(b"/home/me/project/a.o",),
     )
     assert found == ManifestEntry(b"k" * 32, ())
 
@@ -127,6 +130,7 @@ def test_links_are_told() -> None:
         VIEW,
         places(),
         GROUND,
+        made=(),
         digest=lambda path: SYSTEM,
         runs=lambda path: path.startswith(b"/usr/bin/"),
     )

@@ -761,14 +761,14 @@ static void take_descriptor(const struct msghdr *m)
     shared_fd = high_fd(fd);
 }
 
+enum { LOOKS = 200 };
+
 /* A whole reply, or an error. The first read usually holds all of it, and what follows a WAIT.
  *
  * A hit is answered within some 100 us, and to sleep and be woken on an idle virtual processor costs
  * as much again: so the first reply is looked for so long, and between two looks the processor is
  * left to whoever wants it. (A hit beside a process that does nothing: 1.06 times its time, from
  * 1.38.) */
-enum { LOOKS = 200 };
-
 static int receive_reply(int fd, int ms, char **body, size_t *length)
 {
     static int looks = LOOKS;

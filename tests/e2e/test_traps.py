@@ -411,3 +411,16 @@ def test_a_macro_without_optimisation(world: World) -> None:
         world.compare("gcc", "-O1", "-c", "a.c", env=env, times=1)
     # Comments and blanks are no matter, and optimised, nothing of this is.
     assert world.stats(env)["preprocessed_cache_hit"] == 3
+
+
+def test_a_macro_in_a_function_without_optimisation(world: World) -> None:
+    here = '__attribute__((optimize("O0")))\n'
+    body = "{ if (a) { switch (a) { case 1: break; default: break; } } return a; }"
+    env = {"CCACHE_PREPROCESS_FIRST": "1"}
+    for text in (
+        f"#define CODE(X) X\n{here}int f(int a) CODE({body})\n",
+        f"\n{here}int f(int a) {body}\n",
+    ):
+        world.write("a.c", text)
+        world.compare("gcc", "-O2", "-c", "a.c", env=env, times=1)
+    assert "preprocessed_cache_hit" not in world.stats(env)

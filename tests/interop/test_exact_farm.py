@@ -81,6 +81,8 @@ def forget(world: World, env: dict[str, str]) -> None:
         ("gcc", "a.c", ["-O1", "-Wextra", "-Werror", "-Wno-unused-variable", "-MD"]),
         ("gcc", "a.c", ["-fsanitize=undefined", "-g", "-MMD", "-MP"]),
         ("gcc", "a.c", ["-march=native", "-O3", "-S"]),
+        ("gcc", "a.c", ["-m64", "-msse4.2", "-g"]),
+        ("clang", "a.c", ["-march=x86-64-v3", "-mllvm", "-inline-threshold=5"]),
         ("g++", "a.cc", ["-g", "-O1", "-std=c++20"]),
         ("g++", "where.cc", ["-std=c++20"]),
         ("clang", "a.c", ["-g", "-Weverything"]),
@@ -94,8 +96,6 @@ def test_what_comes_back_is_what_would_be_made_here(
     env = {"DISTCC_HOSTS": server.host(options)}
     done = world.compare(compiler, *words, "-c", name, "-o", "made.o", env=env).done
     assert done.status == 0, done
-    if words[0] == "-march=native" and compiler == "gcc":
-        return
     first = farm_counts(world, env)
     assert first in ({"exact": 1}, {"known": 1})
     forget(world, env)
@@ -178,6 +178,28 @@ def test_what_does_not_compile_is_done_again_here(
     assert farm_counts(world, env) == {"retried": 2}
 
 
+@pytest.mark.parametrize("variable", [{"DISTCC_FALLBACK": "0"}, {"DISTCC_SKIP_LOCAL_RETRY": "1"}])
+def test_a_failure_elsewhere_that_counts(
+    world: World, server: Daemon, variable: dict[str, str]
+) -> None:
+    env = {"DISTCC_HOSTS": server.host(), **variable}
+    world.write("bad.c", "int f(\n")
+    done = world.call("gcc", "-c", "bad.c", env=env)
+    assert (done.status, b"bad.c:1" in done.err) == (1, True)
+    assert farm_counts(world, env) == {"failed": 1}
+
+
+def test_files_that_no_server_sees(world: World, server: Daemon) -> None:
+    world.write("more", "1")
+    env = {"DISTCC_HOSTS": server.host(), "CCACHE_EXTRAFILES": str(world.src / "more")}
+    world.compare("gcc", "-O2", "-c", "a.c", env=env)
+    assert farm_counts(world, env) == {"compiled": 1}
+    forget(world, env)
+    world.write("more", "2")
+    world.compare("gcc", "-O2", "-c", "a.c", env=env)
+    assert farm_counts(world, env) == {"compiled": 1}
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -203,11 +225,33 @@ def test_what_cannot_be_told_beforehand_goes_another_way(
 def test_outputs_that_are_there_are_no_matter(world: World, server: Daemon) -> None:
     env = {"DISTCC_HOSTS": server.host()}
     for compiler in ("gcc", "clang"):
-        words = (compiler, "-O2", "-DY", "-MD", "-c", "a.c")
-        for expected in ({"exact": 1}, {"known": 1}, {"known": 1}):
-            assert world.call(*words, env=env).status == 0
-            assert farm_counts(world, env) == expected
-            forget(world, env)
+        for output in (["-MD"], ["-o", "made.o"], ["-S", "-o", "./made.s"]):
+            words = (compiler, "-O2", "-DY", "-c", "a.c", *output)
+            for expected in ({"exact": 1}, {"known": 1}, {"known": 1}):
+                assert world.call(*words, env=env).status == 0
+                assert farm_counts(world, env) == expected
+                assert world.call(*words, env=env).status == 0
+                assert world.stats(env)["direct_cache_hit"] == 1
+                forget(world, env)
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        ([], '#if __has_include("t.o")\n#error\n#endif\n'),
+        ([], '#define N "t.o"\n#if __has_include(N)\n#error\n#endif\n'),
+        (['-DN="t.o"'], "#if __has_include(N)\n#error\n#endif\n"),
+        (["-D", 'N="t.o"'], "#if __has_include(N)\n#error\n#endif\n"),
+    ],
+)
+def test_a_source_that_asks_for_its_own_output(
+    world: World, server: Daemon, words: list[str], text: str
+) -> None:
+    env = {"DISTCC_HOSTS": server.host()}
+    world.write("t.c", text)
+    for status in (0, 1, 1):
+        assert world.call("gcc", *words, "-c", "t.c", env=env).status == status
+    assert "exact" not in farm_counts(world, env)
 
 
 def test_many_at_once(world: World, server: Daemon) -> None:
