@@ -145,9 +145,10 @@ def open_exactness(
         _remove(temporary)
         return None
     shown = ground.find()
-    elsewhere = {ground.place_of(path, shown) for path in runnable(rules).values()}
-    if elsewhere != {None}:
-        shown = ground.find(sorted(place for place in elsewhere if place))
+    programs = runnable(rules).values()
+    elsewhere = {place for path in programs for place in ground.places_of(path, shown)}
+    if elsewhere:
+        shown = ground.find(sorted(elsewhere))
     try:
         sandbox = Sandbox.open(contents.descriptor, shown, program)
     except SandboxFailed as problem:

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from pycc import native
 from pycc.cache.digest import FileDigests, file_clock
 
-from .client_view import ancestors, is_below
+from .client_view import is_below
 from .exact_root import NOTHING, Ground, Kind, Questions, Spot
 
 _TOPS = b"bin sbin lib lib32 lib64 libx32 libo32".split()
@@ -30,14 +30,17 @@ _MORE = (
     b"/etc/locale.alias",  # asked for in every locale but C
     b"/etc/clang",  # clang's configuration; identities.py watches it
 )
+_INSTALLED = b"bin lib lib32 lib64 libx32 libexec include share/locale".split()
+"""What compilers have below their prefix, and a directory for each machine that they compile for
+(<prefix>/<machine>, of which <prefix>/lib/gcc knows the names)."""
 MEMO_LIMIT = 50_000
 _DIRECTORY = Spot(Kind.DIRECTORY)
 _NODES = (b"/dev/null", b"/dev/zero", b"/dev/random", b"/dev/urandom")
 
 
 def find(extra: Iterable[bytes] = ()) -> Ground:
-    """This machine's. ``extra`` are directories of compilers that are installed elsewhere (/opt);
-    they must be physical paths."""
+    """This machine's. ``extra`` are directories of compilers that are installed elsewhere (/opt),
+    as `places_of` gives them."""
     wanted = [b"/" + name for name in _TOPS]
     for directory in _OPENED:
         if os.path.islink(directory) or not os.path.isdir(directory):
@@ -128,12 +131,23 @@ def _target(path: bytes) -> bytes:
         return b""
 
 
-def place_of(program: bytes, ground: Ground) -> bytes | None:
-    """What `find` needs as ``extra`` so that a compiler at this path can run: the directory above
-    its ``bin``, or its own; None where it is shown already, or would show too much."""
+def places_of(program: bytes, ground: Ground) -> list[bytes]:
+    """What `find` needs as ``extra`` so that a compiler at this path can run: beside the ``bin``
+    that it lies in, what compilers install there, and nothing else, for it may be somebody's home.
+    Nothing where it is shown already, or does not lie in a ``bin``."""
     real = os.path.realpath(program)
-    if ground.tree_of(real) is not None:
-        return None
-    above = [*ancestors(real)]
-    place = above[1] if len(above) > 1 and above[0].endswith(b"/bin") else b"".join(above[:1])
-    return place if place.count(b"/") >= 2 else None
+    directory = os.path.dirname(real)
+    prefix, _, last = directory.rpartition(b"/")
+    if ground.tree_of(real) is not None or last != b"bin" or not prefix:
+        return []
+    machines = {
+        name for part in (b"lib", b"libexec") for name in _names(prefix + b"/%s/gcc" % part)
+    }
+    return [prefix + b"/" + name for name in sorted({*_INSTALLED, *machines})]
+
+
+def _names(directory: bytes) -> list[bytes]:
+    try:
+        return os.listdir(directory)
+    except OSError:
+        return []

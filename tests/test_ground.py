@@ -37,25 +37,25 @@ def test_more_compilers_are_shown_on_demand(tmp_path: Path) -> None:
     assert found.tree_of(bytes(tmp_path / "none")) is None
 
 
-@pytest.mark.parametrize(
-    ("program", "place"),
-    [
-        ("opt/gcc/bin/gcc", "opt/gcc"),
-        ("opt/gcc/gcc", "opt/gcc"),
-    ],
-)
-def test_where_a_compiler_is_installed(tmp_path: Path, program: str, place: str) -> None:
-    path = tmp_path.resolve() / program
-    path.parent.mkdir(parents=True)
-    path.touch()
-    assert ground.place_of(bytes(path), Ground(())) == bytes(tmp_path.resolve() / place)
-    shown = Ground((bytes(tmp_path.resolve() / "opt"),))
-    assert ground.place_of(bytes(path), shown) is None
+def test_where_a_compiler_is_installed(tmp_path: Path) -> None:
+    prefix = tmp_path.resolve() / "home"
+    for name in ("bin", "lib/gcc/arm-none-eabi/13", "share/locale", "private", ".ssh"):
+        (prefix / name).mkdir(parents=True)
+    gcc = bytes(prefix / "bin/gcc")
+    Path(os.fsdecode(gcc)).touch()
+    places = ground.places_of(gcc, Ground(()))
+    shown = ground.find(places)
+    for name in ("bin/gcc", "lib/gcc/x", "share/locale/de", "arm-none-eabi/include"):
+        found = shown.tree_of(bytes(prefix / name))
+        assert (found is not None) is (prefix / name).parent.exists(), name
+    for name in ("private/x", ".ssh/id", "share/x", "x"):
+        assert shown.tree_of(bytes(prefix / name)) is None
+    assert ground.places_of(gcc, Ground((bytes(prefix),))) == []
 
 
-def test_a_compiler_near_the_root_shows_nothing() -> None:
-    assert ground.place_of(b"/gcc-none", Ground(())) is None
-    assert ground.place_of(b"/opt/gcc-none", Ground(())) is None
+@pytest.mark.parametrize("program", ["/gcc-none", "/opt/gcc-none", "/home/u/gcc"])
+def test_a_compiler_that_is_installed_in_no_bin_shows_nothing(program: str) -> None:
+    assert ground.places_of(program.encode(), Ground(())) == []
 
 
 def survey() -> ground.Survey:

@@ -91,6 +91,20 @@ PLANTED = {
         ),
         "no reply",
     ),
+    "shows exact jobs what is not theirs": (
+        (
+            "from pycc.remote import ground; import os; find = ground.find\n"
+            "ground.find = lambda extra=(): find([os.fsencode(os.environ['TMPDIR'])[:-4]])"
+        ),
+        "it shows what lies outside",
+    ),
+    "gives one exact result for another": (
+        (
+            "from pycc.remote import exact_job; pack = exact_job.pack_result; kept = []\n"
+            "exact_job.pack_result = lambda result: kept.append(pack(result)) or kept[0]"
+        ),
+        "exact: another object",
+    ),
     "never answers some": (
         (
             "from pycc.remote import job; import time; choose = job.choose\n"

@@ -26,6 +26,7 @@ from pycc.remote.protocol import (
     text_digest,
     write_request,
 )
+from tests.fuzz import wire_exact
 from tests.fuzz.wire_mutations import any_mutation, bomb, cut
 
 QUICK = b"quick-gcc"
@@ -47,8 +48,8 @@ class Ending(enum.Enum):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Case:
-    """``text`` is that of a job which must succeed; with ``real`` it is gcc's. ``known``: from a
-    request without a text, so that there may be no result."""
+    """``text`` is that of a job which must succeed; with ``real`` it is gcc's, with ``exact`` of an
+    exact job. ``known``: from a request without a text, so that there may be no result."""
 
     kind: str
     pieces: tuple[bytes, ...]
@@ -58,6 +59,7 @@ class Case:
     text: bytes | None = None
     real: bool = False
     known: bool = False
+    exact: bool = False
 
 
 def encoded(request: Request) -> bytes:
@@ -387,6 +389,25 @@ def _bomb(rng: random.Random, _: bytes) -> Case:
     return Case("bomb", (head + b"DOTI%08x" % len(body) + body,))
 
 
+def _exact(rng: random.Random, _: bytes) -> Case:
+    request, text = wire_exact.good(rng)
+    return Case("exact", (encoded(request),), text=text, exact=True)
+
+
+def _exact_hostile(rng: random.Random, ground: bytes) -> Case:
+    request = wire_exact.hostile(rng, ground, _hostile_words(ground))
+    return Case("exact hostile", (encoded(request),))
+
+
+def _exact_impatient(rng: random.Random, _: bytes) -> Case:
+    """One that leaves while its root is made, or its compiler runs."""
+    request, _ = wire_exact.good(rng)
+    argv = (*request.argv[:3], b"-DN=%d" % rng.getrandbits(60), *request.argv[3:])
+    data = encoded(Request(request.version, argv, request.text))
+    ending = rng.choice((Ending.CLOSE, Ending.RESET))
+    return Case("exact impatient", (data, b""), ending, rng.choice((0.0, 0.005, 0.02, 0.05)))
+
+
 KINDS: dict[str, tuple[float, Callable[[random.Random, bytes], Case]]] = {
     "good": (8, _good),
     "real": (1, _real),
@@ -402,6 +423,18 @@ KINDS: dict[str, tuple[float, Callable[[random.Random, bytes], Case]]] = {
     "slow": (0.5, _slow),
     "crowd": (0.05, _crowd),
     "bomb": (0.4, _bomb),
+    "exact": (1, _exact),
+    "exact hostile": (5, _exact_hostile),
+    "exact spoiled": (5, lambda rng, _: Case("exact spoiled", (encoded(wire_exact.spoiled(rng)),))),
+    "exact thief": (
+        0.5,
+        lambda rng, ground: Case("exact thief", (encoded(wire_exact.thief(rng, ground)),)),
+    ),
+    "exact question": (
+        4,
+        lambda rng, ground: Case("exact question", (encoded(wire_exact.question(rng, ground)),)),
+    ),
+    "exact impatient": (0.5, _exact_impatient),
 }
 """By name: how often, and how one is made."""
 
