@@ -1,8 +1,8 @@
 """Which generation's database is open now, and what a fault of it leads to.
 
-A reader must never wait: it opens what is there, or goes without. A writer may make the first
-generation, or the next one in place of a damaged one. Between the two stands one lock, which a
-reader only tries.
+A reader must not wait for another process: it opens what is there, or goes without. A writer may
+make the first generation, or the next one in place of a damaged one. Between the two stands one
+lock, for which a reader waits no longer than for SQLite.
 
 A connection belongs to its thread and is never closed under another's hands: SQLite would free the
 statement that the other is stepping through. Dropping a database lets go of the connections, and
@@ -68,10 +68,11 @@ class LocalHandle:
         return self._damaged is not None and self.database is None
 
     def for_reading(self) -> Database | None:
-        """Return the database, opened if that needs no waiting."""
+        """Return the database, opened if that needs no waiting but for another thread that does."""
         if self.database is not None:
             return self.database
-        if time.monotonic() < self._retry_at or not self._lock.acquire(blocking=False):
+        # The first calls of a build come together: all but one would find nothing.
+        if time.monotonic() < self._retry_at or not self._lock.acquire(timeout=LOCK_WAIT):
             return None
         try:
             return self._open()

@@ -27,7 +27,7 @@ from .cache.lookup import Verifier
 from .cache.mounts import is_network
 from .cache.result import Room
 from .cache.statistics import Statistics
-from .cache.storage import Storage
+from .cache.storage import DIGEST_SIZE, Storage, result_key
 from .cache.storage_local import open_local
 from .config import Config
 from .frame import Op, Request, Shared, name_of, read_environment, reply_parts
@@ -427,6 +427,8 @@ class Resident:
                 storage = open_local(directory, umask=config.umask)
             statistics = Statistics(directory, umask=config.umask)
             root = os.path.join(directory, "pycc")
+            # Before anybody else can ask it: the first calls of a build come together.
+            storage.contains(result_key(bytes(DIGEST_SIZE)))
             cache = self._caches[key] = CacheDirectory(root, storage, statistics, config.umask)
         cache.storage.alive()
         cache.storage.set_limits(config.max_size, config.max_files)

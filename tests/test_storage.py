@@ -3,7 +3,9 @@
 import os
 import stat
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
@@ -70,6 +72,21 @@ def test_what_was_stored_is_found_by_another_opener(
     assert reader.get(key(1)) == value(1, size)
     assert reader.lookup(key(1)) == Found(value(1, size))
     assert reader.contains(key(1))
+
+
+@BOTH
+def test_what_was_stored_is_found_by_all_who_come_first(opener: Opener, tmp_path: Path) -> None:
+    opener(str(tmp_path)).set(key(1), value(1))
+    for _ in range(20):
+        fresh, together = opener(str(tmp_path)), Barrier(8)
+
+        def ask(store: Storage = fresh, together: Barrier = together) -> bytes | None:
+            together.wait()
+            return store.get(key(1))
+
+        with ThreadPoolExecutor(8) as pool:
+            asked = [pool.submit(ask) for _ in range(8)]
+        assert [one.result() for one in asked] == [value(1)] * 8
 
 
 @BOTH
