@@ -241,6 +241,24 @@ def working_directory(rng: random.Random, state: State, tools: Toolchain) -> Ite
 
 
 @scenario
+def two_trees(rng: random.Random, state: State, tools: Toolchain) -> Iterator[State]:
+    """Two directories with the same files, of which one has what __has_include asks for."""
+    debug = rng.choice(((), (), (b"-g",)))
+    state = flagged(c_like(rng, state, tools), debug=debug, tree=(b"-I.",))
+    used = "static const int twin __attribute__((used)) ="
+    asks = f"#if __has_include(<twin.h>)\n{used} 1;\n#else\n{used} 2;\n#endif"
+    state = block(state, b"src/local.h", asks)
+    for there in rng.sample(((b"build2",), (b"build",), (), (b"build", b"build2")), 3):
+        twins = state
+        for directory in there:
+            twins = twins.put(directory + b"/twin.h", File(b""))
+        for cwd in (b"build", b"build2", b"build"):
+            yield twins.replace(f"twins in {there!r}, cwd {cwd!r}", cwd=cwd)
+    state = flagged(state, debug=(), tree=()).replace(cwd=b"build")
+    yield without_blocks(state, b"src/local.h")
+
+
+@scenario
 def prefix_map(rng: random.Random, state: State, tools: Toolchain) -> Iterator[State]:
     """Prefix maps change what debug information and __FILE__ say."""
     state = flagged(c_like(rng, state, tools), debug=(b"-g",))
