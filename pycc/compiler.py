@@ -15,16 +15,15 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Callable, Mapping, Sequence
 
 from . import elf
 from .blake import blake2b
+from .cache.digest import FileDigests
 from .frame import CAPTURE_ERR, CAPTURE_OUT, Run
 from .invocation import Family
-from .native import ABSENT, SAME, Signature, absence, pack, signature
+from .native import ABSENT, SAME, absence, pack, signature
 from .pattern import pattern
 from .record import record
 from .searchchain import SearchChain, parse_search_output
@@ -160,35 +159,6 @@ def _configuration_names(path: bytes) -> list[bytes]:
     return [os.path.join(os.path.dirname(real), name + b".cfg") for name in sorted(names)]
 
 
-_FRONT_ENDS = {b"c": b"cc1", b"c++": b"cc1plus"}
-
-
-@contextmanager
-def _reading_ahead(
-    talk: Talk, path: bytes, language: bytes, digest: Callable[[bytes, Signature], bytes | None]
-) -> Iterator[None]:
-    """Meanwhile, have the digests computed of what will most likely be asked for: it is 40 MB, and
-    gcc needs 30 ms until it has said what its front end is."""
-    files = [path]
-    front = _FRONT_ENDS.get(language)
-    # clang is its own front end, and takes as long to say so as to do anything else.
-    if front is not None and b"clang" not in os.path.basename(os.path.realpath(path)):
-        with suppress(ProbeFailed):
-            found = ask(talk, path, (b"-print-prog-name=" + front,))[0].strip()
-            files += [found] if found.startswith(b"/") else []
-
-    def read() -> None:
-        for file in reversed(files):
-            digest(file, signature(file))
-
-    reader = threading.Thread(target=read, daemon=True)
-    reader.start()
-    try:
-        yield
-    finally:
-        reader.join()
-
-
 def probe(
     talk: Talk,
     path: bytes,
@@ -199,15 +169,14 @@ def probe(
     environment: Mapping[bytes, bytes],
     cwd: bytes,
     split_dwarf: bool,
-    digest: Callable[[bytes, Signature], bytes | None],
+    digests: FileDigests,
     compiler_check: Callable[[bytes], bytes | None],
 ) -> Toolchain:
     """Ask the compiler at ``path``. ``compiler_check`` gives the driver's own identity as the
     setting of that name demands, or None for the whole content. Raises ProbeFailed."""
     words = (*special, *native, b"-E", b"-v", b"-x", language, b"/dev/null")
     checked = compiler_check(path)
-    with _reading_ahead(talk, path, language, digest) if checked is None else nullcontext():
-        _, stderr = ask(talk, path, words)
+    _, stderr = ask(talk, path, words)
     family, version = _family(stderr)
     front = _front_end(stderr)
     if family is Family.OTHER or not front:
@@ -240,16 +209,17 @@ def probe(
         cache = _loader_cache(witnesses)
         library_path = environment.get(b"LD_LIBRARY_PATH", b"").split(b":")
         contents += elf.libraries([path, *programs], [p for p in library_path if p], cache)
-    contents += (os.path.join(cwd, p) for p in _read_files(stderr, path))
+    settings = [os.path.join(cwd, p) for p in _read_files(stderr, path)]
     state = blake2b(digest_size=32)
     for part in (version, checked or b"", os.path.basename(front[0])):
         state.update(b"%d\0%s" % (len(part), part))
-    for file in contents:
+    digest_of = dict.fromkeys(contents, digests.program) | dict.fromkeys(settings, digests.digest)
+    for file, digest in digest_of.items():
         found_signature = signature(file)
         content = digest(file, found_signature)
         if content is None:
             raise ProbeFailed(f"{os.fsdecode(file)} cannot be read")
-        state.update(content)
+        state.update(b"%d\0%s" % (len(content), content))
         witnesses.append(pack(SAME, file, found_signature))
     if checked is not None:
         witnesses.append(pack(SAME, path, signature(path)))
@@ -334,14 +304,14 @@ def unknown(
     talk: Talk,
     path: bytes,
     native: Sequence[bytes],
-    digest: Callable[[bytes, Signature], bytes | None],
+    digests: FileDigests,
     checked: bytes | None,
 ) -> Toolchain:
     """A compiler that is neither gcc nor clang: known by its own file alone, as ccache does.
 
     Raises ProbeFailed when it cannot be read."""
     found = signature(path)
-    content = checked if checked is not None else digest(path, found)
+    content = checked if checked is not None else digests.program(path, found)
     if content is None:
         raise ProbeFailed(f"{os.fsdecode(path)} cannot be read")
     expansion: tuple[bytes, ...] = ()

@@ -118,7 +118,7 @@ def _ask(call: Call, talk: Talk, resident: Resident, invocation: Invocation) -> 
         environment=call.variables,
         cwd=call.cwd,
         split_dwarf=invocation.split_dwarf,
-        digest=resident.digests.stream,
+        digests=resident.digests,
         compiler_check=lambda path: _compiler_check(call, talk, path),
         configured=config.compiler_type,
     )
@@ -141,7 +141,7 @@ def _probe(talk: Talk, path: bytes, *, configured: str, **options: Any) -> Toolc
     except ProbeFailed:
         # A script that the user calls a compiler: the preprocessor's text and its own content.
         checked = options["compiler_check"](path)
-        return unknown(talk, path, options["native"], options["digest"], checked)
+        return unknown(talk, path, options["native"], options["digests"], checked)
 
 
 def _compiler_check(call: Call, talk: Talk, path: bytes) -> bytes | None:

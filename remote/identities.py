@@ -92,6 +92,6 @@ class Identities:
             environment=self._environment,
             cwd=b"/",
             split_dwarf=False,
-            digest=self._digests.stream,
+            digests=self._digests,
             compiler_check=lambda _: None,
         )

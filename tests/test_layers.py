@@ -64,7 +64,7 @@ ALLOWED = {
     # One compile.
     "call": "cache.digest cache.statistics_text config config_access debug distribution errors"
     " frame locate log native outcome",
-    "compiler": "elf frame invocation native searchchain talk",
+    "compiler": "cache.digest elf frame invocation native searchchain talk",
     "toolchains": "cache.digest call compiler invocation native searchchain talk",
     "delivery": "basedir cache.result depfile frame invocation",
     "searched": "cache.digest cache.lookup directives includes invocation native searchchain",
@@ -192,7 +192,7 @@ ALLOWED = {
 THIRD_PARTY = {
     "zstandard": {"cache.compression"},
     "diskcache": {"cache.disk_cache"},
-    "xxhash": {"cache.storage"},
+    "xxhash": {"cache.digest", "cache.storage"},
     "lzo": {"remote.bulk"},
     "filelock": {"cache.storage_files", "cache.shared_files"},
     "setuptools": {"launcher.build_launcher"},
