@@ -6,8 +6,9 @@ signature, the packed records with which the same question can be asked again in
 
 A directory is one witness for all names that must be absent from it: while its signature stands
 nothing was created in it. Directories that change all the time (a build tree with objects in it)
-are listed once per signature and their names compared; directories too fresh to pin are asked
-name by name.
+are listed once per signature and their names compared; directories too fresh to pin, and those of
+which only a few names are wanted, are asked name by name: who removes a build directory and makes
+it anew changes the one above it.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ LISTINGS_LIMIT = 2_000
 LARGEST_LISTING = 5_000
 MANY_NAMES = 64
 """From here on, listing a directory is cheaper than asking it for each name."""
+FEW_NAMES = 16
+"""Up to here, asking for each name costs a hit less than being wrong about the directory does."""
 MOST_SINGLE = 1_000
 """Names that are pinned singly where their directory cannot be."""
 
@@ -86,11 +89,18 @@ class Verifier:
     """Asks the witnesses of manifest entries; remembers directory listings by signature."""
 
     def __init__(
-        self, files: Files, digests: FileDigests, clock: Callable[[], int] = file_clock
+        self,
+        files: Files,
+        digests: FileDigests,
+        clock: Callable[[], int] = file_clock,
+        stands: Callable[[bytes], bool] = lambda _: False,
     ) -> None:
+        """``stands``: nothing is made in this directory for weeks, so that it is the better
+        witness even for a few names."""
         self._files = files
         self._digests = digests
         self._clock = clock
+        self._stands = stands
         self._listings: dict[bytes, tuple[Stat, frozenset[bytes]]] = {}
 
     def verify(self, entry: ManifestEntry, cwd: bytes, changing: Collection[bytes] = ()) -> Verdict:
@@ -129,7 +139,8 @@ class Verifier:
             appeared, loose = self._appeared(directory, signature, names, fresh, heads)
             if appeared:
                 return Verdict(absolute(directory, appeared))
-            if not fresh:
+            few = len(names) <= FEW_NAMES and not self._stands(directory)
+            if not (fresh or few):
                 records.append(self._files.same(directory, signature))
                 records += (self._files.absent(absolute(directory, name)) for name in loose)
             elif len(names) <= MOST_SINGLE:

@@ -33,6 +33,7 @@ from .config import Config
 from .frame import Op, Request, Shared, name_of, read_environment, reply_parts
 from .log import log_problem
 from .record import record
+from .searchchain import is_systems
 from .talk import NotHere, Talk
 from .unfinished import Unfinished
 from .watch import Watch, is_system
@@ -176,7 +177,7 @@ class Resident:
         # Whether signatures can be trusted matters to whoever remembers them for another call.
         fs_type = native.fs_type if place is not None else lambda _: next(iter(LOCAL_FILE_SYSTEMS))
         self.digests = FileDigests(native.signature, fs_type)
-        self.verifier = Verifier(self.files, self.digests)
+        self.verifier = Verifier(self.files, self.digests, stands=is_systems)
         self.configs = Memo(CONFIGS)
         self.locations = Memo(LOCATIONS)
         self.toolchains = Memo(TOOLCHAINS)

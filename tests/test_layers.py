@@ -105,7 +105,8 @@ ALLOWED = {
     # The server and the ways in.
     "resident": "cache.digest cache.directory cache.lookup cache.mounts cache.result"
     " cache.statistics cache.storage cache.storage_files cache.storage_local compile config"
-    " directives frame lifecycle log native remote.farm server talk tokens unfinished watch",
+    " directives frame lifecycle log native remote.farm searchchain server talk tokens unfinished"
+    " watch",
     "__main__": "cache.disk_cache commands distcc_command execute lifecycle miss native resident"
     " server",
     # The compile farm: the wire, what the daemon is told, and command lines.

@@ -9,7 +9,7 @@ import pytest
 from pycc.cache import lookup
 from pycc.cache.digest import DIGEST_SIZE, digest_of
 from pycc.cache.fingerprint import KEY_SIZE
-from pycc.cache.lookup import Verdict, Verifier, absolute, result_key_of, stamped
+from pycc.cache.lookup import FEW_NAMES, Verdict, Verifier, absolute, result_key_of, stamped
 from pycc.cache.manifest import TIMES, ManifestEntry
 from tests.fake_disk import SECOND, Disk, DiskDigests
 
@@ -142,8 +142,18 @@ class TestAbsentNames:
     """Names that must not exist in a directory."""
 
     def test_a_settled_directory_is_one_witness(self, world: World) -> None:
-        names = tuple(b"no%d.h" % i for i in range(10))
+        names = tuple(b"no%d.h" % i for i in range(FEW_NAMES + 1))
         assert len(world.holds_pinned(entry(groups=((b"/inc", names),)))) == 1
+
+    def test_a_few_names_are_asked_singly(self, world: World) -> None:
+        """A directory changes when a build directory in it is removed and made anew."""
+        names = tuple(b"no%d.h" % i for i in range(FEW_NAMES))
+        wanted = entry(groups=((b"/inc", names),))
+        assert len(world.holds_pinned(wanted)) == FEW_NAMES
+        always = Verifier(world.disk, world.digests, lambda: world.disk.now, lambda _: True)
+        verdict = always.verify(wanted, b"/w")
+        assert verdict.records is not None
+        assert len(verdict.records) == 1
 
     def test_a_fresh_directory_is_asked_name_by_name(self, world: World) -> None:
         wanted = entry(groups=((b".", (b"x.h", b"y.h")),))

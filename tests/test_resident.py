@@ -478,9 +478,6 @@ class TestWithCompiler:
     ) -> None:
         self.warm(bench, monkeypatch)
         (bench.cwd / "inc1/sub").mkdir()
-        assert self.quick(bench) is None
-        for _ in range(2):
-            bench.call(self.LINE)
         assert self.quick(bench) is not None
         bench.file("inc1/sub/h.h", "#define V 2\n")
         assert self.quick(bench) is None
