@@ -115,6 +115,15 @@ def pack(entries: Sequence[Entry], level: int = LEVEL, compressed: bool = True) 
     return _HEAD.pack(_MAGIC, _VERSION, 0, len(raw)) + compress(raw, level)
 
 
+def size_of(value: bytes) -> int:
+    """The bytes of a packed result once it is unpacked, as it says itself; 0 if it says nothing."""
+    try:
+        _, _, _, size = _HEAD.unpack_from(value)
+    except struct_error:
+        return 0
+    return int(size) if size <= LIMIT else 0
+
+
 def unpack(value: bytes, room: Room | None = None) -> list[Entry]:
     """The inverse of pack. The data of large objects are views. Raises ResultError."""
     try:

@@ -47,5 +47,6 @@ def foresee(job: Job, resident: Resident, entry: ManifestEntry) -> None:
         if verdict.holds:
             keep_hot(job, resident, keys, verdict.records)
             resident.watch_over(job.call.request)
+            resident.prepare(job.call.request)
 
     job.call.cache.later(ask)

@@ -17,6 +17,7 @@ from array import array
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import compile as compiling
@@ -25,7 +26,7 @@ from .cache.digest import LOCAL_FILE_SYSTEMS, FileDigests
 from .cache.directory import CacheDirectory
 from .cache.lookup import Verifier
 from .cache.mounts import is_network
-from .cache.result import Room
+from .cache.result import Room, size_of
 from .cache.statistics import Statistics
 from .cache.storage import DIGEST_SIZE, Storage, result_key
 from .cache.storage_local import open_local
@@ -34,6 +35,7 @@ from .frame import Op, Request, Shared, name_of, read_environment, reply_parts
 from .log import log_problem
 from .record import record
 from .searchchain import is_systems
+from .sharing import Large
 from .talk import NotHere, Talk
 from .unfinished import Unfinished
 from .watch import Watch, is_system
@@ -49,6 +51,9 @@ T = TypeVar("T")
 
 ENVIRONMENTS, CONFIGS, LOCATIONS, TOOLCHAINS, DIRECTIVES = 64, 256, 256, 256, 20_000
 DOUBTFUL = 500
+LARGE = 512 << 10
+"""Bytes from which on a result is unpacked by another thread: 1.5 ms, in which the loop answers
+others, and a second processor unpacks theirs."""
 REPLIES_SIZE, LARGEST_REPLY = 8 << 20, 128 << 10  # bytes of replies kept whole
 HOT_CALLS, HOT_RECORDS = 20_000, 60_000
 MEMORY_LIMIT = 400 << 20  # bytes resident; beyond it the server leaves and the next one starts
@@ -209,7 +214,9 @@ class Resident:
 
     # Calls.
 
-    def quick(self, frame: bytes, room: Room | None = None) -> bytes | Sequence[bytes] | None:
+    def quick(
+        self, frame: bytes, room: Room | None = None
+    ) -> bytes | Sequence[bytes] | Large | None:
         """The reply, maybe in pieces, to a request that was a direct hit before and still is one,
         else None. What lies in ``room`` has to go along."""
         key = name_of(frame)
@@ -224,6 +231,8 @@ class Resident:
         reply = kept[1] if kept is not None and kept[0] is call else None
         if reply is None:
             value = call.cache.get(call.keys[-1])
+            if value is not None and room is not None and (size := size_of(value)) >= LARGE:
+                return Large(size, partial(self._deliver, call, value))
             ops = None if value is None else call.deliver(value, room)
             if ops is None:
                 return None
@@ -232,10 +241,18 @@ class Resident:
             if sum(map(len, parts)) > LARGEST_REPLY or any(op.__class__ is Shared for op in ops):
                 return parts
             reply = b"".join(parts)
-            self._keep_reply(key, call, reply)
+            with self._hot_lock:
+                self._keep_reply(key, call, reply)
             return reply
         self._uses.append(call)
         return reply
+
+    def _deliver(self, call: HotCall, value: bytes, room: Room) -> Sequence[bytes] | None:
+        ops = call.deliver(value, room)
+        if ops is None:
+            return None
+        self._uses.append(call)
+        return reply_parts(ops)
 
     def _holds(self, call: HotCall) -> bool:
         """Whether every witness of the call is true at this moment."""
@@ -258,6 +275,20 @@ class Resident:
         call = self._hot.get(request.name)
         if call is not None and (missing := call.table.want(call.system)):
             call.table.cover(self._watch, missing)
+
+    def prepare(self, request: Request) -> None:
+        """Have the reply to a hot call ready, if there is room; where it may take time."""
+        call = self._hot.get(request.name)
+        value = None if call is None else call.cache.get(call.keys[-1])
+        if call is None or value is None or size_of(value) > LARGEST_REPLY:
+            return
+        ops = call.deliver(value, None)
+        if ops is None or any(op.__class__ is Shared for op in ops):
+            return
+        reply = b"".join(reply_parts(ops))
+        with self._hot_lock:
+            if self._replies_size + len(reply) <= REPLIES_SIZE:
+                self._keep_reply(request.name, call, reply)
 
     def _keep_reply(self, key: Hashable, call: HotCall, reply: bytes) -> None:
         if self._replies_size + len(reply) > REPLIES_SIZE:

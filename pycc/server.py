@@ -40,7 +40,7 @@ from .frame import (
     reply_parts,
     write_reply,
 )
-from .sharing import Slot, Slots
+from .sharing import Large, Slot, Slots
 from .talk import Gone, LoopTalk, NotHere, SocketTalk, Talk
 
 IDLE_SECONDS = 600.0
@@ -61,7 +61,7 @@ class Handler(Protocol):
     def answer(self, request: Request, talk: Talk) -> Sequence[Op]: ...
     def quick(
         self, frame: bytes, room: Callable[[int], memoryview | None]
-    ) -> bytes | Sequence[bytes] | None: ...
+    ) -> bytes | Sequence[bytes] | Large | None: ...
     def failed(self, request: Request | None, problem: BaseException) -> None: ...
     def tick(self, now: float) -> None: ...
     def should_leave(self) -> bool: ...
@@ -213,7 +213,10 @@ class Server:
                 return False
             reply = self._quick(bytes(frame))
             slot = self._slots.taken()
-            if reply is not None:
+            if isinstance(reply, Large):
+                slot = self._slots.lend(reply.size)
+                self._start(self._send_large, connection, reply, slot, bytes(frame), incoming.pid)
+            elif reply is not None:
                 if slot is None:
                     self._send(connection, reply)
                 else:
@@ -225,7 +228,7 @@ class Server:
             connection.close()
         return True
 
-    def _quick(self, frame: bytes) -> bytes | Sequence[bytes] | None:
+    def _quick(self, frame: bytes) -> bytes | Sequence[bytes] | Large | None:
         try:
             return self._handler.quick(frame, self._slots.take)
         except Exception as problem:
@@ -278,6 +281,42 @@ class Server:
         else:  # the launcher runs the compiler
             connection.close()
 
+    def _send_large(
+        self, connection: socket.socket, large: Large, slot: Slot | None, frame: bytes, pid: int
+    ) -> None:
+        parts: Sequence[bytes] | None = None
+        try:
+            parts = large.make(lambda size: None if slot is None else slot.memory[:size])
+        except Exception as problem:
+            self._handler.failed(None, problem)
+        if parts is not None and slot is not None:
+            sent = self._send_with(connection, parts, slot)
+            slot.lent = False
+            if sent:
+                self._ended()
+            else:
+                self._done(connection)
+            return
+        if slot is not None:
+            slot.lent = False
+        if parts is None:
+            self._converse(connection, read_request(frame, pid), None)
+        else:
+            self._send_rest(connection, b"".join(parts))
+
+    def _send_with(self, connection: socket.socket, parts: Sequence[bytes], slot: Slot) -> bool:
+        """Send a reply with its slot, which has a reader then; may wait."""
+        rights = struct.pack("i", slot.fd)
+        try:
+            connection.settimeout(10.0)
+            sent = connection.sendmsg(parts, [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+            connection.sendall(b"".join(parts)[sent:])
+            connection.setblocking(False)
+        except OSError:
+            return False
+        slot.reader = connection
+        return True
+
     def _hand_on(
         self,
         connection: socket.socket,
@@ -325,6 +364,9 @@ class Server:
 
     def _done(self, connection: socket.socket) -> None:
         connection.close()
+        self._ended()
+
+    def _ended(self) -> None:
         with self._threads_lock:
             self._threads -= 1
         self._last_use = time.monotonic()

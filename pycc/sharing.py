@@ -14,6 +14,10 @@ from __future__ import annotations
 import mmap
 import os
 import socket
+from collections.abc import Callable, Sequence
+
+from .cache.result import Room
+from .record import record
 
 SLOT_SIZE = 4 << 20  # bytes
 MOST_SLOTS = 6
@@ -22,7 +26,7 @@ MOST_SLOTS = 6
 class Slot:
     """One piece of memory, and who may be reading it."""
 
-    __slots__ = ("fd", "memory", "reader")
+    __slots__ = ("fd", "lent", "memory", "reader")
 
     def __init__(self, size: int) -> None:
         self.fd = os.memfd_create("pycc")
@@ -33,9 +37,13 @@ class Slot:
             os.close(self.fd)
             raise
         self.reader: socket.socket | None = None
+        self.lent = False
+        """Whether a thread is filling it."""
 
     def free(self) -> bool:
         """Whether nobody reads it any more."""
+        if self.lent:
+            return False
         reader = self.reader
         if reader is None:
             return True
@@ -51,8 +59,18 @@ class Slot:
         return True
 
 
+@record
+class Large:
+    """A reply that takes milliseconds to make, so that a thread of its own does it: ``make`` gives
+    its parts, or None if it cannot be had, with a room of up to ``size`` bytes."""
+
+    size: int
+    make: Callable[[Room], Sequence[bytes] | None]
+
+
 class Slots:
-    """For one thread: ``take`` gives memory for the answer being made, ``taken`` ends that."""
+    """For one thread: ``take`` gives memory for the answer being made, ``taken`` ends that, and
+    ``lend`` gives a slot to another thread, which fills it, sets its reader and gives it back."""
 
     def __init__(self, most: int = MOST_SLOTS, size: int = SLOT_SIZE) -> None:
         self._most, self._size = most, size
@@ -80,6 +98,13 @@ class Slots:
         except OSError:
             return None
         self._slots.append(slot)
+        return slot
+
+    def lend(self, size: int) -> Slot | None:
+        """A slot of ``size`` bytes or more, until its ``lent`` is set back; None without one."""
+        slot = None if self.take(size) is None else self.taken()
+        if slot is not None:
+            slot.lent = True
         return slot
 
     def taken(self) -> Slot | None:

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from types import FrameType
 
-from . import exact_job, job
+from . import exact_job, job, pump_job
 from .access import Mask, allows
 from .daemon_log import Level, Log
 from .exactness import Exactness
@@ -211,6 +211,8 @@ class Daemon:
     def _do(self, request: Request, client: int) -> Done:
         if exact_job.is_exact(request):
             return exact_job.do(request, self._shop, self._exact, client)
+        if pump_job.is_pump(request):
+            return pump_job.do(request, self._shop, self._exact, client)
         return job.do(request, self._shop, client)
 
     def _read(self, share: Share, connection: Stream, client: Client) -> Request | None:

@@ -2,10 +2,7 @@
 
     argumentfilter  may this vector be run at all?
     compilers       is the program that the client names the one that we would run, and the same?
-    exact_root      what the root is made of; which contents are missing
-    sandbox         compile in it, and record what was asked
-    witness         under which answers the result is right
-    server_cache    keep both, by what was really compiled
+    in_root         compile in a root of its own, and keep what came of it
 
 What a client says of itself enters nothing that another client receives. The key holds the
 compiler's identity, which was compared; the words and variables, with which the compiler was run;
@@ -17,53 +14,35 @@ Whoever only asks whether there is a manifest, or takes a result, waits for no t
 
 from __future__ import annotations
 
-import os
-from itertools import pairwise
-
-from pycc.cache import manifest
-from pycc.cache.digest import digest_of, file_clock
-from pycc.cache.fingerprint import KEY_SIZE, Fingerprint
-from pycc.cache.lookup import result_key_of
+from pycc.cache.fingerprint import KEY_SIZE
 from pycc.cache.storage import manifest_key, result_key
-from pycc.record import record
 from pycc.unfinished import FOLLOW_SECONDS
 
 from . import commandline
 from .argumentfilter import exact_refusal
-from .client_view import Refused, shown
+from .client_view import shown
 from .compilers import choose
-from .contents import WrongContent
-from .exact_root import Layout
 from .exact_wire import (
     AGAIN,
     ASK,
     EXACT,
-    MISSING,
     TAKE,
-    Made,
-    Pairs,
-    Result,
     Work,
-    pack_digests,
-    pack_result,
     unpack_ask,
     unpack_work,
 )
 from .exactness import Exactness
+from .in_root import RootJob, keep, key_of, own_places, run
 from .job import LANGUAGES, Answers, Code, Done, Workshop
 from .protocol import OTHER_COMPILER, OURS, ProtocolError, Request
-from .sandbox import Compiled, ContentGone, SandboxFailed
-from .witness import Places, Unwitnessed, entry
+from .witness import Unwitnessed
 
-VERSION = b"pyccd exact 1"
 VARIABLES = frozenset(
     b"LANG LANGUAGE LC_ALL LC_CTYPE LC_MESSAGES GCC_COLORS GCC_EXTRA_DIAGNOSTIC_OUTPUT CPATH"
     b" C_INCLUDE_PATH CPLUS_INCLUDE_PATH OBJC_INCLUDE_PATH OBJCPLUS_INCLUDE_PATH"
     b" SOURCE_DATE_EPOCH PWD".split()
 )
 """What a client may give to a compile."""
-MOST_ENTRIES = 8
-"""Of a manifest; each is sent to whoever asks."""
 
 
 def is_exact(request: Request) -> bool:
@@ -93,21 +72,6 @@ def do(request: Request, shop: Workshop, exact: Exactness | None, client: int | 
         return _compile(answers, shop, exact, identity, argv, unpack_work(request.text), client)
     except (ProtocolError, ValueError) as problem:
         return answers.refused(f"the request cannot be read: {problem}")
-
-
-def key_of(
-    identity: bytes, argv: tuple[bytes, ...], environment: Pairs, cwd: bytes, digest: bytes
-) -> bytes:
-    """A manifest's key. ``cwd`` is empty where it cannot reach an output, ``digest`` is that of the
-    source's content."""
-    state = Fingerprint()
-    state.add(b"version", VERSION)
-    state.add(b"compiler", identity)
-    state.add(b"argv", *argv)
-    state.add_pairs(b"environment", sorted(environment))
-    state.add(b"cwd", cwd)
-    state.add(b"source", digest)
-    return state.key()
 
 
 def _ask(
@@ -158,7 +122,7 @@ def _compile(
     if strange:
         return answers.refused(f"the variable {shown(strange[0])} is not taken")
     view = work.view
-    places = Places(view, exact.ground, _read_link)
+    places = own_places(view, exact)
     try:
         own = {file.path: file for file in view.files}.get(places.physical(source))
     except Unwitnessed as problem:
@@ -169,138 +133,21 @@ def _compile(
     key = key_of(identity, argv, work.environment, cwd, own.content)
     if key in shop.compiling and shop.compiling.wait(key, FOLLOW_SECONDS) and shop.cache:
         return answers.done(Code.NOT_KEPT, answers.reply(AGAIN << 8))
-    job = _Job(shop, exact, argv, work, key, source, own.content, places)
+    job = RootJob(
+        *(shop, exact, argv, view, work.environment, work.contents),
+        *(key, source, own.content, places),
+    )
     with shop.compiling.under_way([key]):
         return _run(answers, job, client)
 
 
-@record
-class _Job:
-    """A compile that may be done. ``digest`` is that of the source."""
-
-    shop: Workshop
-    exact: Exactness
-    argv: tuple[bytes, ...]
-    work: Work
-    key: bytes
-    source: bytes
-    digest: bytes
-    places: Places
-
-
-def _run(answers: Answers, job: _Job, client: int | None) -> Done:
-    shop, exact, argv, work = job.shop, job.exact, job.argv, job.work
+def _run(answers: Answers, job: RootJob, client: int | None) -> Done:
+    ran = run(answers, job, client)
+    if isinstance(ran, Done):
+        return ran
     try:
-        for content in work.contents:
-            exact.contents.put(digest_of(content), content)
-        layout = Layout(work.view, exact.ground)
-        plan = layout.plan(exact.survey(layout.questions()))
-        missing = exact.contents.missing(plan.contents)
-        if missing:
-            told = answers.reply(MISSING << 8, out=pack_digests(missing))
-            return answers.done(Code.NOT_KEPT, told)
-        began = file_clock()
-        compiled = exact.sandbox.run(
-            plan,
-            argv,
-            environment={b"PATH": shop.environment[b"PATH"], **dict(work.environment)},
-            client=client,
-            seconds=shop.seconds,
-            stop=shop.stop,
-            record=True,
-        )
-    except Refused as problem:
-        return answers.refused(str(problem))
-    except ContentGone:
-        return answers.done(Code.NOT_KEPT, answers.reply(MISSING << 8))
-    except (SandboxFailed, WrongContent, OSError) as problem:
-        return answers.refused(f"no room to run {shown(argv[0])}: {problem}")
-    ran = compiled.ran
-    cache = "off" if shop.cache is None else "miss"
-    cut_short = answers.cut_short(ran.end, shop.seconds, cache)
-    if cut_short is not None:
-        return cut_short
-    if ran.status:
-        reply = answers.reply(ran.status, err=ran.err, out=ran.out)
-        return answers.done(Code.COMPILE_ERROR, reply, cache=cache)
-    try:
-        value = _keep(job, compiled, began)
+        value = keep(job, *ran)
     except Unwitnessed as problem:
         return answers.refused(str(problem))
+    cache = "off" if job.shop.cache is None else "miss"
     return answers.done(Code.COMPILE_OK, answers.reply(0, made=value), cache=cache)
-
-
-def _keep(job: _Job, compiled: Compiled, began: int) -> bytes:
-    """The packed result, which is kept with its entry. Raises Unwitnessed."""
-    shop, exact, view, places = job.shop, job.exact, job.work.view, job.places
-    if compiled.lookups is None:
-        raise Unwitnessed("it could not be recorded what the compiler asked")
-    if any(b"__DATE__" in word or b"__TIME" in word for word in job.argv):
-        raise Unwitnessed("the time is asked for")
-    found, links = entry(
-        lambda files, present: result_key_of(job.key, files, b"", present),
-        compiled.lookups,
-        job.source,
-        view,
-        places,
-        exact.ground,
-        made={output.path for output in compiled.outputs},
-        digest=lambda path: exact.digest(path, began),
-        runs=lambda path: os.access(path, os.X_OK),
-    )
-    sent = {file.path for file in view.files}
-    outputs = {os.path.basename(output.path) for output in compiled.outputs}
-    if any(name in word for name in outputs for word in _defining(job.argv)):
-        raise Unwitnessed("a macro names an output")
-    seen: dict[bytes, bytes] = {}
-    for name, digest in (*found.files, (job.source, job.digest)):
-        path = places.physical(name)
-        if exact.moves(path, digest, sent=path in sent):
-            raise Unwitnessed(f"{shown(name)} asks for the time, or for what is not recorded")
-        if any(exact.includes(path, digest, output, sent=path in sent) for output in outputs):
-            raise Unwitnessed(f"{shown(name)} asks for an output")
-        if seen.setdefault(digest, path) != path and exact.counts_names(
-            path, digest, sent=path in sent
-        ):
-            raise Unwitnessed(f"{shown(name)} is there twice, and to be read once")
-    made = tuple(
-        Made(_below(output.path, view.cwd), output.mode, output.content)
-        for output in compiled.outputs
-    )
-    ran = compiled.ran
-    value = pack_result(Result(made, ran.err, ran.out, manifest.pack((found,)), links))
-    if shop.cache is not None:
-        shop.cache.keep(result_key(found.result_key), value)
-        _add_entry(shop, manifest_key(job.key), found)
-    return value
-
-
-def _defining(argv: tuple[bytes, ...]) -> list[bytes]:
-    """The words that may give a name to #include, or include a file themselves."""
-    apart = (b"-D", b"-include", b"-imacros")
-    return [word for before, word in pairwise(argv) if before in apart or word.startswith(apart)]
-
-
-def _add_entry(shop: Workshop, key: bytes, found: manifest.ManifestEntry) -> None:
-    entries: tuple[manifest.ManifestEntry, ...] = ()
-    if shop.cache is None:
-        return
-    kept = shop.cache.value(key)
-    if kept is not None:
-        try:
-            entries = manifest.unpack(kept)
-        except manifest.ManifestError:
-            entries = ()
-    shop.cache.keep(key, manifest.pack(manifest.add(entries, found)[:MOST_ENTRIES]))
-
-
-def _below(path: bytes, directory: bytes) -> bytes:
-    prefix = directory.rstrip(b"/") + b"/"
-    return path.removeprefix(prefix)
-
-
-def _read_link(path: bytes) -> bytes | None:
-    try:
-        return os.readlink(path)
-    except OSError:
-        return None

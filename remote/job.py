@@ -46,7 +46,6 @@ from .protocol import (
     NOT_KEPT,
     OTHER_COMPILER,
     OURS,
-    PUMP,
     Reply,
     Request,
     text_digest,
@@ -134,8 +133,16 @@ class Answers:
     def not_kept(self) -> Done:
         return self.done(Code.NOT_KEPT, self.reply(NOT_KEPT << 8))
 
-    def reply(self, status: int, *, err: bytes = b"", out: bytes = b"", made: bytes = b"") -> Reply:
-        return Reply(self._version, status, err, out, made)
+    def reply(
+        self,
+        status: int,
+        *,
+        err: bytes = b"",
+        out: bytes = b"",
+        made: bytes = b"",
+        dependencies: bytes | None = None,
+    ) -> Reply:
+        return Reply(self._version, status, err, out, made, dependencies)
 
     def cut_short(self, end: End, seconds: float | None, cache: str) -> Done | None:
         """What is said of a compile that did not come to its own end; None if it did."""
@@ -179,8 +186,6 @@ def do(request: Request, shop: Workshop, client: int | None) -> Done:
     answers = Answers(request.version, argv)
     if not request.argv:
         return answers.refused("no command")
-    if request.version == PUMP:
-        return answers.refused("pump mode is not served here")
     program = choose(request.argv[0], shop.rules)
     if isinstance(program, Refused):
         return answers.refused(program.reason)

@@ -57,6 +57,15 @@ class Places:
             known = self._known[path] = self._walk(path)
         return known
 
+    def target(self, name: bytes) -> bytes:
+        """What the link with this name holds; nothing if it is none. Raises Unwitnessed."""
+        directory, slash, last = name.rpartition(b"/")
+        place = self.physical(directory or slash or b".").rstrip(b"/") + b"/" + last
+        target = self._links.get(place)
+        if target is None and self._ground.tree_of(place) is not None:
+            target = self._read_link(place)
+        return target or b""
+
     def _walk(self, path: bytes) -> bytes:
         here = b""
         waiting = path.split(b"/")[::-1]

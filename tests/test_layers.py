@@ -59,7 +59,7 @@ ALLOWED = {
     # Talking with a launcher.
     "talk": "frame",
     "server": "frame sharing talk",
-    "sharing": "",
+    "sharing": "cache.result",
     "execute": "frame locate resident talk",
     # One compile.
     "call": "cache.digest cache.statistics_text config config_access debug distribution errors"
@@ -105,8 +105,8 @@ ALLOWED = {
     # The server and the ways in.
     "resident": "cache.digest cache.directory cache.lookup cache.mounts cache.result"
     " cache.statistics cache.storage cache.storage_files cache.storage_local compile config"
-    " directives frame lifecycle log native remote.farm searchchain server talk tokens unfinished"
-    " watch",
+    " directives frame lifecycle log native remote.farm searchchain server sharing talk tokens"
+    " unfinished watch",
     "__main__": "cache.disk_cache commands distcc_command execute lifecycle miss native resident"
     " server",
     # The compile farm: the wire, what the daemon is told, and command lines.
@@ -145,10 +145,15 @@ ALLOWED = {
     "remote.exactness": "cache.digest directives native remote.cache_place remote.compilers"
     " remote.contents remote.daemon_log remote.exact_root remote.ground remote.job remote.sandbox",
     "remote.witness": "cache.manifest remote.client_view remote.exact_root remote.sandbox",
-    "remote.exact_job": "cache.digest cache.fingerprint cache.lookup cache.manifest cache.storage"
-    " remote.argumentfilter remote.child remote.client_view remote.commandline remote.compilers"
-    " remote.contents remote.exact_root remote.exact_wire remote.exactness remote.job"
-    " remote.protocol remote.sandbox remote.witness unfinished",
+    "remote.in_root": "cache.digest cache.fingerprint cache.lookup cache.manifest cache.storage"
+    " remote.client_view remote.contents remote.exact_root remote.exact_wire remote.exactness"
+    " remote.job remote.sandbox remote.witness",
+    "remote.exact_job": "cache.fingerprint cache.storage remote.argumentfilter remote.client_view"
+    " remote.commandline remote.compilers remote.exact_wire remote.exactness remote.in_root"
+    " remote.job remote.protocol remote.witness unfinished",
+    "remote.pump_job": "cache.digest cache.manifest cache.storage remote.argumentfilter"
+    " remote.client_view remote.commandline remote.compilers remote.exact_wire remote.exactness"
+    " remote.in_root remote.job remote.protocol remote.witness unfinished",
     # The compile farm: the daemon.
     "remote.daemon_log": "errors",
     "remote.metrics": "",
@@ -162,7 +167,8 @@ ALLOWED = {
     " remote.privileges remote.provision remote.settings",
     "remote.room": "remote.protocol",
     "remote.daemon": "remote.access remote.daemon_log remote.exact_job remote.exactness"
-    " remote.job remote.metrics remote.protocol remote.room remote.server_cache remote.streams",
+    " remote.job remote.metrics remote.protocol remote.pump_job remote.room remote.server_cache"
+    " remote.streams",
     "remote.pyccd": "cache.directory cache.disk_cache cache.statistics cache.storage_local errors"
     " native remote.cache_place remote.checkup remote.child remote.compilers remote.daemon"
     " remote.daemon_log remote.exactness remote.identities remote.job remote.metrics"

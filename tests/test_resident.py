@@ -464,6 +464,16 @@ class TestWithCompiler:
         assert self.quick(bench) == made
         return made
 
+    def test_a_miss_has_its_next_reply_ready(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("pycc.job.file_clock", bench.resident.digests._clock)
+        monkeypatch.setattr(type(bench.resident), "stays", True)
+        bench.call(self.LINE)
+        bench.resident.drain()
+        monkeypatch.setattr("pycc.cache.directory.CacheDirectory.get", lambda *_: None)
+        assert self.quick(bench) == (bench.cwd / "out/a.o").read_bytes()
+
     def test_an_edited_header_is_seen(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
         made = self.warm(bench, monkeypatch)
         bench.file("inc2/sub/h.h", "#define V 2\n")

@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from pycc.frame import (
     Request,
     Run,
     Shared,
+    Write,
     frame_length,
     read_reply,
     read_request,
@@ -31,11 +33,13 @@ from pycc.frame import (
     write_reply,
 )
 from pycc.server import Server
-from pycc.sharing import MOST_SLOTS
+from pycc.sharing import MOST_SLOTS, SLOT_SIZE, Large
 from pycc.talk import Talk
+from tests.daemon_kit import wait_for
 from tests.test_frame import a_report, a_request
 
 REQUEST = a_request()
+REQUEST_WORD = read_request(REQUEST).argv[0]
 QUIET_SECONDS = 0.3
 
 
@@ -46,6 +50,7 @@ class Fake:
         self.script: dict[bytes, Callable[[Request, Talk], Sequence[Op]]] = {}
         self.replies: dict[bytes, bytes] = {}
         self.shared: dict[bytes, bytes] = {}
+        self.large: dict[bytes, Large] = {}
         self.requests: list[Request] = []
         self.failures: list[tuple[Request | None, BaseException]] = []
         self.leave = False
@@ -54,9 +59,11 @@ class Fake:
 
     def quick(
         self, frame: bytes, room: Callable[[int], memoryview | None]
-    ) -> bytes | Sequence[bytes] | None:
+    ) -> bytes | Sequence[bytes] | Large | None:
         with suppress(FrameError):
             word = read_request(frame).argv[0]
+            if word in self.large:
+                return self.large[word]
             shared = self.shared.get(word)
             memory = room(len(shared)) if shared is not None else None
             if shared is not None and memory is not None:
@@ -198,6 +205,58 @@ def test_what_lies_in_memory_goes_along_until_it_is_read(running: Running) -> No
     with running.connect() as client:
         client.sendall(named(b"hot0"))
         assert socket.recv_fds(client, 1 << 16, 4)[1]
+
+
+def in_room(content: bytes) -> Large:
+    def make(room: Callable[[int], memoryview | None]) -> Sequence[bytes]:
+        memory = room(len(content))
+        if memory is None:
+            return reply_parts([Write(b"a.o", content), Exit(0)])
+        memory[:] = content
+        return reply_parts([Shared(b"a.o", 0, len(content)), Exit(0)])
+
+    return Large(len(content), make)
+
+
+def test_large_replies_are_made_by_others(running: Running) -> None:
+    """More at once than there are slots, some of them larger than a slot."""
+    contents = {b"x%d" % n: b"%d" % n * (400_000 + n) for n in range(8)}
+    contents[b"huge"] = b"h" * (SLOT_SIZE + 1)
+    running.handler.large = {word: in_room(content) for word, content in contents.items()}
+
+    def ask(word: bytes) -> tuple[list[Op] | None, bytes]:
+        with running.connect() as client:
+            client.sendall(named(word))
+            data, fds, _, _ = socket.recv_fds(client, 1 << 16, 1)
+            if not fds:
+                data += b"".join(iter(lambda: client.recv(1 << 16), b""))
+                return read_reply(data), b""
+            content = os.pread(fds[0], len(contents[word]), 0)
+            os.close(fds[0])
+            return read_reply(data), content
+
+    for _ in range(3):
+        with ThreadPoolExecutor(9) as pool:
+            for word, (ops, memory) in zip(contents, pool.map(ask, contents), strict=True):
+                content = contents[word]
+                if memory:
+                    assert ops == [Shared(b"a.o", 0, len(content)), Exit(0)]
+                    assert memory == content
+                else:
+                    assert ops == [Write(b"a.o", content), Exit(0)]
+    wait_for(lambda: not running.server._threads)
+
+
+def test_a_large_reply_that_cannot_be_had_is_asked_for_in_the_usual_way(running: Running) -> None:
+    def fails(_: object) -> Sequence[bytes] | None:
+        raise ValueError("no")
+
+    for number, make in enumerate((fails, lambda _: None)):
+        running.handler.large = {REQUEST_WORD: Large(100, make)}
+        assert running.call() == [Exit(0)]
+        assert len(running.handler.requests) == number + 1
+    assert len(running.handler.failures) == 1
+    wait_for(lambda: not running.server._threads)
 
 
 def test_a_quick_reply_is_sent_as_it_is(running: Running) -> None:
