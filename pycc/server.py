@@ -213,10 +213,10 @@ class Server:
                 return False
             reply = self._quick(bytes(frame))
             slot = self._slots.taken()
-            if isinstance(reply, Large):
+            if isinstance(reply, Large) and self._threads < MAX_THREADS:
                 slot = self._slots.lend(reply.size)
                 self._start(self._send_large, connection, reply, slot, bytes(frame), incoming.pid)
-            elif reply is not None:
+            elif reply is not None and not isinstance(reply, Large):
                 if slot is None:
                     self._send(connection, reply)
                 else:

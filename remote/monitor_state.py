@@ -37,6 +37,16 @@ def pack_state(pid: int, file: bytes, host: bytes, slot: int, phase: Phase) -> b
     return _STATE.pack(_STATE.size, _MAGIC, pid, file[:127], host[:127], slot, phase, 0)
 
 
+def unpack_state(data: bytes) -> tuple[int, bytes, bytes, int, Phase] | None:
+    """The inverse; None for what is no state, or is one of another machine's layout."""
+    if len(data) != _STATE.size:
+        return None
+    size, magic, pid, file, host, slot, phase, _ = _STATE.unpack(data)
+    if (size, magic) != (_STATE.size, _MAGIC) or not 0 <= phase <= Phase.DONE or pid == 0:
+        return None
+    return pid, file.partition(b"\0")[0], host.partition(b"\0")[0], slot, Phase(phase)
+
+
 class JobState:
     """One job's file. Whatever goes wrong with it is nobody's trouble."""
 
