@@ -22,7 +22,7 @@ from ..blake import blake2b
 from ..record import record
 from .digest import DIGEST_SIZE, FileDigests, file_clock
 from .fingerprint import KEY_SIZE
-from .manifest import TIMES, ManifestEntry
+from .manifest import TIMES, WHOLE, ManifestEntry
 
 LISTINGS_LIMIT = 2_000
 LARGEST_LISTING = 5_000
@@ -136,10 +136,10 @@ class Verifier:
                 return Verdict(directory)
             fresh = not pinned(directory, signature, now)
             fresh = fresh or (bool(changing) and os.path.normpath(directory) in changing)
-            appeared, loose = self._appeared(directory, signature, names, fresh, heads)
-            if appeared:
-                return Verdict(absolute(directory, appeared))
-            few = len(names) <= FEW_NAMES and not self._stands(directory)
+            appeared, loose, taken = self._appeared(directory, signature, names, fresh, heads)
+            if appeared or (taken and entry.flags & WHOLE):
+                return Verdict(absolute(directory, appeared or taken))
+            few = len(names) <= FEW_NAMES and not (taken or self._stands(directory))
             if not (fresh or few):
                 records.append(self._files.same(directory, signature))
                 records += (self._files.absent(absolute(directory, name)) for name in loose)
@@ -150,6 +150,8 @@ class Verifier:
         present = [absolute(cwd, path) for path in entry.present]
         for path, signature in zip(present, self._files.signatures(present), strict=True):
             if not signature.exists:
+                return Verdict(path)
+            if entry.flags & WHOLE and signature.is_directory != path.endswith(b"/"):
                 return Verdict(path)
             if pinned(path, signature, now):
                 records.append(self._files.same(path, signature))
@@ -164,13 +166,13 @@ class Verifier:
         names: Sequence[bytes],
         fresh: bool,
         heads: dict[int, set[bytes]],
-    ) -> tuple[bytes, Sequence[bytes]]:
+    ) -> tuple[bytes, Sequence[bytes], bytes]:
         """(the first of ``names`` that exists in ``directory`` now, or nothing; those of the
         others that may appear without a change of ``directory``: below a directory that came
-        later, or as the target of a link). ``heads`` keeps first parts by the identity of
-        ``names``."""
+        later, or as the target of a link; one that is a directory's, or nothing). ``heads`` keeps
+        first parts by the identity of ``names``."""
         if not signature.exists:
-            return b"", ()
+            return b"", (), b""
         if len(names) > MANY_NAMES or not fresh:
             listing = self._listing(directory, signature, fresh)
             if listing is not None:
@@ -180,16 +182,19 @@ class Verifier:
                     firsts = heads[id(names)] = {name.partition(b"/")[0] for name in names}
                 suspects = those_among(firsts, listing)
                 if not suspects:
-                    return b"", ()
+                    return b"", (), b""
                 names = [name for name in names if name.partition(b"/")[0] in suspects]
         paths = [absolute(directory, name) for name in names]
         loose: list[bytes] = []
+        taken = b""
         for name, found in zip(names, self._files.signatures(paths), strict=True):
             if not found.exists:
                 loose.append(name)
             elif not found.is_directory:
-                return name, ()
-        return b"", loose
+                return name, (), b""
+            else:
+                taken = taken or name
+        return b"", loose, taken
 
     def listing(self, directory: bytes, signature: Stat) -> frozenset[bytes] | None:
         """The names in a directory whose signature was just taken, for `may_be_among`; None if

@@ -45,6 +45,10 @@ TIMES = 2
 ELSEWHERE = 4
 """Another machine made the result of preprocessed text: only for calls that would do the same."""
 
+WHOLE = 8
+"""All that was asked is known: an absent name must not even be a directory's, and what was present
+has its kind (directories end in ``/``)."""
+
 
 class ManifestError(Exception):
     """These bytes are no manifest of this version."""

@@ -186,6 +186,10 @@ def probe(
     programs = [os.path.join(cwd, front[0])] if b"/" in front[0] else []
     witnesses: list[bytes] = []
     program_dirs = [os.path.join(cwd, d) for d in _search_dirs(dirs, b"programs")]
+    if family is Family.CLANG:  # which has -no-integrated-as
+        found, seen = _tool(talk, path, special, b"as", program_dirs, environment, cwd)
+        witnesses += seen
+        programs += [] if found is None else [found]
     if family is Family.GCC:
         for directory in program_dirs:
             candidate = os.path.join(directory, os.path.basename(front[0]))

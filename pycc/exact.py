@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from . import collect
 from .cache.lookup import absolute
-from .cache.manifest import ManifestEntry
+from .cache.manifest import WHOLE, ManifestEntry
 from .cache.result import Entry
 from .closure import Closure
 from .compiler import KEY_VARIABLES
@@ -203,7 +203,7 @@ def _expected(invocation: Invocation) -> Iterable[bytes]:
 def accept(job: Job, result: Result, entry: ManifestEntry) -> Exact | str:
     """What an answer ends the call with, or why it is not taken. ``entry`` holds."""
     call, invocation = job.call, job.invocation
-    if entry.flags or entry.day:
+    if entry.flags & ~WHOLE or entry.day:
         return "it holds under conditions that are not asked for"
     moved = _other_link(job, result.links, entry)
     if moved:
@@ -230,7 +230,8 @@ def accept(job: Job, result: Result, entry: ManifestEntry) -> Exact | str:
 def _other_link(job: Job, links: Pairs, entry: ManifestEntry) -> bytes:
     """The name that leads another way here than there, if one does."""
     expected = dict(links)
-    names = [job.invocation.source, *(name for name, _ in entry.files), *entry.present]
+    present = (name.rstrip(b"/") or b"/" for name in entry.present)
+    names = [job.invocation.source, *(name for name, _ in entry.files), *present]
     paths = [absolute(job.call.cwd, name) for name in names]
     for name, path, found in zip(names, paths, signatures(paths, follow=False), strict=True):
         target = expected.get(name, b"")

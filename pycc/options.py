@@ -290,17 +290,33 @@ def _find_glued(start: bytes, whole: bool, gcc: bool) -> Option | None:
     return None
 
 
-_FOR_THE_MACHINE = (b"-m", b"-nostdinc", b"-nobuiltininc", b"-nostdlibinc", b"-stdlib=")
+_FOR_THE_MACHINE = (
+    b"-m",
+    b"--target=",
+    b"-nostdinc",
+    b"-nobuiltininc",
+    b"-nostdlibinc",
+    b"-stdlib=",
+)
 
 
 def are_for_the_machine(special: Sequence[bytes]) -> bool:
     """Whether these of a command's words that alter the search path (IncludeFlags.special) mean the
     same on every machine: none names a place."""
-    return all(word.startswith(_FOR_THE_MACHINE) for word in special)
+    return all(
+        word.startswith(_FOR_THE_MACHINE) or b"-target" in (before, word)
+        for before, word in zip((b"", *special), special, strict=False)
+    )
+
+
+def special_words(args: Sequence[bytes]) -> tuple[bytes, ...]:
+    """The words of a command line (without the compiler) that alter the search path."""
+    found = (word for word in words(args) if word.option is not None and word.option.probe)
+    return tuple(w for word in found for w in word.words)
 
 
 def machine_words(args: Sequence[bytes]) -> tuple[bytes, ...]:
-    """Those words of a command line (without the compiler)."""
+    """Those of them that mean the same on every machine."""
     found = (word for word in words(args) if word.option is not None and word.option.probe)
     return tuple(w for word in found if are_for_the_machine(word.words) for w in word.words)
 

@@ -215,7 +215,9 @@ class Server:
             slot = self._slots.taken()
             if isinstance(reply, Large) and self._threads < MAX_THREADS:
                 slot = self._slots.lend(reply.size)
-                self._start(self._send_large, connection, reply, slot, bytes(frame), incoming.pid)
+                what = (reply, slot, bytes(frame), incoming.pid)
+                if not self._start(self._send_large, connection, *what) and slot is not None:
+                    slot.lent = False
             elif reply is not None and not isinstance(reply, Large):
                 if slot is None:
                     self._send(connection, reply)
@@ -330,7 +332,8 @@ class Server:
             connection.send(write_reply([Fallback()]))
         connection.close()
 
-    def _start(self, target: Callable[..., None], connection: socket.socket, *what: object) -> None:
+    def _start(self, target: Callable[..., None], connection: socket.socket, *what: object) -> bool:
+        """False when no thread could be had; the connection is closed then."""
         work = partial(target, connection, *what)
         with self._threads_lock:
             self._threads += 1
@@ -338,13 +341,15 @@ class Server:
             self._idle_threads -= ready
         if ready:
             self._work.put(work)
-            return
+            return True
         try:
             threading.Thread(target=self._work_on, args=(work,), daemon=True).start()
         except RuntimeError:  # no more threads to be had
             with self._threads_lock:
                 self._threads -= 1
             connection.close()
+            return False
+        return True
 
     def _work_on(self, work: Callable[[], None]) -> None:
         """A thread's life; it waits for more work, because threads are slow to start."""

@@ -20,7 +20,7 @@ from pycc.unfinished import FOLLOW_SECONDS
 
 from . import commandline
 from .argumentfilter import exact_refusal
-from .client_view import shown
+from .client_view import Refused, shown
 from .compilers import choose
 from .exact_wire import (
     AGAIN,
@@ -122,10 +122,10 @@ def _compile(
     if strange:
         return answers.refused(f"the variable {shown(strange[0])} is not taken")
     view = work.view
-    places = own_places(view, exact)
     try:
+        places = own_places(view, exact)
         own = {file.path: file for file in view.files}.get(places.physical(source))
-    except Unwitnessed as problem:
+    except (Refused, Unwitnessed) as problem:
         return answers.refused(str(problem))
     if own is None:
         return answers.refused(f"{shown(source)} was not sent")

@@ -16,6 +16,7 @@ from pycc.cache.digest import digest_of, file_clock
 from pycc.cache.fingerprint import Fingerprint
 from pycc.cache.lookup import result_key_of
 from pycc.cache.storage import manifest_key, result_key
+from pycc.pattern import pattern
 from pycc.record import record
 
 from .client_view import Refused, View, shown
@@ -24,10 +25,13 @@ from .exact_root import Layout
 from .exact_wire import MISSING, Made, Pairs, Result, pack_digests, pack_result
 from .exactness import Exactness
 from .job import Answers, Code, Done, Workshop
-from .sandbox import Compiled, ContentGone, SandboxFailed
+from .sandbox import Compiled, ContentGone, Found, Lookup, SandboxFailed
 from .witness import Places, Unwitnessed, entry
 
-VERSION = b"pyccd exact 1"
+VERSION = b"pyccd exact 2"
+_GRAPHICS = pattern(rb"/opt(?:/rocm.*)?|/usr/(?:local|lib)/cuda[^/]*")
+"""Where clang's driver always looks for the tools of graphic cards. What is not of the server's own
+kind is in no root."""
 MOST_ENTRIES = 8
 """Of a manifest; each is sent to whoever asks."""
 
@@ -116,7 +120,7 @@ def keep(job: RootJob, compiled: Compiled, began: int) -> bytes:
         raise Unwitnessed("the time is asked for")
     found, links = entry(
         lambda files, present: result_key_of(job.key, files, b"", present),
-        compiled.lookups,
+        [lookup for lookup in compiled.lookups if not _is_a_whim(lookup, job.argv)],
         job.source,
         view,
         places,
@@ -150,6 +154,12 @@ def keep(job: RootJob, compiled: Compiled, began: int) -> bytes:
         shop.cache.keep(result_key(found.result_key), value)
         _add_entry(shop, manifest_key(job.key), found)
     return value
+
+
+def _is_a_whim(lookup: Lookup, argv: tuple[bytes, ...]) -> bool:
+    """Whether clang's driver only looked whether somebody has installed code for graphic cards."""
+    missing = lookup.found is Found.ABSENT and _GRAPHICS.fullmatch(lookup.path) is not None
+    return missing and not any(b"/opt" in word or b"/cuda" in word for word in argv)
 
 
 def _defining(argv: tuple[bytes, ...]) -> list[bytes]:

@@ -22,14 +22,16 @@ from pycc.cache import manifest
 from pycc.cache.digest import digest_of, file_clock
 from pycc.cache.manifest import ManifestEntry
 from pycc.cache.storage import manifest_key, result_key
+from pycc.options import are_for_the_machine, special_words
 from pycc.record import replace
 from pycc.unfinished import FOLLOW_SECONDS
 
 from . import commandline
 from .argumentfilter import exact_refusal
-from .client_view import ClientFile, ClientLink, Refused, View, check, shown
+from .client_view import ClientFile, ClientLink, Refused, View, ancestors, check, shown
 from .compilers import Missing, choose
 from .compilers import Refused as RefusedCompiler
+from .exact_root import Kind
 from .exact_wire import Result, unpack_result
 from .exactness import Exactness
 from .in_root import RootJob, keep, key_of, own_places, run
@@ -73,36 +75,51 @@ def do(request: Request, shop: Workshop, exact: Exactness | None, client: int | 
     except (Refused, Unwitnessed) as problem:
         return answers.refused(str(problem))
     output = reading.outputs[0].value or b""
+    if _is_taken(job, output) or _is_taken(job, DEPENDENCIES):
+        return answers.refused(f"{shown(output)}, or {shown(DEPENDENCIES)}, was sent")
     if job.key in shop.compiling:
         shop.compiling.wait(job.key, FOLLOW_SECONDS)
     kept = _kept(job)
-    if kept is not None:
-        return _answer(answers, job, kept, output, "hit")
+    done = None if kept is None else _answer(answers, job, kept, output, "hit")
+    if done is not None:
+        return done
     with shop.compiling.under_way([job.key]):
         ran = run(answers, job, client)
         if isinstance(ran, Done):
             return ran
+        made = {made.path: made.content for made in ran[0].outputs}
+        cache = "off" if job.shop.cache is None else "miss"
+        done = _answer(answers, job, (made, ran[0].ran.err, ran[0].ran.out), output, cache)
+        if done is None:
+            return answers.refused(f"{shown(output)} was not made")
         with suppress(Unwitnessed):  # it is right all the same, for this client alone
             keep(job, *ran)
-    made = {made.path: made.content for made in ran[0].outputs}
-    cache = "off" if shop.cache is None else "miss"
-    return _answer(answers, job, (made, ran[0].ran.err, ran[0].ran.out), output, cache)
+    return done
 
 
 _Outputs = tuple[dict[bytes, bytes], bytes, bytes]
 """Contents by physical path, standard error, standard output."""
 
 
-def _answer(answers: Answers, job: RootJob, made: _Outputs, output: bytes, cache: str) -> Done:
+def _is_taken(job: RootJob, name: bytes) -> bool:
+    """Whether something was sent that lies where an output is to be: through a link it would be
+    made elsewhere."""
+    directory, slash, last = name.rpartition(b"/")
+    place = job.places.physical(directory or slash or b".").rstrip(b"/") + b"/" + last
+    view = job.view
+    return place in {file.path for file in view.files} | {link.path for link in view.links}
+
+
+def _answer(
+    answers: Answers, job: RootJob, made: _Outputs, output: bytes, cache: str
+) -> Done | None:
+    """None where an output is missing."""
     outputs, err, out = made
     place = job.places.physical
-    reply = answers.reply(
-        0,
-        err=err,
-        out=out,
-        made=outputs.get(place(output), b""),
-        dependencies=outputs.get(place(DEPENDENCIES), b""),
-    )
+    own, listed = outputs.get(place(output)), outputs.get(place(DEPENDENCIES))
+    if own is None or listed is None:
+        return None
+    reply = answers.reply(0, err=err, out=out, made=own, dependencies=listed)
     return answers.done(Code.COMPILE_OK, reply, cache=cache)
 
 
@@ -110,7 +127,7 @@ def _job(
     request: Request, shop: Workshop, exact: Exactness, program: bytes, source: bytes
 ) -> RootJob:
     """Raises Refused, Unwitnessed."""
-    view, contents = view_of(request)
+    view, contents = view_of(request, exact)
     places = own_places(view, exact)
     own = {file.path: file for file in view.files}.get(places.physical(source))
     if own is None:
@@ -123,7 +140,11 @@ def _job(
     extension = commandline.preprocessed_extension(source)
     if extension is None:
         raise Refused(f"{shown(source)} is no source that can be compiled here")
-    identity = shop.identities.of(program, LANGUAGES[extension], words)
+    # What the identity does not tell must not be kept: other parts of the compiler, which words
+    # choose that mean a place, and another language than the name's.
+    special = special_words(words)
+    told = are_for_the_machine(special) and not commandline.read(request.argv).languages
+    identity = shop.identities.of(program, LANGUAGES[extension], words) if told else None
     if identity is None:
         shop = replace(shop, cache=None)
     locale = tuple(pair for pair in shop.environment.items() if pair[0] in _LOCALE)
@@ -131,9 +152,9 @@ def _job(
     return RootJob(shop, exact, argv, view, locale, contents, key, source, own.content, places)
 
 
-def view_of(request: Request) -> tuple[View, tuple[bytes, ...]]:
+def view_of(request: Request, exact: Exactness) -> tuple[View, tuple[bytes, ...]]:
     """What a request says of its client's files, and their contents. Raises Refused for what no
-    client of distcc's sends."""
+    client of distcc's sends, and Unwitnessed."""
     files: list[ClientFile] = []
     links: list[ClientLink] = []
     for number, file in enumerate(request.files):
@@ -144,12 +165,12 @@ def view_of(request: Request) -> tuple[View, tuple[bytes, ...]]:
             links.append(ClientLink(file.name, file.target))
     contents = tuple(file.content for file in request.files if not isinstance(file, Link))
     cwd = request.cwd if len(request.cwd) == 1 else request.cwd.rstrip(b"/")
+    view = View(cwd, tuple(files), tuple(links))
+    places = own_places(view, exact)
     directories: set[bytes] = set()
     for word in commandline.read(request.argv).outputs:
-        directory = os.path.normpath(os.path.join(cwd, os.path.dirname(word.value or b"")))
-        if directory != b"/":
-            directories.add(directory)
-    view = View(cwd, tuple(files), tuple(links), tuple(directories))
+        directories.add(places.physical(os.path.dirname(word.value or b"") or b"."))
+    view = replace(view, directories=tuple(directories - {b"/"}))
     check(view)
     return view, contents
 
@@ -189,11 +210,17 @@ def _holds(job: RootJob, entry: ManifestEntry, result: Result) -> bool:
     sent = {file.path: file.content for file in view.files}
     directories = check(view)
 
-    def there(name: bytes) -> bool:
+    def kind(name: bytes) -> Kind:
         path = places.physical(name)
-        if path in sent or path in directories or path in ground.above:
-            return True
-        return ground.tree_of(path) is not None and os.path.lexists(path)
+        if path in sent:
+            return Kind.FILE
+        if path == b"/" or path in directories or path in ground.above:
+            return Kind.DIRECTORY
+        if ground.tree_of(path) is None or any(above in sent for above in ancestors(path)):
+            return Kind.NOTHING
+        if os.path.isdir(path):
+            return Kind.DIRECTORY
+        return Kind.FILE if os.path.lexists(path) else Kind.NOTHING
 
     for name, content in entry.files:
         path = places.physical(name)
@@ -203,10 +230,12 @@ def _holds(job: RootJob, entry: ManifestEntry, result: Result) -> bool:
         if own != content:
             return False
     for directory, names in entry.groups:
-        if any(there(os.path.join(directory, name)) for name in names):
+        if any(kind(os.path.join(directory, name)) is not Kind.NOTHING for name in names):
             return False
-    if not all(map(there, entry.present)):
-        return False
+    for name in entry.present:
+        if kind(name) is not (Kind.DIRECTORY if name.endswith(b"/") else Kind.FILE):
+            return False
     links = dict(result.links)
-    names = (job.source, *(name for name, _ in entry.files), *entry.present)
+    present = (name.rstrip(b"/") or b"/" for name in entry.present)
+    names = (job.source, *(name for name, _ in entry.files), *present)
     return all(places.target(name) == links.get(name, b"") for name in names)

@@ -14,10 +14,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable
 
-from pycc.cache.manifest import ManifestEntry
+from pycc.cache.manifest import WHOLE, ManifestEntry
 from pycc.pattern import pattern
 
-from .client_view import View, shown
+from .client_view import View, check, shown
 from .exact_root import TEMPORARY, Ground
 from .sandbox import Found, Lookup
 
@@ -47,6 +47,8 @@ class Places:
         self._links = {link.path: link.target for link in view.links} | ground.links
         self._ground = ground
         self._read_link = read_link
+        self._laid = check(view) | {file.path for file in view.files}
+        """What lies over whatever the server has there."""
         self._known: dict[bytes, bytes] = {}
 
     def physical(self, name: bytes) -> bytes:
@@ -62,9 +64,14 @@ class Places:
         directory, slash, last = name.rpartition(b"/")
         place = self.physical(directory or slash or b".").rstrip(b"/") + b"/" + last
         target = self._links.get(place)
-        if target is None and self._ground.tree_of(place) is not None:
-            target = self._read_link(place)
+        if target is None:
+            target = self._servers_link(place)
         return target or b""
+
+    def _servers_link(self, place: bytes) -> bytes | None:
+        if place in self._laid or self._ground.tree_of(place) is None:
+            return None
+        return self._read_link(place)
 
     def _walk(self, path: bytes) -> bytes:
         here = b""
@@ -79,8 +86,8 @@ class Places:
                 continue
             here += b"/" + part
             target = self._links.get(here)
-            if target is None and self._ground.tree_of(here) is not None:
-                target = self._read_link(here)
+            if target is None:
+                target = self._servers_link(here)
             if target is None:
                 continue
             links += 1
@@ -152,15 +159,18 @@ def entry(
                     raise Unwitnessed(f"{shown(name)} moved during the compile")
                 if name != source:
                     files[name] = content
-            case Found.FILE | Found.DIRECTORY:
+            case Found.FILE:
                 present.append(name)
+            case Found.DIRECTORY:
+                present.append(name.rstrip(b"/") + b"/")
             case Found.LISTED:
                 if ground.tree_of(physical) is None and physical not in ground.above:
                     raise Unwitnessed(f"the names in {shown(name)} were read")
-                present.append(name)
+                present.append(name.rstrip(b"/") + b"/")
             case _:
                 raise Unwitnessed(f"{shown(name)} is neither file nor directory")
     listed = tuple(sorted(files.items()))
     groups = tuple((where, tuple(sorted(names))) for where, names in sorted(absent.items()))
     there = tuple(sorted(present))
-    return ManifestEntry(key(listed, there), listed, groups, there), tuple(sorted(links.items()))
+    found = ManifestEntry(key(listed, there), listed, groups, there, WHOLE)
+    return found, tuple(sorted(links.items()))

@@ -152,9 +152,9 @@ ALLOWED = {
     "remote.exact_job": "cache.fingerprint cache.storage remote.argumentfilter remote.client_view"
     " remote.commandline remote.compilers remote.exact_wire remote.exactness remote.in_root"
     " remote.job remote.protocol remote.witness unfinished",
-    "remote.pump_job": "cache.digest cache.manifest cache.storage remote.argumentfilter"
-    " remote.client_view remote.commandline remote.compilers remote.exact_wire remote.exactness"
-    " remote.in_root remote.job remote.protocol remote.witness unfinished",
+    "remote.pump_job": "cache.digest cache.manifest cache.storage options remote.argumentfilter"
+    " remote.client_view remote.commandline remote.compilers remote.exact_root remote.exact_wire"
+    " remote.exactness remote.in_root remote.job remote.protocol remote.witness unfinished",
     # The compile farm: the daemon.
     "remote.daemon_log": "errors",
     "remote.metrics": "",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pycc.cache.manifest import ManifestEntry
+from pycc.cache.manifest import WHOLE, ManifestEntry
 from pycc.remote.client_view import ClientFile, ClientLink, View
 from pycc.remote.exact_root import Ground
 from pycc.remote.sandbox import Found, Lookup
@@ -86,7 +86,8 @@ def test_what_was_read_asked_and_missing() -> None:
     )
     assert found.files == ((b"/usr/include/stdio.h", SYSTEM), (b"linked/x.h", OWN))
     assert found.groups == ((b".", (b"x.h",)), (b"/", (b"nowhere",)), (b"first", (b"x.h", b"y.h")))
-    assert found.present == (b"/usr/include/maybe.h", b"/usr/lib/gcc", b"empty")
+    assert found.present == (b"/usr/include/maybe.h", b"/usr/lib/gcc/", b"empty/")
+    assert found.flags == WHOLE
 
 
 def test_what_reaches_no_output() -> None:
@@ -102,7 +103,7 @@ def test_what_reaches_no_output() -> None:
         ("a.o", Found.ABSENT),
         made=(b"/home/me/project/a.o",),
     )
-    assert found == ManifestEntry(b"k" * 32, ())
+    assert found == ManifestEntry(b"k" * 32, (), flags=WHOLE)
 
 
 def test_headers_with_the_names_of_libraries_are_headers() -> None:

@@ -97,7 +97,8 @@ int main(int argc, char **argv)
     }
     before = "";
     for (int i = 1; i < argc; before = argv[i], i++) {
-        int wrong = begins(argv[i], never) && strcmp(before, "-D");
+        /* gcc itself takes no -mllvm, and does nothing. */
+        int wrong = begins(argv[i], never) && strcmp(before, "-D") && strcmp(before, "-mllvm");
         wrong |= strstr(argv[i], "/playground") && !begins(argv[i], harmless)
             && strcmp(before, "-D");
         wrong |= !strcmp(before, "-x") && !strstr(argv[i], "cpp-output");

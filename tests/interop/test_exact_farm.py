@@ -117,6 +117,10 @@ def test_nothing_is_compiled_twice_for_another_directory(world: World, server: D
     assert made[0] == made[1]
 
 
+def add_directory(world: World) -> None:
+    world.write("later/own.h", HEADER.replace("3", "6"))
+
+
 def edit_header(world: World) -> None:
     world.write("own.h", HEADER.replace("3", "4"))
 
@@ -129,7 +133,9 @@ def add_what_is_asked_for(world: World) -> None:
     world.write("maybe.h", "#define MAYBE 1\n")
 
 
-@pytest.mark.parametrize("change", [edit_header, shadow_header, add_what_is_asked_for])
+@pytest.mark.parametrize(
+    "change", [edit_header, shadow_header, add_what_is_asked_for, add_directory]
+)
 def test_what_is_other_here_is_compiled_anew(world: World, server: Daemon, change: object) -> None:
     env = {"DISTCC_HOSTS": server.host()}
     (world.src / "first").mkdir()
@@ -138,7 +144,7 @@ def test_what_is_other_here_is_compiled_anew(world: World, server: Daemon, chang
         '#include <own.h>\n#if __has_include("maybe.h")\n#define FOUND 1\n#else\n'
         "#define FOUND 0\n#endif\nint value = OWN, found = FOUND;\n",
     )
-    words = ("-Wall", "-Ifirst", "-I.", "-c", "b.c")
+    words = ("-Wall", "-Ilater", "-Ifirst", "-I.", "-c", "b.c")
     world.compare("gcc", *words, env=env)
     forget(world, env)
     assert callable(change)

@@ -172,6 +172,38 @@ def test_a_header_that_shadows(farm: Daemon) -> None:
     ]
 
 
+def test_a_directory_is_no_file(farm: Daemon) -> None:
+    """A file where others have a directory of headers, and the other way round."""
+    text = {b"a.c": b"#include <own.h>\nint x = OWN;\n", b"last/own.h": b"#define OWN 1\n"}
+    words = (b"-O2", b"-w", b"-Imaybe", b"-Ilast")
+    shapes: tuple[dict[bytes, bytes], ...] = (
+        {b"maybe": b""},
+        {},
+        {b"maybe/own.h": b"#define OWN 2\n"},
+        {b"maybe/other.h": b""},
+    )
+    made = [good(farm, text | shape, *words).object for shape in (*shapes, *reversed(shapes))]
+    expected = [plain(text | shape, *words)[0] for shape in shapes]
+    assert made == [*expected, *reversed(expected)]
+
+
+def test_a_file_over_the_servers_link_or_directory(farm: Daemon) -> None:
+    header = next((path for path in Path("/usr/include").rglob("*.h") if path.is_symlink()), None)
+    if header is None:
+        pytest.skip("no header of this machine is a link")
+    name = bytes(header)
+    text = {b"a.c": b"#include <%s>\nint x = 1;\n" % name[len(b"/usr/include/") :]}
+    first = farm.ask(request(text))
+    sent = File(name, b"#define x evil\n")
+    mine = request(text)
+    other = Request(PUMP, mine.argv, cwd=CWD, files=(*mine.files, sent))
+    second = farm.ask(other)
+    assert farm.ask(mine) == first
+    if second.status == 0:
+        assert b"evil" in second.object
+        assert farm.ask(other) == second
+
+
 def test_debug_information_names_the_clients_directory(farm: Daemon) -> None:
     for words in ((b"-g", b"-gdwarf-4"), (b"-g", b"-gdwarf-5")):
         made = good(farm, FILES, *words).object
@@ -203,6 +235,9 @@ def test_what_does_not_compile(farm: Daemon) -> None:
         request(FILES, links=(Link(CWD + b"/a.c", b"x"),)),
         request(FILES, b"-fplugin=x"),
         request(FILES, b"-B/tmp"),
+        request(FILES, links=(Link(CWD + b"/a.o", b"/dev/null"),)),
+        request(FILES, links=(Link(CWD + b"/.pyccd-dependencies", b"/dev/null"),)),
+        request(FILES | {b"a.o": b"", b".pyccd-dependencies": b""}),
         Request(PUMP, (), cwd=CWD),
         Request(PUMP, (b"gcc", b"-c", b"a.c"), cwd=CWD, files=(File(CWD + b"/a.c", b""),)),
         Request(PUMP, (b"evil", b"-c", b"a.c", b"-o", b"a.o"), cwd=CWD),
