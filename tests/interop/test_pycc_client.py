@@ -152,6 +152,10 @@ def test_many_at_once(world: World, server: Daemon) -> None:
     env = {"DISTCC_HOSTS": server.host(",lzo", slots=6)}
     for number in range(50):
         world.write(f"{number}.c", f'#include "own.h"\nint f{number} = OWN + {number};\n')
+    # Without the start of a server, which a launcher awaits for a second.
+    world.write("first.c", "int first;\n")
+    assert world.call("gcc", "-c", "first.c", env=env).status == 0
+    assert world.call(world.install.launcher, "--zero-stats", env=env).status == 0
     with ThreadPoolExecutor(50) as pool:
         done = list(pool.map(lambda n: world.call("gcc", "-c", f"{n}.c", env=env), range(50)))
     assert [one.status for one in done] == [0] * 50
