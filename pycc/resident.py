@@ -52,7 +52,7 @@ T = TypeVar("T")
 ENVIRONMENTS, CONFIGS, LOCATIONS, TOOLCHAINS, DIRECTIVES = 64, 256, 256, 256, 20_000
 DOUBTFUL = 500
 LARGE = 512 << 10
-"""Bytes from which on a result is unpacked by another thread: 1.5 ms, in which the loop answers
+"""Bytes from which on a result is unpacked by another thread: about 1 ms, in which the loop answers
 others, and a second processor unpacks theirs."""
 REPLIES_SIZE, LARGEST_REPLY = 8 << 20, 128 << 10  # bytes of replies kept whole
 HOT_CALLS, HOT_RECORDS = 20_000, 60_000

@@ -120,7 +120,7 @@ def keep(job: RootJob, compiled: Compiled, began: int) -> bytes:
         raise Unwitnessed("the time is asked for")
     found, links = entry(
         lambda files, present: result_key_of(job.key, files, b"", present),
-        [lookup for lookup in compiled.lookups if not _is_a_whim(lookup, job.argv)],
+        [lookup for lookup in compiled.lookups if not _is_a_whim(lookup, job)],
         job.source,
         view,
         places,
@@ -156,10 +156,11 @@ def keep(job: RootJob, compiled: Compiled, began: int) -> bytes:
     return value
 
 
-def _is_a_whim(lookup: Lookup, argv: tuple[bytes, ...]) -> bool:
+def _is_a_whim(lookup: Lookup, job: RootJob) -> bool:
     """Whether clang's driver only looked whether somebody has installed code for graphic cards."""
     missing = lookup.found is Found.ABSENT and _GRAPHICS.fullmatch(lookup.path) is not None
-    return missing and not any(b"/opt" in word or b"/cuda" in word for word in argv)
+    words = (*job.argv, *(value for _, value in job.environment))
+    return missing and not any(b"/opt" in word or b"/cuda" in word for word in words)
 
 
 def _defining(argv: tuple[bytes, ...]) -> list[bytes]:
