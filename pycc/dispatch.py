@@ -41,11 +41,15 @@ from .remote.farm import Answer, Farm, elsewhere, local_hosts
 from .remote.farm import Job as FarmJob
 from .remote.hosts import HostSpec
 from .remote.monitor_state import JobState, Phase
+from .remote.protocol import Request
+from .remote.pump_client import another_there, pumping
+from .remote.pump_words import CannotPump
 from .remote.transport import Left
 from .talk import Gone, Talk
 
 if TYPE_CHECKING:
     from .preprocess import Preprocessed
+    from .pump import Pumped
     from .resident import Resident
 
 WAIT_MS = 600_000
@@ -157,6 +161,71 @@ class Dispatch:
             raise Gone from gone
         finally:
             self._state.leave()
+
+    @property
+    def pumps(self) -> bool:
+        """Whether it may go by pump mode: a host is listed with ``,cpp``."""
+        hosts = self._settings.hosts
+        return not self.reason and hosts is not None and any(host.cpp for host in hosts.hosts)
+
+    def pumped(self, resident: Resident, before: dict[bytes, tuple[int, int]]) -> Pumped | None:
+        """What a stock server made in pump mode; as for `exactly`. ``before`` is from
+        stability.identities."""
+        job = self._job
+        from . import pump  # most farms never need it
+
+        why = pump.obstacle(job)
+        sent: list[pump.Sent] = []
+
+        def request() -> Request | None:
+            if not isinstance(self._scanned, commandline.Distributable):
+                return None
+            try:
+                sent.append(pump.sent(job, resident, self._scanned.argv))
+            except CannotPump as problem:
+                self._not_pumped(str(problem))
+                return None
+            return sent[0].request
+
+        if why:
+            self._not_pumped(why)
+            return None
+        self._talk.wait(WAIT_MS)
+        scanned = self._scanned
+        argv = scanned.argv if isinstance(scanned, commandline.Distributable) else ()
+        farm_job = self._farm_job(argv)
+        try:
+            with closing(pumping(self._farm, farm_job, request)) as found:
+                answer = next(found, None)
+                if not isinstance(answer, Answer) or answer.refused or answer.reply.status:
+                    self._taken(answer)
+                    return None
+                made = pump.received(job, resident, sent[0], answer.reply, before)
+                other = another_there(
+                    self._farm,
+                    answer.host,
+                    farm_job,
+                    made.facts,
+                    lambda path, digest: pump.content(resident, path, digest),
+                )
+        except CannotPump as problem:
+            self._not_pumped(f"what came back is not taken: {problem}")
+            return None
+        except Left as gone:
+            raise Gone from gone
+        finally:
+            self._state.leave()
+        if other:
+            self._count("other_headers")
+            self._not_pumped(f"{answer.host.spelled}: {other}")
+            return None
+        job.call.log(f"Compiled on {answer.host.spelled} in pump mode")
+        self._count("pumped")
+        return made
+
+    def _not_pumped(self, why: str) -> None:
+        self._job.call.log(f"Not by pump: {why}")
+        self._count("not_pumped")
 
     def _work(self, resident: Resident) -> Work | None:
         work = exact.work_of(self._job, resident)

@@ -36,10 +36,14 @@ if TYPE_CHECKING:
 
 @record
 class Decision:
-    """To be stored: a result under ``key`` and, if direct mode serves this source, an entry."""
+    """To be stored: a result under ``key`` and, if direct mode serves this source, an entry.
+
+    ``untaken`` are files that are there and were not read, although a text may have asked for them
+    first: the directive was not evaluated."""
 
     key: bytes
     entry: ManifestEntry | None
+    untaken: tuple[bytes, ...] = ()
 
 
 def decide(
@@ -78,7 +82,7 @@ def decide(
             call.log("Not stored: the assembler may read other files")
             return None
         text = None  # it does not say all that counts; a manifest entry does
-    entry: ManifestEntry | Refused | str = "the assembler was not asked"
+    entry: _Witnessed | Refused | str = "the assembler was not asked"
     if not (reads_more and read_by_assembler is None):
         entry = _manifest_entry(job, resident, found, asked, read_by_assembler, text, before)
     if isinstance(entry, Refused):
@@ -101,7 +105,11 @@ def decide(
             _refuse(job, Refused(Outcome.MODIFIED_INPUT_FILE, detail), entries)
             return None
         return Decision(text.key, None)
-    return Decision(entry.result_key, entry)
+    return Decision(entry[0].result_key, *entry)
+
+
+_Witnessed = tuple[ManifestEntry, tuple[bytes, ...]]
+"""An entry, and Decision.untaken."""
 
 
 def store(
@@ -169,7 +177,7 @@ def _manifest_entry(
     read_by_assembler: tuple[bytes, ...] | None,
     text: Preprocessed | None,
     before: dict[bytes, tuple[int, int]],
-) -> ManifestEntry | Refused | str:
+) -> _Witnessed | Refused | str:
     """The entry, why direct mode cannot serve this source, or why nothing can be stored."""
     call, invocation = job.call, job.invocation
     if not job.manifest_key:
@@ -190,7 +198,7 @@ def _manifest_entry(
     places = _absent(job, resident, found, read_by_assembler or (), before)
     if isinstance(places, str | Refused):
         return places
-    files, (groups, present) = found.files, places
+    files, (groups, present, untaken) = found.files, places
     if job.base_dir is not None:
         search = job.search_directories()
         files, groups, present = job.base_dir.witnesses(files, groups, present, search)
@@ -198,7 +206,11 @@ def _manifest_entry(
     flags = manifest.TIMES if precompiled.records_times(invocation) else 0
     if text is not None and text.elsewhere:
         flags |= manifest.ELSEWHERE
-    return ManifestEntry(key, files, groups, present, flags, day)
+    return ManifestEntry(key, files, groups, present, flags, day), untaken
+
+
+_Places = tuple[tuple[tuple[bytes, tuple[bytes, ...]], ...], tuple[bytes, ...], tuple[bytes, ...]]
+"""Absent.groups, Absent.present, Absent.present_untaken."""
 
 
 def _absent(
@@ -207,12 +219,13 @@ def _absent(
     found: Dependencies,
     read_by_assembler: Sequence[bytes],
     before: dict[bytes, tuple[int, int]],
-) -> tuple[tuple[tuple[bytes, tuple[bytes, ...]], ...], tuple[bytes, ...]] | Refused | str:
+) -> _Places | Refused | str:
     invocation, cwd = job.invocation, job.call.cwd
     look = Looker(cwd, resident)
     if invocation.preprocessed:
         groups: tuple[tuple[bytes, tuple[bytes, ...]], ...] = ()
         present: tuple[bytes, ...] = ()
+        untaken: tuple[bytes, ...] = ()
     else:
         places = searched(job, found.directives, look)
         unforeseen = set(places.precompiled).difference(job.precompiled)
@@ -232,13 +245,13 @@ def _absent(
             detail = f"{os.fsdecode(new)} appeared during the compile"
             return Refused(Outcome.MODIFIED_INPUT_FILE, detail)
         groups = places.groups + tuple((b"/", (absolute(cwd, p)[1:],)) for p in places.dangling)
-        present = places.present
+        present, untaken = places.present, places.present_untaken
     extra = _assembler_candidates(invocation.include.angle, read_by_assembler)
     missing = tuple(path for path in extra if not look(path).exists)
     if missing:
         groups = (*groups, (b".", tuple(p for p in missing if p[:1] != b"/")))
         groups += tuple((b"/", (p[1:],)) for p in missing if p[:1] == b"/")
-    return groups, present
+    return groups, present, untaken
 
 
 def _assembler_candidates(directories: Sequence[bytes], files: Sequence[bytes]) -> list[bytes]:

@@ -35,6 +35,7 @@ from .talk import Gone, Talk
 if TYPE_CHECKING:
     from .directives import Directives
     from .dispatch import Dispatch
+    from .pump import Pumped
     from .resident import Resident
 
 TICK_SECONDS, TICKS = 0.002, 13
@@ -63,6 +64,11 @@ def miss(job: Job, talk: Talk, resident: Resident) -> Sequence[Op]:
                 key = result_key_of(job.manifest_key, exact.entry.files, b"", exact.entry.present)
                 known = Decision(key, replace(exact.entry, result_key=key))
                 return _end(job, talk, resident, exact.ops, known, exact.entries)
+            pumped = _pump(job, resident, elsewhere)
+            if pumped is not None:
+                _count_miss(job)
+                hardlinks.make_way(call, invocation)
+                return _end(job, talk, resident, pumped.ops, pumped.decision, pumped.entries)
     sent = elsewhere is not None and not elsewhere.reason
     classic = sent or _classic_order(job, resident)
     job.source_text = None
@@ -128,6 +134,15 @@ def miss(job: Job, talk: Talk, resident: Resident) -> Sequence[Op]:
     finally:
         execution.clean()
     return _end(job, talk, resident, execution.ops, decision, entries)
+
+
+def _pump(job: Job, resident: Resident, elsewhere: Dispatch) -> Pumped | None:
+    if not elsewhere.pumps:
+        return None
+    job.precompiled = precompiled.find(job, resident)
+    _start_anew(job, resident)
+    before = identities(_directories_known_before(job, resident), resident.look)
+    return elsewhere.pumped(resident, before)
 
 
 def _end(

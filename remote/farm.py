@@ -36,6 +36,7 @@ from .protocol import (
     Request,
     text_digest,
 )
+from .pump_probe import Known
 from .transport import (
     EXIT_PROTOCOL_ERROR,
     EXIT_TRUNCATED,
@@ -60,6 +61,7 @@ class Farm:
         self._balance = Balance()
         self._freed = threading.Condition()
         self.peers = Peers(clock)
+        self.headers = Known(clock)
         self._sent: dict[str, set[bytes]] = {}
 
     @contextmanager

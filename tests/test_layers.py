@@ -87,10 +87,14 @@ ALLOWED = {
     "closure": "cache.lookup directives searchchain searched",
     "exact": "cache.lookup cache.manifest cache.result closure collect compiler frame invocation"
     " keying native remote.client_view remote.exact_wire searchchain",
+    "pump": "basedir cache.lookup cache.manifest cache.result collect depfile exact execution frame"
+    " invocation keep keying native remote.client_view remote.protocol remote.pump_probe"
+    " remote.pump_words searchchain",
     "dispatch": "cache.lookup call distribution exact execution frame invocation job keying"
-    " locate options outcome remote.client_log remote.client_settings remote.commandline"
+    " locate options outcome pump remote.client_log remote.client_settings remote.commandline"
     " remote.daemon_log remote.exact_client remote.exact_wire remote.farm remote.hosts"
-    " remote.monitor_state remote.transport talk",
+    " remote.monitor_state remote.protocol remote.pump_client remote.pump_words remote.transport"
+    " talk",
     "distcc_command": "call dispatch frame locate remote.client_log remote.client_settings"
     " remote.commandline remote.daemon_log remote.farm remote.hosts remote.monitor_state"
     " remote.transport responsefile talk",
@@ -122,8 +126,12 @@ ALLOWED = {
     "remote.balance": "blake remote.hosts",
     "remote.monitor_state": "",
     "remote.transport": "errors remote.hosts remote.protocol",
+    "remote.pump_words": "depfile errors remote.commandline remote.optionwords",
+    "remote.pump_probe": "remote.protocol",
+    "remote.pump_client": "remote.daemon_log remote.farm remote.hosts remote.monitor_state"
+    " remote.protocol remote.pump_probe remote.transport",
     "remote.farm": "remote.balance remote.client_log remote.client_settings remote.daemon_log"
-    " remote.hosts remote.monitor_state remote.protocol remote.transport",
+    " remote.hosts remote.monitor_state remote.protocol remote.pump_probe remote.transport",
     # The compile farm: one job of the daemon.
     "remote.child": "",
     "remote.textfilter": "",

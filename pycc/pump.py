@@ -1,0 +1,242 @@
+"""A compile that a stock server does in pump mode: what it is sent, and what its answer is worth.
+
+The user's own files are sent at the paths where they are, found as for an exact job (closure.py,
+exact.py). The server's own headers are those below /usr and on the compiler's own search chain.
+Its list of dependencies says which of both were read; from that the manifest entry is derived as
+after a compile of our own (keep.py), and the entry is good there as it is here: of the user's
+files because the server had no others, of its own because it is asked for them (pump_probe.py).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from . import collect, exact, keep
+from .basedir import apparent_directory
+from .blake import blake2b
+from .cache import manifest
+from .cache.lookup import absolute
+from .depfile import Style, render
+from .execution import Execution
+from .frame import Op, Report
+from .invocation import Family
+from .keying import forces_colour
+from .native import signature
+from .record import record, replace
+from .remote import pump_words
+from .remote.client_view import View
+from .remote.protocol import PUMP, File, Link, Reply, Request
+from .remote.pump_probe import Facts, sorted_facts
+from .remote.pump_words import CannotPump, Command
+from .searchchain import is_systems
+
+if TYPE_CHECKING:
+    from .cache.manifest import ManifestEntry
+    from .cache.result import Entry
+    from .job import Job
+    from .resident import Resident
+
+FORCING = b"forcing_technique_271828"
+"""distcc's name of an empty file that makes its directory exist."""
+UPS = b"../" * 40
+"""More than a server's temporary directory is deep: out of it, and to the server's own."""
+
+
+@record
+class Sent:
+    """A job as it is sent. ``names`` are the user's files, by absolute physical path."""
+
+    request: Request
+    command: Command
+    names: frozenset[bytes]
+    linked: tuple[bytes, ...]
+
+
+@record
+class Pumped:
+    """A result that is as good as our own compile's, if ``facts`` hold on the server."""
+
+    ops: tuple[Op, ...]
+    decision: keep.Decision
+    entries: tuple[Entry, ...]
+    facts: Facts
+
+
+def obstacle(job: Job) -> str:
+    """Why this job cannot go by pump, whatever its files; empty if it can."""
+    invocation, call = job.invocation, job.call
+    wanted = invocation.dependencies
+    if wanted is not None and (wanted.generated or not wanted.system):
+        return "only -MD says which headers of the server were read"
+    if invocation.lto or invocation.records_command_line or invocation.split_dwarf:
+        return "the server's directory would be in the object, where it is not found again"
+    if invocation.preprocessed or job.precompiled:
+        return "it is preprocessed in part"
+    if any(name in call.variables for name in exact.SEARCHED):
+        return "a variable names directories of headers"
+    pwd = call.variables.get(b"PWD")
+    if invocation.cwd_sensitive and apparent_directory(call.cwd, pwd, signature) != call.cwd:
+        return "the working directory goes by another name"
+    return exact.obstacle(job)
+
+
+def sent(job: Job, resident: Resident, argv: tuple[bytes, ...]) -> Sent:
+    """The job for a server. ``argv`` is a Distributable's. Raises CannotPump."""
+    clang = job.invocation.family is Family.CLANG
+    command = pump_words.command(argv, job.call.cwd, clang=clang)
+    work = exact.work_of(job, resident)
+    if isinstance(work, str):
+        raise CannotPump(work)
+    owns = _owner(job)
+    linked = _linked(job, owns, command)
+    files = _files(work.view, resident, owns)
+    links = [_link(link.path, link.target, owns) for link in work.view.links if not owns(link.path)]
+    links += (Link(path, UPS + path[1:]) for path in linked)
+    names = frozenset(file.name for file in files)
+    if any(name.startswith(path + b"/") for path in linked for name in names):
+        raise CannotPump("a file would have to be laid into the server's own directory")
+    occupied = {os.path.dirname(name) for name in names}
+    forced = [
+        File(path + b"/" + FORCING, b"")
+        for path in work.view.directories
+        if path not in occupied and not owns(path) and path != job.call.cwd
+    ]
+    request = Request(PUMP, command.argv, cwd=job.call.cwd, files=(*files, *links, *forced))
+    return Sent(request, command, names, linked)
+
+
+def content(resident: Resident, path: bytes, digest: bytes) -> bytes | None:
+    """The content of a header, if it still is that one."""
+    got = resident.digests.read(path, exact.CONTENT_LIMIT)
+    return got[1] if got is not None and got[0] == digest else None
+
+
+def _owner(job: Job) -> Callable[[bytes], bool]:
+    """Tells whether an absolute path is one of the server's own."""
+    chain = job.toolchain.chain
+    own = tuple(
+        os.path.normpath(directory) + b"/"
+        for directory in (*chain.quote, *chain.bracket)
+        if directory.startswith(b"/")
+    )
+    return lambda path: is_systems(path) or (path + b"/").startswith(own)
+
+
+def _linked(job: Job, owns: Callable[[bytes], bool], command: Command) -> tuple[bytes, ...]:
+    """The server's own directories that the command names. Raises CannotPump."""
+    include, cwd = job.invocation.include, job.call.cwd
+    systems = (*include.system, *include.cxx_system, *include.after)
+    found: dict[bytes, None] = {}
+    for directory in (*include.quote, *include.angle, *systems):
+        path = absolute(cwd, directory)
+        physical = os.path.realpath(path)
+        if owns(os.path.normpath(path)) or owns(physical):
+            if not directory.startswith(b"/") or os.path.normpath(path) != path.rstrip(b"/"):
+                raise CannotPump(f"{os.fsdecode(directory)} leads to the server's own files")
+            found[path.rstrip(b"/")] = None
+        if directory in systems and pump_words.is_shortened(directory, physical, command.steps):
+            raise CannotPump(f"{os.fsdecode(directory)} may get another name")
+    for _, name in include.forced:
+        if owns(absolute(cwd, name)):
+            raise CannotPump(f"{os.fsdecode(name)} is one of the server's own files")
+    shortest = sorted(found, key=len)
+    nested = {p for p in shortest for q in shortest if p != q and p.startswith(q + b"/")}
+    return tuple(path for path in shortest if path not in nested)
+
+
+def _files(view: View, resident: Resident, owns: Callable[[bytes], bool]) -> list[File]:
+    files: list[File] = []
+    digests: set[bytes] = set()
+    for file in view.files:
+        if owns(file.path):
+            continue
+        content = exact.content_of(file, resident)
+        if content is None:
+            raise CannotPump(f"{os.fsdecode(file.path)} is being changed")
+        if file.content in digests and (b"once" in content or b"import" in content):
+            raise CannotPump("two files of one content would be taken for one")
+        digests.add(file.content)
+        files.append(File(file.path, content))
+    return files
+
+
+def _link(path: bytes, target: bytes, owns: Callable[[bytes], bool]) -> Link:
+    """A link of the user's. An absolute target is put below the server's directory, a relative one
+    is taken as it is."""
+    where = os.path.join(os.path.dirname(path), target)
+    depth = 0
+    for part in where.split(b"/"):
+        depth += {b"": 0, b".": 0, b"..": -1}.get(part, 1)
+        if depth < 0:
+            raise CannotPump(f"{os.fsdecode(path)} leads above the root")
+    if owns(os.path.normpath(where)):
+        raise CannotPump(f"{os.fsdecode(path)} leads to the server's own files")
+    return Link(path, target)
+
+
+def received(
+    job: Job, resident: Resident, what: Sent, reply: Reply, before: dict[bytes, tuple[int, int]]
+) -> Pumped:
+    """What an answer without an error is worth. Raises CannotPump."""
+    invocation = job.invocation
+    steps, output = what.command.steps, invocation.output
+    if output is None or not reply.object or reply.dependencies is None:
+        raise CannotPump("the answer is not complete")
+    rule = pump_words.dependencies(reply.dependencies, steps)
+    content = pump_words.scrubbed(reply.object)
+    style = Style.CLANG if invocation.family is Family.CLANG else Style.GCC
+    wanted = invocation.dependencies
+    targets: tuple[tuple[bytes, bool], ...] = ((b"x", False),)
+    if wanted is not None:
+        targets = wanted.targets or ((wanted.default_target, True),)
+        rule = replace(rule, phony=wanted.phony)
+    listed = render(rule, targets, style)
+    if listed is None:
+        raise CannotPump("the list of dependencies cannot be written")
+    made: dict[bytes, bytes | None] = {absolute(invocation.cwd, output): content}
+    if wanted is not None:
+        made[absolute(invocation.cwd, wanted.path)] = listed
+    err = pump_words.diagnostics(reply.err, steps)
+    coloured = forces_colour(invocation)
+    report = Report(0, 0, reply.out, err, 0)
+    entries = collect.outputs(invocation, report, coloured, made=made)
+    if isinstance(entries, collect.Refused):
+        raise CannotPump(entries.detail)
+    execution = Execution(report, (), coloured, listed, b"", b"", ())
+    decision = keep.decide(job, resident, execution, None, None, before)
+    ops = job.delivery.operations(entries)
+    if decision is None or decision.entry is None or ops is None:
+        raise CannotPump("its files cannot be told")
+    facts = _facts(job, decision.entry, decision.untaken, what)
+    # As text that is compiled elsewhere: what a stock server made is for calls that distribute.
+    key = blake2b(b"pumped" + decision.key, digest_size=len(decision.key)).digest()
+    flags = decision.entry.flags | manifest.ELSEWHERE
+    entry = replace(decision.entry, result_key=key, flags=flags)
+    return Pumped(tuple(ops), keep.Decision(key, entry, decision.untaken), entries, facts)
+
+
+def _facts(job: Job, entry: ManifestEntry, untaken: Iterable[bytes], what: Sent) -> Facts:
+    """What of the entry has to hold on the server's own disk; the rest holds among the files that
+    were sent. Raises CannotPump where it does not."""
+    owns, cwd = _owner(job), job.call.cwd
+    files: list[tuple[bytes, bytes]] = []
+    present: list[bytes] = []
+    absent: list[bytes] = []
+    for name, digest in entry.files:
+        path = absolute(cwd, name)
+        if owns(os.path.normpath(path)):
+            files.append((path, digest))
+        elif os.path.realpath(path) not in what.names:
+            raise CannotPump(f"{os.fsdecode(name)} was not sent")
+    for name in (*entry.present, *untaken):
+        path = absolute(cwd, name)
+        if owns(os.path.normpath(path)):
+            present.append(path)
+        elif os.path.realpath(path) not in what.names:
+            raise CannotPump(f"{os.fsdecode(name)} was not sent")
+    for directory, names in entry.groups:
+        prefix = absolute(cwd, directory).rstrip(b"/") + b"/"
+        absent += [prefix + name for name in names if owns(os.path.normpath(prefix + name))]
+    return sorted_facts(files, present, absent)

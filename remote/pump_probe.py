@@ -1,0 +1,147 @@
+"""Whether a stock server's own headers are those of this machine, found out by compiling.
+
+A server in pump mode compiles what it is sent with the headers that it has itself under /usr. No
+message of distcc's protocol tells which those are. But a compile can tell: ``#if __has_include``
+says whether a file is there, and ``.incbin`` puts its content into the object. One such job asks
+about all headers that are not known yet, so that a build asks a few times only.
+
+What is asked are the facts that a result depends on (cache/manifest.py): which files were read,
+which names were looked for in vain, which were only found to be there.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable
+
+from pycc.pattern import pattern
+from pycc.record import record
+
+from .protocol import PUMP, File, Reply, Request
+
+DIRECTORY = b"/pycc-question"
+SOURCE = DIRECTORY + b"/question.c"
+MOST_BYTES = 64 << 20
+"""Of all contents that one question asks for."""
+KNOWN_SECONDS = 600.0
+_THERE = b'#if __has_include("%s")\n#error "%s" is there\n#endif\n'
+_MISSING = b'#if !__has_include("%s")\n#error "%s" is not there\n#endif\n'
+_ASKABLE = pattern(rb"/[\x20\x21\x23-\x5b\x5d-\x7e]+")
+"""Names that mean the same in a directive, in a string and to the assembler."""
+
+
+@record
+class Facts:
+    """What has to hold on a server: (path, digest of the content); paths that are files; paths that
+    are none."""
+
+    files: tuple[tuple[bytes, bytes], ...] = ()
+    present: tuple[bytes, ...] = ()
+    absent: tuple[bytes, ...] = ()
+
+
+@record
+class Question:
+    """``contents`` are expected, in this order, between two ``mark``\\ s."""
+
+    request: Request
+    mark: bytes
+    contents: tuple[tuple[bytes, bytes], ...]
+
+
+def question(
+    facts: Facts, compiler: bytes, read: Callable[[bytes, bytes], bytes | None]
+) -> Question | str:
+    """The job that asks for ``facts``, or which of them cannot be asked for. ``read(path, digest)``
+    gives this machine's content."""
+    mark = os.urandom(16).hex().encode()
+    contents: list[tuple[bytes, bytes]] = []
+    total = 0
+    for path, digest in facts.files:
+        content = read(path, digest)
+        if content is None:
+            return f"{os.fsdecode(path)} has changed"
+        total += len(content)
+        contents.append((path, content))
+    names = (*(path for path, _ in facts.files), *facts.present, *facts.absent)
+    for name in names:
+        if not _ASKABLE.fullmatch(name):
+            return f"{os.fsdecode(name)} cannot be asked for"
+    if total > MOST_BYTES:
+        return f"{total} bytes are too many to compare"
+    lines = [_THERE % (name, name) for name in facts.absent]
+    lines += [_MISSING % (name, name) for name in facts.present]
+    lines.append(b'__asm__(".section .rodata\\n"\n".ascii \\"%s\\"\\n"\n' % mark)
+    lines += (b'".incbin \\"%s\\"\\n"\n' % path for path, _ in contents)
+    lines.append(b'".ascii \\"%s\\"\\n"\n".text\\n");\n' % mark)
+    source = os.path.basename(SOURCE)
+    argv = (compiler, b"-x", b"c", b"-w", b"-O0", b"-c", source, b"-o", b"question.o")
+    request = Request(PUMP, argv, cwd=DIRECTORY, files=(File(SOURCE, b"".join(lines)),))
+    return Question(request, mark, tuple(contents))
+
+
+def differing(asked: Question, reply: Reply) -> str:
+    """What a server's answer says is another there; empty if all is the same."""
+    if reply.status:
+        lines = reply.err.decode(errors="backslashreplace").splitlines()
+        why = next((line for line in lines if "#error" in line or "rror:" in line), "it failed")
+        return why.rpartition("error")[2].strip(" :")[:200] or "it failed"
+    start = reply.object.find(asked.mark) + len(asked.mark)
+    if start < len(asked.mark):
+        return "the answer is none"
+    for path, content in asked.contents:
+        if not reply.object.startswith(content, start):
+            return os.fsdecode(path)
+        start += len(content)
+    return "" if reply.object.startswith(asked.mark, start) else "a file is longer there"
+
+
+class Known:
+    """What is known of hosts; safe for several threads."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._hosts: dict[str, tuple[float, set[tuple[bytes, bytes]], set[bytes], set[bytes]]] = {}
+        self._different: dict[str, tuple[float, str]] = {}
+
+    def different(self, host: str) -> str:
+        """What is another there than here, as far as it was asked lately."""
+        until, what = self._different.get(host, (0.0, ""))
+        return what if self._clock() < until else ""
+
+    def unknown(self, host: str, facts: Facts) -> Facts:
+        """Those that have not been asked there."""
+        until, files, present, absent = self._hosts.get(host, (0.0, set(), set(), set()))
+        if self._clock() >= until:
+            return facts
+        there = {path for path, _ in files} | present
+        return Facts(
+            tuple(pair for pair in facts.files if pair not in files),
+            tuple(path for path in facts.present if path not in there),
+            tuple(path for path in facts.absent if path not in absent),
+        )
+
+    def learn(self, host: str, facts: Facts) -> None:
+        """These hold there."""
+        with self._lock:
+            now = self._clock()
+            known = self._hosts.get(host)
+            if known is None or now >= known[0]:
+                known = self._hosts[host] = (now + KNOWN_SECONDS, set(), set(), set())
+            known[1].update(facts.files)
+            known[2].update(facts.present)
+            known[3].update(facts.absent)
+
+    def learn_difference(self, host: str, what: str) -> None:
+        """``what`` is another there."""
+        self._different[host] = (self._clock() + KNOWN_SECONDS, what)
+
+
+def sorted_facts(
+    files: Iterable[tuple[bytes, bytes]], present: Iterable[bytes], absent: Iterable[bytes]
+) -> Facts:
+    """Facts in one order."""
+    return Facts(tuple(sorted(set(files))), tuple(sorted(set(present))), tuple(sorted(set(absent))))
