@@ -6,18 +6,20 @@ makes the compile fail there, or the record of what was asked differ from what i
 compiled here.
 
 The search is that of includes.py, forwards: a name is looked for beside its file and along the
-chain, and the first file that is there is taken. Nothing is evaluated, so all branches count.
+chain, and the first file that is there is taken. Nothing is evaluated, so all branches count; and
+where a macro names a header, every macro that looks like a header's name does.
 Headers of the compiler and the system are not followed: a server has them, or has others, which
 shows in the record.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from .cache.lookup import absolute, may_be_among
 from .directives import Directives
+from .pattern import pattern
 from .searchchain import SearchChain, is_systems
 from .searched import Looker, chain_of
 
@@ -26,11 +28,16 @@ if TYPE_CHECKING:
     from .resident import Resident
 
 MOST_FILES = 4_000
+_NAMING = pattern(
+    rb"(?:define[ \t]+\w+(?:\([^)\n]*\))?[ \t]+|\A(?:-D|--define-macro=)?\s*\w+=\\?)"
+    rb'(?:"([^"\\\n]+)|<([^>\n]+)>)'
+)
+"""The definition of a macro, in a text or on the command line, whose body is a header's name."""
 
 
 class Closure:
     """The files, by the names that the compiler would give them, in ``names``; ``reason`` says why
-    they cannot be known."""
+    they cannot be known. ``absolute``: a text gives a header's absolute path."""
 
     def __init__(self, job: Job, resident: Resident) -> None:
         self._job, self._resident = job, resident
@@ -41,11 +48,32 @@ class Closure:
         self._listings: dict[bytes, frozenset[bytes] | None] = {}
         self.names: dict[bytes, None] = {}
         self.reason = ""
+        self.absolute = False
+        self._computing: set[bytes] = set()
         self._take(job.invocation.source)
         for _, name in job.invocation.include.forced:
             self._look_for(b"", name, quoted=True)
+        self._follow_all()
+        read: set[bytes] = set()
+        while self._computing and not self.reason and read != self.names.keys():
+            texts = [name for name in self.names if name not in read]
+            read.update(texts)
+            for wanted in self._named_by_macros(texts):
+                for here in self._computing:
+                    self._look_for(here, wanted, quoted=True)
+            self._follow_all()
+
+    def _follow_all(self) -> None:
         while self._waiting and not self.reason:
             self._follow(self._waiting.pop())
+
+    def _named_by_macros(self, texts: Sequence[bytes]) -> set[bytes]:
+        found = {name for word in self._job.invocation.args for name in _NAMING.findall(word)}
+        for name in texts:
+            got = self._resident.digests.read(absolute(self._job.call.cwd, name))
+            if got is not None:
+                found.update(_NAMING.findall(got[1]))
+        return {quoted or angled for quoted, angled in found}
 
     @staticmethod
     def _slashed(directory: bytes) -> bytes:
@@ -60,6 +88,8 @@ class Closure:
             return
         self.reason = _unknowable(asked)
         here = name[: name.rfind(b"/") + 1]
+        if asked.computed_include:
+            self._computing.add(here)
         for wanted in asked.quoted:
             self._look_for(here, wanted, quoted=True, every=wanted in asked.next)
         for wanted in asked.angled:
@@ -80,6 +110,7 @@ class Closure:
 
     def _candidates(self, beside: bytes, name: bytes, *, quoted: bool) -> Iterator[bytes]:
         if name.startswith(b"/"):
+            self.absolute = True
             yield name
             return
         if quoted:
@@ -114,8 +145,6 @@ def _directories(chain: SearchChain, *, quoted: bool) -> Iterator[bytes]:
 def _unknowable(asked: Directives) -> str:
     if asked.date or asked.time or asked.timestamp:
         return "the time is asked for"
-    if asked.computed_include:
-        return "a macro names a header"
     if asked.incbin or asked.asm_include or asked.embed:
         return "files are read that are no headers"
     if asked.modules or asked.pch_pragma or asked.dependency_pragma:

@@ -93,6 +93,13 @@ def work_of(job: Job, resident: Resident) -> Work | str:
     closure = Closure(job, resident)
     if closure.reason:
         return closure.reason
+    view = view_of(job, resident, closure)
+    bound = is_bound(job.invocation)
+    return view if isinstance(view, str) else Work(view, _variables(job), bound)
+
+
+def view_of(job: Job, resident: Resident, closure: Closure) -> View | str:
+    """The files of ``closure`` with all that leads to them, or why they cannot be told."""
     view = _View(job, resident)
     for name in closure.names:
         if not view.add(name):
@@ -104,7 +111,7 @@ def work_of(job: Job, resident: Resident) -> Work | str:
         view.add_directory(directory)
     for path in _expected(job.invocation):
         view.add_directory(os.path.dirname(path))
-    return Work(view.view(), _variables(job), is_bound(job.invocation))
+    return view.view()
 
 
 class _View:

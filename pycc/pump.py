@@ -10,25 +10,26 @@ files because the server had no others, of its own because it is asked for them 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from . import collect, exact, keep
+from . import collect, exact, keep, user_headers
 from .basedir import apparent_directory
 from .blake import blake2b
 from .cache import manifest
 from .cache.lookup import absolute
-from .depfile import Style, render
+from .closure import Closure
+from .depfile import Rule, Style, quote, render
 from .execution import Execution
 from .frame import Op, Report
-from .invocation import Family
+from .invocation import DependencyRequest, Family, Invocation
 from .keying import forces_colour
 from .native import signature
 from .record import record, replace
 from .remote import pump_words
 from .remote.client_view import View
 from .remote.protocol import PUMP, File, Link, Reply, Request
-from .remote.pump_probe import Facts, sorted_facts
+from .remote.pump_probe import Facts
 from .remote.pump_words import CannotPump, Command
 from .searchchain import is_systems
 
@@ -67,9 +68,8 @@ class Pumped:
 def obstacle(job: Job) -> str:
     """Why this job cannot go by pump, whatever its files; empty if it can."""
     invocation, call = job.invocation, job.call
-    wanted = invocation.dependencies
-    if wanted is not None and (wanted.generated or not wanted.system):
-        return "only -MD says which headers of the server were read"
+    if invocation.dependencies is not None and invocation.dependencies.generated:
+        return "-MG names headers that are not there"
     if invocation.lto or invocation.records_command_line or invocation.split_dwarf:
         return "the server's directory would be in the object, where it is not found again"
     if invocation.preprocessed or job.precompiled:
@@ -86,13 +86,16 @@ def sent(job: Job, resident: Resident, argv: tuple[bytes, ...]) -> Sent:
     """The job for a server. ``argv`` is a Distributable's. Raises CannotPump."""
     clang = job.invocation.family is Family.CLANG
     command = pump_words.command(argv, job.call.cwd, clang=clang)
-    work = exact.work_of(job, resident)
-    if isinstance(work, str):
-        raise CannotPump(work)
-    owns = _owner(job)
+    closure = Closure(job, resident)
+    if closure.reason or closure.absolute:
+        raise CannotPump(closure.reason or "a header is included by its absolute path")
+    view = exact.view_of(job, resident, closure)
+    if isinstance(view, str):
+        raise CannotPump(view)
+    owns = _Own(job)
     linked = _linked(job, owns, command)
-    files = _files(work.view, resident, owns)
-    links = [_link(link.path, link.target, owns) for link in work.view.links if not owns(link.path)]
+    files = _files(view, resident, owns)
+    links = [_link(link.path, link.target, owns) for link in view.links if not owns(link.path)]
     links += (Link(path, UPS + path[1:]) for path in linked)
     names = frozenset(file.name for file in files)
     if any(name.startswith(path + b"/") for path in linked for name in names):
@@ -100,7 +103,7 @@ def sent(job: Job, resident: Resident, argv: tuple[bytes, ...]) -> Sent:
     occupied = {os.path.dirname(name) for name in names}
     forced = [
         File(path + b"/" + FORCING, b"")
-        for path in work.view.directories
+        for path in view.directories
         if path not in occupied and not owns(path) and path != job.call.cwd
     ]
     request = Request(PUMP, command.argv, cwd=job.call.cwd, files=(*files, *links, *forced))
@@ -113,18 +116,36 @@ def content(resident: Resident, path: bytes, digest: bytes) -> bytes | None:
     return got[1] if got is not None and got[0] == digest else None
 
 
-def _owner(job: Job) -> Callable[[bytes], bool]:
-    """Tells whether an absolute path is one of the server's own."""
-    chain = job.toolchain.chain
-    own = tuple(
-        os.path.normpath(directory) + b"/"
-        for directory in (*chain.quote, *chain.bracket)
-        if directory.startswith(b"/")
-    )
-    return lambda path: is_systems(path) or (path + b"/").startswith(own)
+def _depfile(invocation: Invocation, wanted: DependencyRequest, rule: Rule) -> bytes:
+    style = Style.CLANG if invocation.family is Family.CLANG else Style.GCC
+    targets = wanted.targets or ((wanted.default_target, True),)
+    listed = render(replace(rule, phony=wanted.phony), targets, style)
+    if listed is None:
+        raise CannotPump("the list of dependencies cannot be written")
+    return listed
 
 
-def _linked(job: Job, owns: Callable[[bytes], bool], command: Command) -> tuple[bytes, ...]:
+class _Own:
+    """Tells whether an absolute path is one of the server's own: what comes with the system, and
+    what lies where the compiler looks by itself."""
+
+    def __init__(self, job: Job) -> None:
+        chain = job.toolchain.chain
+        self._directories = tuple(
+            _plain(directory).rstrip(b"/") + b"/"
+            for directory in (*chain.quote, *chain.bracket)
+            if directory.startswith(b"/")
+        )
+
+    def __call__(self, path: bytes) -> bool:
+        return is_systems(path) or (path + b"/").startswith(self._directories)
+
+    def may_be_below(self, directory: bytes) -> bool:
+        """Whether a name that begins with ``directory``, a slash at its end, may be one."""
+        return any(own.startswith(directory) for own in (*self._directories, b"/usr/", b"/lib"))
+
+
+def _linked(job: Job, owns: _Own, command: Command) -> tuple[bytes, ...]:
     """The server's own directories that the command names. Raises CannotPump."""
     include, cwd = job.invocation.include, job.call.cwd
     systems = (*include.system, *include.cxx_system, *include.after)
@@ -146,7 +167,7 @@ def _linked(job: Job, owns: Callable[[bytes], bool], command: Command) -> tuple[
     return tuple(path for path in shortest if path not in nested)
 
 
-def _files(view: View, resident: Resident, owns: Callable[[bytes], bool]) -> list[File]:
+def _files(view: View, resident: Resident, owns: _Own) -> list[File]:
     files: list[File] = []
     digests: set[bytes] = set()
     for file in view.files:
@@ -162,7 +183,7 @@ def _files(view: View, resident: Resident, owns: Callable[[bytes], bool]) -> lis
     return files
 
 
-def _link(path: bytes, target: bytes, owns: Callable[[bytes], bool]) -> Link:
+def _link(path: bytes, target: bytes, owns: _Own) -> Link:
     """A link of the user's. An absolute target is put below the server's directory, a relative one
     is taken as it is."""
     where = os.path.join(os.path.dirname(path), target)
@@ -184,20 +205,19 @@ def received(
     steps, output = what.command.steps, invocation.output
     if output is None or not reply.object or reply.dependencies is None:
         raise CannotPump("the answer is not complete")
-    rule = pump_words.dependencies(reply.dependencies, steps)
+    owns = _Own(job)
+    rule = pump_words.dependencies(reply.dependencies, steps, owns)
     content = pump_words.scrubbed(reply.object)
-    style = Style.CLANG if invocation.family is Family.CLANG else Style.GCC
-    wanted = invocation.dependencies
-    targets: tuple[tuple[bytes, bool], ...] = ((b"x", False),)
-    if wanted is not None:
-        targets = wanted.targets or ((wanted.default_target, True),)
-        rule = replace(rule, phony=wanted.phony)
-    listed = render(rule, targets, style)
-    if listed is None:
-        raise CannotPump("the list of dependencies cannot be written")
+    names = rule.prerequisites
     made: dict[bytes, bytes | None] = {absolute(invocation.cwd, output): content}
+    wanted = invocation.dependencies
     if wanted is not None:
-        made[absolute(invocation.cwd, wanted.path)] = listed
+        if not wanted.system:
+            rule = replace(rule, prerequisites=user_headers.of(job, resident, names))
+        made[absolute(invocation.cwd, wanted.path)] = _depfile(invocation, wanted, rule)
+    if any(b"\n" in name for name in names):
+        raise CannotPump("a name cannot be written")
+    listed = b"x: " + b" ".join(map(quote, names)) + b"\n"
     err = pump_words.diagnostics(reply.err, steps)
     coloured = forces_colour(invocation)
     report = Report(0, 0, reply.out, err, 0)
@@ -220,23 +240,38 @@ def received(
 def _facts(job: Job, entry: ManifestEntry, untaken: Iterable[bytes], what: Sent) -> Facts:
     """What of the entry has to hold on the server's own disk; the rest holds among the files that
     were sent. Raises CannotPump where it does not."""
-    owns, cwd = _owner(job), job.call.cwd
+    owns, cwd = _Own(job), job.call.cwd
     files: list[tuple[bytes, bytes]] = []
     present: list[bytes] = []
-    absent: list[bytes] = []
+    absent: list[tuple[bytes, tuple[bytes, ...]]] = []
     for name, digest in entry.files:
         path = absolute(cwd, name)
-        if owns(os.path.normpath(path)):
+        if owns(_plain(path)):
             files.append((path, digest))
-        elif os.path.realpath(path) not in what.names:
+        elif not _was_sent(path, what):
             raise CannotPump(f"{os.fsdecode(name)} was not sent")
     for name in (*entry.present, *untaken):
         path = absolute(cwd, name)
-        if owns(os.path.normpath(path)):
+        if owns(_plain(path)):
             present.append(path)
-        elif os.path.realpath(path) not in what.names:
+        elif not _was_sent(path, what):
             raise CannotPump(f"{os.fsdecode(name)} was not sent")
     for directory, names in entry.groups:
         prefix = absolute(cwd, directory).rstrip(b"/") + b"/"
-        absent += [prefix + name for name in names if owns(os.path.normpath(prefix + name))]
-    return sorted_facts(files, present, absent)
+        plain = _plain(prefix).rstrip(b"/") + b"/"
+        if owns(plain) and b"../" not in b"".join(names):
+            absent.append((prefix, names))
+        elif owns(plain) or owns.may_be_below(plain):
+            rest = tuple(name for name in names if owns(_plain(prefix + name)))
+            if rest:
+                absent.append((prefix, rest))
+    return Facts(tuple(files), tuple(present), tuple(absent))
+
+
+def _plain(path: bytes) -> bytes:
+    """An absolute path without `.`, `..` and empty components."""
+    return os.path.normpath(path) if b"/." in path or b"//" in path else path
+
+
+def _was_sent(path: bytes, what: Sent) -> bool:
+    return path in what.names or os.path.realpath(path) in what.names

@@ -72,7 +72,7 @@ def another_there(
     ``read(path, digest)`` gives this machine's content."""
     name = lock_name(host)
     unknown = farm.headers.unknown(name, facts)
-    if not (unknown.files or unknown.present or unknown.absent):
+    if not unknown:
         return ""
     asked = question(unknown, job.argv[0], read)
     if isinstance(asked, str):

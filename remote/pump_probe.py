@@ -14,10 +14,10 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from pycc.pattern import pattern
-from pycc.record import record
+from pycc.record import made, mutable, record
 
 from .protocol import PUMP, File, Reply, Request
 
@@ -28,23 +28,27 @@ MOST_BYTES = 64 << 20
 KNOWN_SECONDS = 600.0
 _THERE = b'#if __has_include("%s")\n#error "%s" is there\n#endif\n'
 _MISSING = b'#if !__has_include("%s")\n#error "%s" is not there\n#endif\n'
+_CONTENT = b'".incbin \\"%s\\"\\n"\n".ascii \\"%s\\"\\n"\n'
 _ASKABLE = pattern(rb"/[\x20\x21\x23-\x5b\x5d-\x7e]+")
 """Names that mean the same in a directive, in a string and to the assembler."""
 
 
 @record
 class Facts:
-    """What has to hold on a server: (path, digest of the content); paths that are files; paths that
-    are none."""
+    """What has to hold on a server: (path, digest of the content); paths that are files; and those
+    that are none, as (what stands before them, the rest of each)."""
 
     files: tuple[tuple[bytes, bytes], ...] = ()
     present: tuple[bytes, ...] = ()
-    absent: tuple[bytes, ...] = ()
+    absent: tuple[tuple[bytes, tuple[bytes, ...]], ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.files or self.present or self.absent)
 
 
 @record
 class Question:
-    """``contents`` are expected, in this order, between two ``mark``\\ s."""
+    """``contents`` are expected, in this order, with a ``mark`` before and behind each."""
 
     request: Request
     mark: bytes
@@ -65,17 +69,19 @@ def question(
             return f"{os.fsdecode(path)} has changed"
         total += len(content)
         contents.append((path, content))
-    names = (*(path for path, _ in facts.files), *facts.present, *facts.absent)
+    missing = sorted({prefix + name for prefix, rest in facts.absent for name in rest})
+    names = (*(path for path, _ in facts.files), *facts.present, *missing)
     for name in names:
         if not _ASKABLE.fullmatch(name):
             return f"{os.fsdecode(name)} cannot be asked for"
     if total > MOST_BYTES:
         return f"{total} bytes are too many to compare"
-    lines = [_THERE % (name, name) for name in facts.absent]
+    lines = [_THERE % (name, name) for name in missing]
     lines += [_MISSING % (name, name) for name in facts.present]
     lines.append(b'__asm__(".section .rodata\\n"\n".ascii \\"%s\\"\\n"\n' % mark)
-    lines += (b'".incbin \\"%s\\"\\n"\n' % path for path, _ in contents)
-    lines.append(b'".ascii \\"%s\\"\\n"\n".text\\n");\n' % mark)
+    # A mark behind each tells which of them is longer there.
+    lines += (_CONTENT % (path, mark) for path, _ in contents)
+    lines.append(b'".text\\n");\n')
     source = os.path.basename(SOURCE)
     argv = (compiler, b"-x", b"c", b"-w", b"-O0", b"-c", source, b"-o", b"question.o")
     request = Request(PUMP, argv, cwd=DIRECTORY, files=(File(SOURCE, b"".join(lines)),))
@@ -92,10 +98,28 @@ def differing(asked: Question, reply: Reply) -> str:
     if start < len(asked.mark):
         return "the answer is none"
     for path, content in asked.contents:
-        if not reply.object.startswith(content, start):
+        if not reply.object.startswith(content + asked.mark, start):
             return os.fsdecode(path)
-        start += len(content)
-    return "" if reply.object.startswith(asked.mark, start) else "a file is longer there"
+        start += len(content) + len(asked.mark)
+    return ""
+
+
+@mutable
+class _Asked:
+    """What holds on one host."""
+
+    files: set[tuple[bytes, bytes]] = made(factory=set)
+    present: set[bytes] = made(factory=set)
+    absent: dict[bytes, set[bytes]] = made(factory=dict)
+
+
+def _left(
+    absent: Iterable[tuple[bytes, tuple[bytes, ...]]], asked: dict[bytes, set[bytes]]
+) -> Iterator[tuple[bytes, tuple[bytes, ...]]]:
+    for prefix, rest in absent:
+        known = asked.get(prefix, set())
+        if not known.issuperset(rest):
+            yield prefix, tuple(set(rest) - known)
 
 
 class Known:
@@ -104,7 +128,7 @@ class Known:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._hosts: dict[str, tuple[float, set[tuple[bytes, bytes]], set[bytes], set[bytes]]] = {}
+        self._hosts: dict[str, tuple[float, _Asked]] = {}
         self._different: dict[str, tuple[float, str]] = {}
 
     def different(self, host: str) -> str:
@@ -114,34 +138,28 @@ class Known:
 
     def unknown(self, host: str, facts: Facts) -> Facts:
         """Those that have not been asked there."""
-        until, files, present, absent = self._hosts.get(host, (0.0, set(), set(), set()))
+        until, asked = self._hosts.get(host, (0.0, _Asked()))
         if self._clock() >= until:
             return facts
-        there = {path for path, _ in files} | present
         return Facts(
-            tuple(pair for pair in facts.files if pair not in files),
-            tuple(path for path in facts.present if path not in there),
-            tuple(path for path in facts.absent if path not in absent),
+            tuple(pair for pair in facts.files if pair not in asked.files),
+            tuple(path for path in facts.present if path not in asked.present),
+            tuple(_left(facts.absent, asked.absent)),
         )
 
     def learn(self, host: str, facts: Facts) -> None:
         """These hold there."""
         with self._lock:
             now = self._clock()
-            known = self._hosts.get(host)
-            if known is None or now >= known[0]:
-                known = self._hosts[host] = (now + KNOWN_SECONDS, set(), set(), set())
-            known[1].update(facts.files)
-            known[2].update(facts.present)
-            known[3].update(facts.absent)
+            until, asked = self._hosts.get(host, (0.0, _Asked()))
+            if now >= until:
+                asked = _Asked()
+                self._hosts[host] = (now + KNOWN_SECONDS, asked)
+            asked.files.update(facts.files)
+            asked.present.update(facts.present, (path for path, _ in facts.files))
+            for prefix, rest in facts.absent:
+                asked.absent.setdefault(prefix, set()).update(rest)
 
     def learn_difference(self, host: str, what: str) -> None:
         """``what`` is another there."""
         self._different[host] = (self._clock() + KNOWN_SECONDS, what)
-
-
-def sorted_facts(
-    files: Iterable[tuple[bytes, bytes]], present: Iterable[bytes], absent: Iterable[bytes]
-) -> Facts:
-    """Facts in one order."""
-    return Facts(tuple(sorted(set(files))), tuple(sorted(set(present))), tuple(sorted(set(absent))))

@@ -15,7 +15,8 @@ it out; see `scrubbed`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import posixpath
+from collections.abc import Callable, Sequence
 from struct import error, unpack_from
 
 from pycc.depfile import DepfileError, Rule, parse
@@ -51,8 +52,8 @@ class Command:
 
 
 def command(argv: Sequence[bytes], cwd: bytes, *, clang: bool) -> Command:
-    """The command for a Distributable's vector (commandline.py) that a client runs in ``cwd``.
-    Raises CannotPump."""
+    """The command for a Distributable's vector (commandline.py) that a client runs in ``cwd``; it
+    asks for a list of all headers. Raises CannotPump."""
     if cwd in (b"", b"/"):
         raise CannotPump("the working directory is the root")
     steps = b"../" * cwd.count(b"/")
@@ -105,21 +106,24 @@ def is_shortened(directory: bytes, physical: bytes, steps: bytes) -> bool:
     return len(directory) > len(physical) or sent > _SHORTEST_ROOT + len(physical)
 
 
-def here(name: bytes, steps: bytes) -> bytes:
+def _here(name: bytes, steps: bytes, owns: Callable[[bytes], bool]) -> bytes:
     """A name in an answer, as the compiler would write it here."""
-    return b"/" + name[len(steps) :] if name.startswith(steps) else name
+    if name.startswith(steps):
+        return b"/" + name[len(steps) :]
+    if name.startswith(b"/") and not owns(posixpath.normpath(name)):
+        raise CannotPump(f"the server read {shown(name)} of its own")
+    return name
 
 
-def dependencies(text: bytes, steps: bytes) -> Rule:
-    """The list of files that an answer brings, with the names that they have here. Raises
-    CannotPump where it cannot be read."""
+def dependencies(text: bytes, steps: bytes, owns: Callable[[bytes], bool]) -> Rule:
+    """The list of files that an answer brings, with the names that they have here. ``owns`` tells
+    which absolute paths are the server's own. Raises CannotPump where it cannot be read, and where
+    the server read other files of its own."""
     try:
         rule = parse(text)
     except DepfileError as problem:
         raise CannotPump(f"the server's list of dependencies: {problem}") from None
-    names = tuple(here(name, steps) for name in rule.prerequisites)
-    if any(_ROOT.match(name) for name in names):
-        raise CannotPump("the server's directory is in its list of dependencies")
+    names = tuple(_here(name, steps, owns) for name in rule.prerequisites)
     return replace(rule, prerequisites=names)
 
 

@@ -1,8 +1,11 @@
-"""Our client in pump mode, with the real distccd."""
+"""Our client in pump mode with the real distccd: what it makes is what the compiler makes here."""
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -10,67 +13,217 @@ from tests.daemon_kit import Daemon, daemon
 from tests.e2e.kit import World
 from tests.interop.kit import farm_counts
 
-SLASHES = b"/" * 8
+HEADER = """\
+#define TOLD 3
+static inline const char *told(void) { return __FILE__; }
+"""
+SOURCE = """\
+#include <stdio.h>
+#include <sub.h>
+int f(int a)
+{
+    int unused;
+    return printf("%s %s", told(), __FILE__) + a + TOLD;
+}
+"""
+DEPENDENCIES = {
+    "none": [],
+    "all": ["-MD"],
+    "named": ["-MD", "-MP", "-MQ", "x y", "-MF", "deps"],
+    "own": ["-MMD", "-MP", "-MT", "a b", "-MT", "c"],
+}
 
 
 @pytest.fixture(scope="module")
 def stock() -> Iterator[Daemon]:
+    # The quotation marks in messages are those of the server's locale.
     with daemon("distccd", LC_ALL="C") as made:
         yield made
 
 
-def without_roots(content: bytes, daemon: Daemon) -> bytes:
-    """An object in which a directory that goes by many slashes is taken for the same."""
-    return content
+def hosts(stock: Daemon) -> dict[str, str]:
+    return {"DISTCC_HOSTS": stock.host(",cpp,lzo")}
 
 
-CASES = {
-    "plain": ("gcc", ["-O2", "-Iinc"]),
-    "absolute": ("gcc", ["-O2", "-I{src}/inc"]),
-    "warning": ("gcc", ["-Wall", "-Wextra", "-I{src}/inc"]),
-    "macros": ("gcc", ["-g", "-I{src}/inc"]),
-    "clang": ("clang", ["-g", "-O1", "-I{src}/inc"]),
-}
+def made(world: World) -> dict[str, bytes]:
+    found = {p.name: p.read_bytes() for p in world.src.iterdir() if p.is_file()}
+    return {name: found[name] for name in found.keys() & {"made.o", "made.d", "deps"}}
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_a_source_is_compiled_there_as_it_is(world: World, stock: Daemon, case: str) -> None:
-    compiler, words = CASES[case]
-    words = [word.format(src=world.src) for word in words]
-    world.write(
-        "inc/sub.h", "#define OWN 3\nstatic inline const char *own(void) { return __FILE__; }\n"
+def forget(world: World) -> None:
+    for name in made(world):
+        (world.src / name).unlink()
+
+
+def without_debug(path: Path) -> bytes:
+    stripped = path.with_suffix(".stripped")
+    subprocess.run(["objcopy", "--strip-debug", path, stripped], check=True)
+    return stripped.read_bytes()
+
+
+def names_in(path: Path) -> set[bytes]:
+    """The strings of the debug information's lines, with one slash where there are many."""
+    section = path.with_suffix(".section")
+    done = ["objcopy", "-O", "binary", "--only-section=.debug_line_str"]
+    done += ["--set-section-flags", ".debug_line_str=alloc", path, section]  # type: ignore[list-item]
+    subprocess.run(done, check=True)
+    return {
+        b"/" + n.lstrip(b"/") if n[:2] == b"//" else n for n in section.read_bytes().split(b"\0")
+    }
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+@pytest.mark.parametrize("listed", DEPENDENCIES)
+@pytest.mark.parametrize("absolute", [False, True], ids=["relative", "absolute"])
+def test_a_source_is_compiled_there_as_it_is(
+    world: World, stock: Daemon, compiler: str, listed: str, absolute: bool
+) -> None:
+    world.write("inc/sub.h", HEADER)
+    world.write("a.c", SOURCE)
+    place = f"{world.src}/" if absolute else ""
+    words = ["-O2", "-Wall", f"-I{place}inc", *DEPENDENCIES[listed]]
+    command = (compiler, *words, "-c", f"{place}a.c", "-o", "made.o")
+    done = world.call(*command, env=hosts(stock))
+    mine = made(world)
+    forget(world)
+    plain = world.call(*command, bare=True)
+    assert (done.status, done.out, done.err) == (plain.status, plain.out, plain.err)
+    assert b"unused" in done.err
+    assert mine == made(world)
+
+    counts = farm_counts(world, hosts(stock))
+    assert counts == {"pumped": 1}
+    forget(world)
+    again = world.call(*command, env=hosts(stock))
+    assert (again.out, again.err, made(world)) == (plain.out, plain.err, mine)
+    assert world.stats(hosts(stock)).get("direct_cache_hit") == 1
+
+
+@pytest.mark.parametrize("version", ["4", "5"])
+def test_debug_information_names_the_clients_directories(
+    world: World, stock: Daemon, version: str
+) -> None:
+    world.write("inc/sub.h", HEADER)
+    world.write("a.c", SOURCE)
+    words = [f"-gdwarf-{version}", f"-I{world.src}/inc", "-c", f"{world.src}/a.c", "-o", "made.o"]
+    assert world.call("gcc", *words, env=hosts(stock)).status == 0
+    content = (world.src / "made.o").read_bytes()
+    assert b"distccd_" not in content
+    mine = without_debug(world.src / "made.o")
+    strings = names_in(world.src / "made.o") if version == "5" else set()
+    assert world.call("gcc", *words, bare=True).status == 0
+    assert mine == without_debug(world.src / "made.o")
+    if version == "5":
+        assert strings == names_in(world.src / "made.o")
+        assert os.fsencode(world.src) in strings
+    assert farm_counts(world, hosts(stock)) == {"pumped": 1}
+    # clang is told the directory.
+    assert world.call("clang", *words, env=hosts(stock)).status == 0
+    mine = (world.src / "made.o").read_bytes()
+    assert world.call("clang", *words, bare=True).status == 0
+    assert mine == (world.src / "made.o").read_bytes()
+    assert farm_counts(world, hosts(stock)) == {"pumped": 2}
+
+
+def test_headers_are_followed(world: World, stock: Daemon) -> None:
+    """One that changes, one that appears before it, one that is made beside it."""
+    world.write("one/x.h", "int x = 1;\n")
+    world.write("two/x.h", "int x = 2;\n")
+    world.write("a.c", '#include <x.h>\n#if __has_include("maybe.h")\n#include "maybe.h"\n#endif\n')
+    words = ("gcc", "-Izero", "-Ione", "-Itwo", "-c", "a.c", "-o", "made.o")
+    edits = (
+        ("one/x.h", "int x = 3;\n"),
+        ("zero/x.h", "int x = 4;\n"),
+        ("maybe.h", "int maybe = 5;\n"),
+        ("one/x.h", "int x = 6;\n"),
     )
-    world.write(
-        "a.c",
-        '#include <stdio.h>\n#include <sub.h>\nint f(int a) { int unused; printf("%s %s", own(),'
-        " __FILE__); return a + OWN; }\n",
-    )
-    env = {"DISTCC_HOSTS": stock.host(",cpp,lzo"), "X": "y"}
-    for depfile in ([], ["-MD"], ["-MD", "-MP", "-MQ", "x y", "-MF", "deps"]):
-        for source in ("a.c", str(world.src / "a.c")):
-            command = (compiler, *words, *depfile, "-c", source, "-o", "made.o")
-            done = world.call(*command, env=env)
-            assert done.status == 0, done
+    for number, (name, text) in enumerate((("two/x.h", "int x = 2;\n"), *edits)):
+        world.write(name, text)
+        assert world.call(*words, env=hosts(stock)).status == 0
+        mine = made(world)
+        forget(world)
+        assert world.call(*words, bare=True).status == 0
+        assert mine == made(world), (number, name)
+    # The last edit is of a header that is not read any more.
+    assert farm_counts(world, hosts(stock)) == {"pumped": 4}
 
-            made = {p.name: p.read_bytes() for p in world.src.iterdir() if p.is_file()}
-            plain = world.call(*command, bare=True)
-            assert (done.out, done.err) == (plain.out, plain.err)
-            expected = {p.name: p.read_bytes() for p in world.src.iterdir() if p.is_file()}
-            if "-g" not in words or compiler == "clang":
-                assert made == expected
-            else:
-                import subprocess
 
-                (world.root / "m.o").write_bytes(made["made.o"])
-                print(
-                    subprocess.run(
-                        ["readelf", "-p", ".debug_line_str", world.root / "m.o"],
-                        capture_output=True,
-                        text=True,
-                    ).stdout
-                )
-            for name in ("made.o", "made.d", "deps"):
-                (world.src / name).unlink(missing_ok=True)
-    counts = farm_counts(world, env)
-    assert counts == {"pumped": 6}
-    print(stock.log[-3000:])
+@pytest.mark.parametrize("mode", ["other", "missing", "more"])
+def test_a_server_with_other_headers_is_found_out(world: World, mode: str) -> None:
+    mounts = {
+        "other": "cp -a /usr/include/stdio.h $PLACE/s.h; echo 'extern int more;' >> $PLACE/s.h;"
+        " mount --bind $PLACE/s.h /usr/include/stdio.h",
+        "missing": "mount --bind /dev/null /usr/include/stdlib.h",
+        "more": "mkdir -p $PLACE/l; cp /usr/include/stdio.h $PLACE/l;"
+        " echo 'extern int more;' >> $PLACE/l/stdio.h; mount --bind $PLACE/l /usr/local/include",
+    }[mode]
+    header = "stdlib.h" if mode == "missing" else "stdio.h"
+    world.write("a.c", f"#include <{header}>\nint f(void) {{ return 1; }}\n")
+    command = ("gcc", "-g3", "-c", "a.c", "-o", "made.o")
+    with daemon("distccd", mounts=mounts) as other:
+        log = world.root / "log"
+        env = {**hosts(other), "DISTCC_LOG": os.fspath(log)}
+        assert world.call(*command, env=env).status == 0
+        counts = farm_counts(world, env)
+        assert counts.pop("compiled") == 1
+        assert counts in ({"other_headers": 1, "not_pumped": 1}, {"not_pumped": 1})
+        assert world.call("gcc", "-O1", *command[1:], env=env).status == 0
+        if "other_headers" in counts:
+            assert header in log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("#include HEADER\nint x = TOLD;\n", ["-DHEADER=<sub.h>"]),
+        ('#define HEADER "inc/sub.h"\n#include HEADER\nint x = TOLD;\n', []),
+        ("#include <by_name.h>\nint x = TOLD;\n", []),
+        ('#include "link/sub.h"\nint x = TOLD;\n', []),
+        ('#include "sub.h"\nint x = TOLD;\n', ["-iquote", "inc", "-include", "inc/sub.h"]),
+        ("#include <sub.h>\nint x = TOLD;\n", ["-isystem", "inc"]),
+        ("#include_next <sub.h>\nint x = TOLD;\n", ["-idirafter", "inc"]),
+    ],
+)
+def test_every_way_to_a_header(world: World, stock: Daemon, text: str, words: list[str]) -> None:
+    world.write("inc/sub.h", "#ifndef TOLD\n#define TOLD 7\n#endif\n")
+    world.write("inc/by_name.h", "#define NAME <sub.h>\n#include NAME\n")
+    os.symlink("inc", world.src / "link")
+    world.write("a.c", text)
+    command = ("gcc", "-Wall", "-Iinc", *words, "-MD", "-c", "a.c", "-o", "made.o")
+    done = world.call(*command, env=hosts(stock))
+    mine = made(world)
+    forget(world)
+    plain = world.call(*command, bare=True)
+    assert (done.status, done.err, mine) == (plain.status, plain.err, made(world))
+    assert farm_counts(world, hosts(stock)) == {"pumped": 1}
+
+
+def test_the_servers_file_is_not_taken_for_the_clients(world: World, stock: Daemon) -> None:
+    stock.write("of_the_server.h", "int x = 1;\n")
+    world.write("a.c", f'#include "{stock.place}/project/of_the_server.h"\n')
+    command = ("gcc", "-c", "a.c", "-o", "made.o")
+    assert world.call(*command, env=hosts(stock)).status == 0
+    assert "pumped" not in farm_counts(world, hosts(stock))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("const char *t = __TIME__;\n", []),
+        ("int x;\n", ["-g", "-gz"]),
+        ("int x;\n", ["-frecord-gcc-switches"]),
+        ("int x;\n", ["-g", "-fdebug-prefix-map=/a=/b"]),
+        ("int x;\n", ["-I/usr/include/../include"]),
+    ],
+)
+def test_what_does_not_go_by_pump_is_compiled_otherwise(
+    world: World, stock: Daemon, text: str, words: list[str]
+) -> None:
+    world.write("a.c", text)
+    command = ("gcc", *words, "-c", "a.c", "-o", "made.o")
+    done = world.call(*command, env=hosts(stock))
+    plain = world.call(*command, bare=True)
+    assert (done.status, done.err) == (plain.status, plain.err)
+    counts = farm_counts(world, hosts(stock))
+    assert counts.get("not_pumped") == 1
+    assert "pumped" not in counts
