@@ -327,6 +327,7 @@ def _calls(counters: Mapping[str, int], verbosity: int) -> list[_Row | str]:
 
 _FARM: Final = {
     "exact": "Compiled there:",
+    "pumped": "Compiled there in pump mode:",
     "compiled": "Compiled there from preprocessed text:",
     "local": "Had to stay here:",
     "known": "Known there:",
@@ -338,6 +339,13 @@ _FARM: Final = {
 }
 """What became of misses where work is distributed, each counted as ``pycc_farm_NAME``."""
 
+_FARM_BESIDE: Final = {
+    "other_compiler": "Servers with another compiler:",
+    "other_headers": "Servers with other headers:",
+    "not_pumped": "Not fit for pump mode:",
+}
+"""What is counted beside."""
+
 
 def _farm(counters: Mapping[str, int]) -> list[_Row | str]:
     counts = {label: counters.get(f"{OWN_PREFIX}farm_{name}", 0) for name, label in _FARM.items()}
@@ -345,9 +353,10 @@ def _farm(counters: Mapping[str, int]) -> list[_Row | str]:
     if not whole:
         return []
     shown = [_ratio(f"  {label}", count, whole) for label, count in counts.items() if count]
-    others = counters.get(f"{OWN_PREFIX}farm_other_compiler", 0)
-    if others:
-        shown.append((_Cell("  Servers with another compiler:"), _number(others)))
+    for name, label in _FARM_BESIDE.items():
+        count = counters.get(f"{OWN_PREFIX}farm_{name}", 0)
+        if count:
+            shown.append((_Cell(f"  {label}"), _number(count)))
     return ["Compile servers:", *shown]
 
 

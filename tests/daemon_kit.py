@@ -49,6 +49,10 @@ class Daemon:
     def log(self) -> str:
         return (self.place / "log").read_text(errors="replace")
 
+    @property
+    def serves_exact_jobs(self) -> bool:
+        return "exact jobs are served" in self.log
+
     def host(self, options: str = "", slots: int = 50) -> str:
         return f"127.0.0.1:{self.port}/{slots}{options}"
 

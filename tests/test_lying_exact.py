@@ -29,6 +29,7 @@ from pycc.remote.exact_wire import (
 )
 from pycc.remote.protocol import NOT_KEPT, OTHER_COMPILER, OURS_PLAIN, Reply, Request
 from tests.daemon_kit import Daemon, a_farm, identity_of_gcc
+from tests.mounting import NO_ROOTS
 
 CWD = b"/home/honest/project"
 ENVIRONMENT = {b"PATH": b"/usr/bin:/bin", b"LC_ALL": b"C.UTF-8"}
@@ -38,8 +39,8 @@ _numbers = count(1)
 @pytest.fixture(scope="module")
 def farm() -> Iterator[Daemon]:
     with a_farm() as farm:
-        if "exact jobs are served" not in farm.log:
-            pytest.skip("this machine does not run exact jobs")
+        if not farm.serves_exact_jobs:
+            pytest.skip(NO_ROOTS)
         yield farm
 
 

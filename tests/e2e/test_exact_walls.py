@@ -21,6 +21,7 @@ from pycc.remote.client_view import ClientFile, ClientLink, Refused, View
 from pycc.remote.exact_root import Ground, Plan, content_name
 from pycc.remote.sandbox import Compiled, ContentGone, Sandbox, SandboxFailed
 from tests.exact_kit import Server, build, build_with_libc, need, serving
+from tests.mounting import NO_ROOTS, has_user_namespaces
 
 CWD = b"/home/client/project"
 ENVIRONMENT = {b"PATH": b"/usr/bin:/bin", b"LC_ALL": b"C"}
@@ -537,6 +538,8 @@ Server(Path({str(tmp_path)!r}), Path({str(program)!r}))
 
 
 def test_an_unprivileged_user_can_do_it(program: Path, tmp_path: Path, as_root: None) -> None:
+    if not has_user_namespaces():
+        pytest.skip(NO_ROOTS)
     place = tmp_path / "theirs"
     place.mkdir()
     os.chown(place, 65534, 65534)

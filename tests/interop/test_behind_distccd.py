@@ -14,6 +14,7 @@ import pytest
 
 from tests.daemon_kit import ENVIRONMENT, daemon
 from tests.e2e.kit import World, install, wait_until
+from tests.mounting import NO_ROOTS, has_user_namespaces
 
 
 def compile_by(
@@ -37,6 +38,8 @@ NOT_ROOT = ["unshare", "--user", "--map-user=1000", "--map-group=1000"] if os.ge
 @pytest.fixture(scope="module")
 def reachable() -> Iterator[Path]:
     """A directory that distccd's user may enter, with a copy of ours in it."""
+    if NOT_ROOT and not has_user_namespaces():
+        pytest.skip(NO_ROOTS)
     place = Path(tempfile.mkdtemp(prefix="behind-"))
     place.chmod(0o755)
     try:

@@ -33,6 +33,6 @@ def test_its_commands(world: World) -> None:
                 line for line in script.splitlines(True) if "export" in line
             )
             if number == 0:
-                assert b"Compiled there:" in done.out, done
+                assert b"Compiled there" in done.out, done
         # The last block but one: the local cache was not asked, the server's was.
         assert one.summaries()[-1].endswith("cache:hit")

@@ -12,6 +12,7 @@ import pytest
 from tests.daemon_kit import Daemon, daemon
 from tests.e2e.kit import World
 from tests.interop.kit import farm_counts
+from tests.mounting import NO_ROOTS
 
 HEADER = """\
 #define OWN 3
@@ -52,8 +53,8 @@ int column() { return std::source_location::current().column(); }
 @pytest.fixture(scope="module")
 def server() -> Iterator[Daemon]:
     with daemon("pyccd") as made:
-        if "exact jobs are served" not in made.log:
-            pytest.skip("this machine does not run exact jobs: " + made.log)
+        if not made.serves_exact_jobs:
+            pytest.skip(NO_ROOTS)
         yield made
 
 
@@ -206,12 +207,18 @@ def test_files_that_no_server_sees(world: World, server: Daemon) -> None:
     assert farm_counts(world, env) == {"compiled": 1}
 
 
+def test_a_header_that_a_macro_names(world: World, server: Daemon) -> None:
+    env = {"DISTCC_HOSTS": server.host()}
+    world.write("t.c", "#define NAME <own.h>\n#include NAME\nint value = OWN;\n")
+    world.compare("gcc", "-I.", "-c", "t.c", env=env)
+    assert farm_counts(world, env) == {"exact": 1}
+
+
 @pytest.mark.parametrize(
     "text",
     [
         "const char *when = __TIME__;\n",
         "const char *when = __DATE__;\n",
-        "#define NAME <own.h>\n#include NAME\nint value = OWN;\n",
         '__asm__(".section .blob\\n.incbin \\"blob\\"\\n");\n',
         '#include "one/once.h"\n#include "other/once.h"\nint value = ONCE;\n',
     ],
@@ -288,6 +295,8 @@ def test_a_source_that_is_large(world: World, server: Daemon) -> None:
 
 def test_contents_that_the_server_has_lost_are_sent_again(world: World) -> None:
     with daemon("pyccd") as own:
+        if not own.serves_exact_jobs:
+            pytest.skip(NO_ROOTS)
         env = {"DISTCC_HOSTS": own.host()}
         assert world.call("gcc", "-c", "a.c", env=env).status == 0
         contents = own.place / "cache/pycc/contents"

@@ -18,6 +18,7 @@ import pytest
 from pycc.remote import bulk
 from pycc.remote.protocol import PUMP, File, Link, Reply, Request
 from tests.daemon_kit import ENVIRONMENT, Daemon, a_farm
+from tests.mounting import NO_ROOTS
 
 CWD = b"/home/somebody/project"
 SOURCE = '#include <stdio.h>\n#include "own.h"\nint f(void) { return printf("%d", OWN); }\n'
@@ -28,8 +29,8 @@ SYSTEM = [b"/usr/include", b"/usr/lib/gcc/x86_64-linux-gnu/12/include"]
 @pytest.fixture(scope="module")
 def farm() -> Iterator[Daemon]:
     with a_farm() as made:
-        if "exact jobs are served" not in made.log:
-            pytest.skip("this machine cannot make roots: " + made.log)
+        if not made.serves_exact_jobs:
+            pytest.skip(NO_ROOTS)
         yield made
 
 
