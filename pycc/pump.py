@@ -23,7 +23,7 @@ from .depfile import Rule, Style, quote, render
 from .execution import Execution
 from .frame import Op, Report
 from .invocation import DependencyRequest, Family, Invocation
-from .keying import forces_colour
+from .keying import DIAGNOSTIC_VARIABLES, forces_colour
 from .native import signature
 from .record import record, replace
 from .remote import pump_words
@@ -76,6 +76,8 @@ def obstacle(job: Job) -> str:
         return "it is preprocessed in part"
     if any(name in call.variables for name in exact.SEARCHED):
         return "a variable names directories of headers"
+    if any(name in call.variables for name in DIAGNOSTIC_VARIABLES):
+        return "a variable says how messages look"
     pwd = call.variables.get(b"PWD")
     if invocation.cwd_sensitive and apparent_directory(call.cwd, pwd, signature) != call.cwd:
         return "the working directory goes by another name"

@@ -256,7 +256,9 @@ class Peers:
 class Job:
     """One compile that is to run elsewhere. ``argv`` is what is sent, ``source`` the file's name
     for messages, ``launcher`` the descriptor of the connection of whoever waits for it.
-    ``identity`` is the compiler's, for hosts that can compare it; empty if it is not known."""
+    ``identity`` is the compiler's, for hosts that can compare it; empty if it is not known.
+    ``own_compiler``: it is one that others can hardly have, so that no host gets the job which
+    cannot compare."""
 
     argv: tuple[bytes, ...]
     source: str
@@ -266,6 +268,7 @@ class Job:
     waiting: Callable[[], None]
     launcher: int | None = None
     identity: bytes = b""
+    own_compiler: bool = False
 
 
 @record
@@ -310,6 +313,8 @@ def elsewhere(
     faults = 0
     key = b""
     farm.peers.meet(hosts)
+    if job.own_compiler:
+        hosts = [h for h in hosts if h.kind is Kind.LOCAL or farm.peers.daemon(h) is Daemon.OURS]
     if job.identity and farm.peers.all_ours():
         known = text()
         if known is None:

@@ -33,7 +33,7 @@ def pumping(
     its turn; ends without when it is the turn of a host that is sent preprocessed text, or none can
     be had. ``request`` is asked once, if at all. Raises what `farm.elsewhere` raises."""
     hosts = list(job.settings.hosts.hosts) if job.settings.hosts is not None else []
-    if not any(host.cpp for host in hosts):
+    if job.own_compiler or not any(host.cpp for host in hosts):
         return
     farm.peers.meet(hosts)
     pumps = wanting(farm, hosts)

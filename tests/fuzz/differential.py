@@ -22,8 +22,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests.fuzz.edits import flagged
 from tests.fuzz.oracle import Oracle, check
 from tests.fuzz.project import Toolchain, first_state
+from tests.fuzz.pumping import pump_server
 from tests.fuzz.reproduce import minimize, script
 from tests.fuzz.states import File, State
 from tests.fuzz.walk import Walk
@@ -87,7 +89,8 @@ class Run:
         place = tempfile.mkdtemp(prefix="fz-").encode()
         wrapper = os.path.abspath(os.fsencode(self.options.wrapper))
         extra = dict(item.encode().split(b"=", 1) for item in self.options.env)
-        return Oracle(place, self.tools, wrapper, extra, log=self.options.verbose)
+        options = self.options
+        return Oracle(place, self.tools, wrapper, extra, log=options.verbose, pumping=options.pump)
 
     def run(self, steps: int) -> Report:
         """Walk that many steps."""
@@ -96,7 +99,9 @@ class Run:
         try:
             with tempfile.TemporaryDirectory() as place:
                 start = precompile(self.tools, first_state(self.tools), place)
-            walk = Walk(self.seed, self.tools, start)
+            # What may have the assembler read a file is sent nowhere.
+            always = {"assembler": ()} if self.options.pump else {}
+            walk = Walk(self.seed, self.tools, flagged(start, **always), **always)
             while report.steps < steps:
                 state = walk.next()
                 self.shown = [*self.shown[-REMEMBERED:], state]
@@ -120,6 +125,8 @@ class Run:
                     if self.options.stop_first:
                         break
             report.hits = oracle.hits()
+            if self.options.pump:
+                print(oracle.maintenance("--show-stats"))
         finally:
             oracle.close()
         return report
@@ -160,6 +167,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--cc", default="gcc", help="gcc, clang, gcc-13, ... (default: gcc)")
     parser.add_argument("--jobs", "-j", type=int, default=1, help="walks at the same time")
     parser.add_argument("--env", action="append", default=[], help="NAME=VALUE for the wrapper")
+    parser.add_argument("--pump", action="store_true", help="compile on a stock server, by pump")
     parser.add_argument("--keep", help="directory for reproductions (default: a temporary one)")
     parser.add_argument("--max-reproductions", type=int, default=8)
     parser.add_argument("--min-hits", type=float, default=0, help="fail below this percentage")
@@ -175,6 +183,15 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the walks; 0 without a difference, else 1."""
     options = arguments(argv)
+    if not options.pump:
+        return walk(options)
+    with pump_server() as variables:
+        options.env += [f"{name}={value}" for name, value in variables.items()]
+        return walk(options)
+
+
+def walk(options: argparse.Namespace) -> int:
+    """Run the walks of one command line."""
     tools = toolchain(options.cc)
     share = -(-options.steps // options.jobs)
     begin = time.monotonic()

@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from tests.fuzz.project import Toolchain
+from tests.fuzz.pumping import accounted, accounted_messages
 from tests.fuzz.states import (
     FIXED_DIRECTORIES,
     ROOT,
@@ -114,13 +115,16 @@ class Oracle:
         extra: Mapping[bytes, bytes],
         *,
         log: bool = False,
+        pumping: bool = False,
     ) -> None:
-        """Make the directories below `place`; `extra` is environment for the wrapper alone.
+        """Make the directories below `place`; `extra` is environment for the wrapper alone. With
+        `pumping` it compiles on a stock server, see pumping.py.
 
         With `log` the wrapper keeps a statistics log, for outcome(); a wrapper may answer hits by
         another way then, so a run that should prove something goes without.
         """
         self.place = place
+        self.pumping = pumping
         self.root = os.path.join(place, b"project")
         self.temporary = os.path.join(place, b"tmp")
         self.wrapper = wrapper
@@ -164,6 +168,16 @@ class Oracle:
             if not command.explicit:
                 environment[b"PATH"] = self.links + b":" + environment[b"PATH"]
         return environment
+
+    def accounted(self, ran: Ran) -> Ran:
+        """What of a run is compared."""
+        if not self.pumping:
+            return ran
+        changes = {
+            path: artifact and dataclasses.replace(artifact, content=accounted(artifact.content))
+            for path, artifact in ran.changes.items()
+        }
+        return dataclasses.replace(ran, stderr=accounted_messages(ran.stderr), changes=changes)
 
     def maintenance(self, *arguments: str) -> str:
         """What the wrapper's own command line prints."""
@@ -420,7 +434,7 @@ def check(oracle: Oracle, state: State, *, in_place: bool = True) -> Checked:
         ran = oracle.run(command, wrapped=wrapped)
         changed.clear()
         changed.update(ran.changes)
-        return ran
+        return oracle.accounted(ran)
 
     for wrapped in (True, False) if command.wrapper_first else (False, True):
         runs[wrapped] = run(wrapped=wrapped)

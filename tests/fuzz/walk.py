@@ -22,8 +22,12 @@ FAILURES = 4  # compiles in a row that may fail before the walk starts afresh
 class Walk:
     """An endless sequence of states, the same for the same seed and the same answers."""
 
-    def __init__(self, seed: int, tools: Toolchain, state: State) -> None:
-        """Begin at `state`; `seed` decides everything."""
+    def __init__(
+        self, seed: int, tools: Toolchain, state: State, **always: tuple[bytes, ...]
+    ) -> None:
+        """Begin at `state`; `seed` decides everything. ``always``: these groups of arguments are
+        so whenever it begins afresh."""
+        self.always = always
         self.rng = random.Random(seed)
         self.tools = tools
         self.first = state
@@ -85,5 +89,7 @@ class Walk:
 
     def _afresh(self) -> State:
         source = self.rng.choice(self.tools.sources)
-        command = dataclasses.replace(first_state(self.tools, source).command)
+        command = first_state(self.tools, source).command
+        groups = (*command.groups, *self.always.items())
+        command = dataclasses.replace(command, groups=tuple(dict(groups).items()))
         return dataclasses.replace(self.first, command=command, note="afresh")
