@@ -60,7 +60,9 @@ def answer(request: Request, talk: Talk, resident: Resident) -> Sequence[Op]:
     if is_distcc(request.argv[0]):
         from . import distcc_command
 
-        return distcc_command.answer(request, talk, resident)
+        return distcc_command.answer(
+            request, talk, resident, lambda called: _job_of(called, talk, resident)
+        )
     call = open_call(request, resident)
     if not isinstance(call, Call):
         return call
@@ -68,6 +70,15 @@ def answer(request: Request, talk: Talk, resident: Resident) -> Sequence[Op]:
     if not isinstance(found, Job):
         return [*call.commit(), *found]
     return talk.hand_over(lambda talk: _miss(found, talk, resident))
+
+
+def _job_of(request: Request, talk: Talk, resident: Resident) -> Job | None:
+    """The job of a call whose results are not looked up; None where it cannot be cached."""
+    call = open_call(request, resident)
+    if not isinstance(call, Call) or call.config.disable:
+        return None
+    opened = _open(call, talk, resident)
+    return opened if isinstance(opened, Job) else None
 
 
 def _miss(job: Job, talk: Talk, resident: Resident) -> Sequence[Op]:
@@ -97,9 +108,26 @@ def count_failure(request: Request, resident: Resident) -> None:
 
 def _compile(call: Call, talk: Talk, resident: Resident) -> Sequence[Op] | Job:
     """What ends this call, or the job that is a miss. Raises NotHere."""
-    start = file_clock()
     if call.config.disable:
         return call.plain()
+    job = _open(call, talk, resident)
+    if not isinstance(job, Job) or not job.manifest_key:
+        return job
+    if not call.config.recache:
+        if job.manifest_key in resident.unfinished:
+            talk.may_block()
+            resident.unfinished.wait(job.manifest_key)
+        ops = _look_up(job, resident)
+        if ops is not None:
+            return ops
+    if call.config.read_only_direct:
+        return call.plain(*job.missed())
+    return job
+
+
+def _open(call: Call, talk: Talk, resident: Resident) -> Sequence[Op] | Job:
+    """What ends this call, or its job with its keys. Raises NotHere."""
+    start = file_clock()
     if call.log.enabled:
         _log_compiler(call)
     if call.config.reread_files:
@@ -164,15 +192,6 @@ def _compile(call: Call, talk: Talk, resident: Resident) -> Sequence[Op] | Job:
         job.manifest_key = job.direct.key()
         if call.debug is not None:
             call.debug.add("d", job.direct, base)
-        if not call.config.recache:
-            if job.manifest_key in resident.unfinished:
-                talk.may_block()
-                resident.unfinished.wait(job.manifest_key)
-            ops = _look_up(job, resident)
-            if ops is not None:
-                return ops
-        if call.config.read_only_direct:
-            return call.plain(*job.missed())
     return job
 
 

@@ -11,15 +11,35 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
 from . import __version__
 from .call import RECURSION_GUARD, which
-from .dispatch import EXIT_NO_HOSTS, WAIT_MS, is_same_program, read_hosts_file, triplet
-from .frame import CAPTURE_ERR, FINAL, OUT_FILE, REPLACE, Exit, Op, Out, Request, Run, Write
+from .dispatch import (
+    EXIT_NO_HOSTS,
+    WAIT_MS,
+    Dispatch,
+    is_same_program,
+    read_hosts_file,
+    triplet,
+)
+from .frame import (
+    CAPTURE_ERR,
+    FINAL,
+    OUT_FILE,
+    OWN_NAME,
+    REPLACE,
+    Exit,
+    Op,
+    Out,
+    Request,
+    Run,
+    Write,
+)
 from .locate import DEFAULT_PATH, locate
+from .record import replace
 from .remote import commandline
 from .remote.client_log import ClientLog
 from .remote.client_settings import EXIT_BAD_ARGUMENTS, ClientSettings, read_settings
@@ -32,6 +52,7 @@ from .responsefile import ResponseFileError, expand
 from .talk import Gone, Talk
 
 if TYPE_CHECKING:
+    from .job import Job as PyccJob
     from .resident import Resident
 
 SAFEGUARD = b"_DISTCC_SAFEGUARD"
@@ -66,8 +87,11 @@ Environment variables:
 """
 
 
-def answer(request: Request, talk: Talk, resident: Resident) -> Sequence[Op]:
-    """The operations that end this call. Raises NotHere, Gone."""
+def answer(
+    request: Request, talk: Talk, resident: Resident, job_of: Callable[[Request], PyccJob | None]
+) -> Sequence[Op]:
+    """The operations that end this call. ``job_of`` gives the job of a call under our own name, for
+    hosts that are sent the source itself. Raises NotHere, Gone."""
     talk.may_block()
     variables = resident.environment(request.environment_block).variables
     if len(request.argv) < 2:
@@ -83,7 +107,8 @@ def answer(request: Request, talk: Talk, resident: Resident) -> Sequence[Op]:
         return _show_hosts(settings, count=option == b"-j")
     said: list[bytes] = []
     log = ClientLog(settings, request.pid, request.cwd, said.append)
-    command = _Command(request, talk, resident.farm(), settings, log, variables, resident)
+    farm = resident.farm()
+    command = _Command(request, talk, farm, settings, log, variables, resident, job_of)
     began = time.monotonic()
     try:
         ops = command.run()
@@ -121,7 +146,9 @@ class _Command:
         log: ClientLog,
         variables: dict[bytes, bytes],
         resident: Resident,
+        job_of: Callable[[Request], PyccJob | None],
     ) -> None:
+        self._job_of = job_of
         self._request, self._talk, self._farm = request, talk, farm
         self._settings, self._log, self._variables = settings, log, variables
         self._resident = resident
@@ -159,9 +186,7 @@ class _Command:
             return _end(EXIT_BAD_ARGUMENTS)
         scanned = commandline.scan(self._sent_vector())
         if self._scan_only:
-            text = "'--scan_includes' specified, but distcc wouldn't have used include server"
-            log(Level.ERROR, f"{text} (make sure hosts list includes ',cpp' option)")
-            return _end(EXIT_DISTCC_FAILED)
+            return self._scan_includes()
         if isinstance(scanned, commandline.Local):
             log(Level.DEBUG, scanned.reason, "dcc_scan_args")
             return self._here(preprocessor=scanned.preprocess)
@@ -172,9 +197,51 @@ class _Command:
             why = settings.problem or "no hostlist is set; can't distribute work"
             log(Level.WARNING, why, "dcc_get_hostlist")
         try:
-            return self._somewhere(scanned)
+            ops = self._by_pump()
+            return self._somewhere(scanned) if ops is None else ops
         finally:
             self._state.leave()
+
+    def _job(self) -> PyccJob | None:
+        """The same command under our own name; None unless a host is listed with ``,cpp``."""
+        hosts = self._settings.hosts
+        if hosts is None or not any(host.cpp for host in hosts.hosts):
+            return None
+        request = replace(
+            self._request,
+            argv=(b"pycc", *self._vector),
+            flags=self._request.flags | OWN_NAME,
+        )
+        return self._job_of(request)
+
+    def _by_pump(self) -> Sequence[Op] | None:
+        """What a server made of the source itself; None where it is to be preprocessed here."""
+        job = self._job()
+        if job is None:
+            return None
+        from .miss import pump
+
+        dispatch = Dispatch(job, self._talk, self._farm, self._settings)
+        exact = dispatch.exactly(self._resident)
+        if exact is not None:
+            return exact.ops
+        pumped = pump(job, self._resident, dispatch)
+        return None if pumped is None else pumped.ops
+
+    def _scan_includes(self) -> Sequence[Op]:
+        """What would be sent by pump, as distcc prints it."""
+        job = self._job()
+        if job is None:
+            text = "'--scan_includes' specified, but distcc wouldn't have used include server"
+            self._log(Level.ERROR, f"{text} (make sure hosts list includes ',cpp' option)")
+            return _end(EXIT_DISTCC_FAILED)
+        from .exact import scanned
+
+        found = scanned(job, self._resident)
+        if isinstance(found, str):
+            self._log(Level.ERROR, f"its headers cannot be told: {found}")
+            return _end(EXIT_DISTCC_FAILED)
+        return [Out(1, b"".join(b"%-9s %s\n" % row for row in found)), Exit(0)]
 
     def _sent_vector(self) -> tuple[bytes, ...]:
         compiler = self._compiler()

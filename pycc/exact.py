@@ -114,6 +114,20 @@ def view_of(job: Job, resident: Resident, closure: Closure) -> View | str:
     return view.view()
 
 
+def scanned(job: Job, resident: Resident) -> list[tuple[bytes, bytes]] | str:
+    """What ``distcc --scan-includes`` prints of each file, or why they cannot be told."""
+    closure = Closure(job, resident)
+    view = closure.reason or view_of(job, resident, closure)
+    if isinstance(view, str):
+        return view
+    rows = [(b"FILE", file.path) for file in view.files]
+    rows += ((b"SYMLINK", link.path) for link in view.links)
+    rows += ((b"DIRECTORY", path) for path in view.directories)
+    chain = job.toolchain.chain
+    rows += ((b"SYSTEMDIR", os.path.normpath(path)) for path in (*chain.quote, *chain.bracket))
+    return rows
+
+
 class _View:
     """Collects files with the links on the ways to them."""
 

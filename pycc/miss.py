@@ -64,7 +64,7 @@ def miss(job: Job, talk: Talk, resident: Resident) -> Sequence[Op]:
                 key = result_key_of(job.manifest_key, exact.entry.files, b"", exact.entry.present)
                 known = Decision(key, replace(exact.entry, result_key=key))
                 return _end(job, talk, resident, exact.ops, known, exact.entries)
-            pumped = _pump(job, resident, elsewhere)
+            pumped = pump(job, resident, elsewhere)
             if pumped is not None:
                 _count_miss(job)
                 hardlinks.make_way(call, invocation)
@@ -136,7 +136,8 @@ def miss(job: Job, talk: Talk, resident: Resident) -> Sequence[Op]:
     return _end(job, talk, resident, execution.ops, decision, entries)
 
 
-def _pump(job: Job, resident: Resident, elsewhere: Dispatch) -> Pumped | None:
+def pump(job: Job, resident: Resident, elsewhere: Dispatch) -> Pumped | None:
+    """What a stock server made of the source itself; None where none did. Raises Gone."""
     if not elsewhere.pumps:
         return None
     job.precompiled = precompiled.find(job, resident)

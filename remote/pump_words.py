@@ -84,8 +84,8 @@ def command(argv: Sequence[bytes], cwd: bytes, *, clang: bool) -> Command:
             raise CannotPump(f"{shown(name)} would meet the server's directory")
         elif word.file and is_source(name):
             sent.append(path(name))
-        elif value is not None and not word.joined:
-            sent += (name, value)
+        elif value is not None and (not word.joined or name == b"-x"):
+            sent += (name, value)  # distccd takes -xc for an option of its own
         else:
             sent.append(name + (value or b""))
     # In front: behind "--" it would be a file, and the user's own words win.

@@ -96,9 +96,9 @@ ALLOWED = {
     " remote.daemon_log remote.exact_client remote.exact_wire remote.farm remote.hosts"
     " remote.monitor_state remote.protocol remote.pump_client remote.pump_words remote.transport"
     " talk",
-    "distcc_command": "call dispatch frame locate remote.client_log remote.client_settings"
-    " remote.commandline remote.daemon_log remote.farm remote.hosts remote.monitor_state"
-    " remote.transport responsefile talk",
+    "distcc_command": "call dispatch exact frame locate miss remote.client_log"
+    " remote.client_settings remote.commandline remote.daemon_log remote.farm remote.hosts"
+    " remote.monitor_state remote.transport responsefile talk",
     "miss": "cache.digest cache.lookup cache.result cache.storage collect dispatch distribution"
     " execution frame hardlinks hot invocation job keep keying outcome precompiled preprocess"
     " stability talk",

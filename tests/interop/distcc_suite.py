@@ -5,7 +5,7 @@
 DIR holds `testdistcc.py` and `comfychair.py`, as the directory `test` of distcc's sources does. No
 line of them is kept here; they are run where they are, and find the programs by PATH alone.
 
-Every case runs twice, plainly and with compressed bodies, each in a process of its own: a case
+Every case runs plainly, with compressed bodies and in pump mode, each in a process of its own: one
 that hangs costs its time limit, and what it leaves running is found and ended. It is found by a
 variable in its environment, because daemons leave the session and the process group that they were
 started in.
@@ -37,7 +37,7 @@ CASE_SECONDS = 180
 LEAVE_SECONDS = 5.0
 """For a daemon that was told to leave at the end of its case."""
 MARK = "DISTCC_SUITE_MARK"
-MODES = {"plain": (), "lzo": ("--lzo",)}
+MODES = {"plain": (), "lzo": ("--lzo",), "pump": ("--pump",)}
 NEED_HELPERS = frozenset(
     "StripArgs_Case IsSource_Case ScanArgs_Case ImplicitCompilerScan_Case DotD_Case Compile_c_Case"
     " ExtractExtension_Case InvalidHostSpec_Case ParseHostSpec_Case ParseMask_Case"
