@@ -84,6 +84,9 @@ class Toolchain:
     chain: SearchChain
     native: tuple[bytes, ...]
     """What -march=native and its like stand for on this machine: cc1's own words."""
+    scripted: bool = False
+    """Whether it or one of its programs is a script: what another machine has under its name does
+    something else."""
 
 
 class ProbeFailed(Exception):
@@ -235,7 +238,17 @@ def probe(
         b"".join(witnesses),
         parse_search_output(stderr),
         _expansion(front, native),
+        any(map(is_script, (path, *programs))),
     )
+
+
+def is_script(path: bytes) -> bool:
+    """Whether a program is interpreted."""
+    try:
+        with open(path, "rb", buffering=0) as file:
+            return file.read(2) == b"#!"
+    except OSError:
+        return False
 
 
 def _expansion(front: list[bytes], native: Sequence[bytes]) -> tuple[bytes, ...]:

@@ -319,7 +319,7 @@ class Dispatch:
             self._wait,
             self._talk.descriptor,
             self._identity(),
-            is_script(self._job.call.compiler),
+            self._job.toolchain.scripted,
         )
 
     def _identity(self) -> bytes:
@@ -425,15 +425,6 @@ def is_same_program(name: bytes, compiler: bytes, search_path: bytes, cwd: bytes
     """Whether ``name`` leads to the compiler, too."""
     found = locate(name, search_path, cwd)
     return found is not None and os.path.realpath(found.path) == os.path.realpath(compiler)
-
-
-def is_script(compiler: bytes) -> bool:
-    """Whether it is a script: another machine's program of its name does something else."""
-    try:
-        with open(compiler, "rb", buffering=0) as file:
-            return file.read(2) == b"#!"
-    except OSError:
-        return False
 
 
 def triplet() -> bytes:

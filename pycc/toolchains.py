@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 NEVER = native.pack(native.ABSENT, b"/")
 """A witness that does not hold: what it stands beside is found out again each time."""
 
-VERSION = b"pycc toolchain 2"
+VERSION = b"pycc toolchain 3"
 
 PATIENCE_SECONDS, OTHERS_MS = 1.0, 10_000
 """Who asks the compiler may have been stopped; his answer is waited for so long."""
@@ -154,7 +154,7 @@ def _compiler_check(call: Call, talk: Talk, path: bytes) -> bytes | None:
 
 
 _COUNT = Struct("<I")
-_FIELDS = 5
+_FIELDS = 6
 
 
 def encode(known: Toolchain) -> bytes:
@@ -163,7 +163,8 @@ def encode(known: Toolchain) -> bytes:
     <toolchain> ::= { <field> } { <count:u32> { <field> } } ; <field> ::= <length:u32> <bytes>
     """
     fields = (known.path, known.family.value.encode(), known.version, known.identity)
-    parts = [_field(value) for value in (*fields, known.witnesses)]
+    scripted = b"script" if known.scripted else b""
+    parts = [_field(value) for value in (*fields, known.witnesses, scripted)]
     for values in (known.chain.quote, known.chain.bracket, known.native):
         parts.append(_COUNT.pack(len(values)))
         parts += map(_field, values)
@@ -196,7 +197,7 @@ def decode(value: bytes) -> Toolchain | None:
         return tuple(field() for _ in range(number()))
 
     try:
-        path, family, version, identity, witnesses = (field() for _ in range(_FIELDS))
+        path, family, version, identity, witnesses, scripted = (field() for _ in range(_FIELDS))
         chain = SearchChain(fields(), fields())
         words = fields()
         kind = Family(family.decode())
@@ -204,4 +205,4 @@ def decode(value: bytes) -> Toolchain | None:
         return None
     if at != len(value):
         return None
-    return Toolchain(path, kind, version, identity, witnesses, chain, words)
+    return Toolchain(path, kind, version, identity, witnesses, chain, words, bool(scripted))

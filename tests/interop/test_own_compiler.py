@@ -1,4 +1,4 @@
-"""A compiler that is a script of the user's is nobody else's."""
+"""A compiler that is a script of the user's, or has one for its assembler, is nobody else's."""
 
 from __future__ import annotations
 
@@ -19,3 +19,12 @@ def test_a_script_is_not_compiled_for_by_another_compiler(world: World, server: 
             assert (done.status, done.err) == (0, b"")
         counts = farm_counts(world, env)
         assert counts.keys() <= {"unreachable", "other_compiler"}, counts
+
+
+def test_a_script_for_an_assembler(world: World, server: Daemon) -> None:
+    script = world.script("changed/as", 'exec /usr/bin/as --defsym ours=1 "$@"').parent
+    path = f"{world.install.links}:{script}:/usr/bin:/bin"
+    for options in ("", ",lzo,cpp"):
+        env = {"DISTCC_HOSTS": server.host(options), "PATH": path}
+        assert world.call("gcc", f"-DN={len(options)}", "-c", "a.c", env=env).status == 0
+        assert b"ours" in (world.src / "a.o").read_bytes()
