@@ -63,6 +63,7 @@ Environment variables:
    DISTCC_VERBOSE=1           Give debug messages.
    DISTCC_LOG                 Send messages to file, not stderr.
    DISTCC_DIR                 Directory for host list and state.
+   DISTCC_SSH                 Command that reaches hosts with an @ (ssh).
 """
 
 
@@ -73,7 +74,8 @@ def answer(request: Request, talk: Talk, resident: Resident) -> Sequence[Op]:
     if len(request.argv) < 2:
         text = "distcc: missing option/operand\nTry `distcc --help' for more information.\n"
         return _end(EXIT_BAD_ARGUMENTS, err=text)
-    settings = read_settings(variables, lambda path: read_hosts_file(request.cwd, path))
+    cwd = request.cwd
+    settings = read_settings(variables, lambda path: read_hosts_file(cwd, path), cwd)
     option = request.argv[1]
     if option == b"--help":
         return _end(0, out=VERSION + USAGE)

@@ -7,6 +7,8 @@ dcc_getenv_bool in src/util.c: only "1" and "0" mean anything for a switch).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Final
 
 from pycc.record import record
 
@@ -16,6 +18,7 @@ BACKOFF_SECONDS = 60.0
 IO_SECONDS = 300.0
 MOST_SECONDS = 24 * 3600.0
 EXIT_BAD_ARGUMENTS = 101
+NO_VARIABLES: Final[Mapping[bytes, bytes]] = MappingProxyType({})
 
 
 @record
@@ -42,12 +45,22 @@ class ClientSettings:
     """gcc is called by its target's name, so that another machine finds the same."""
     errors_to: int = 2
     """The descriptor that messages go to: ccache gives one that it does not store."""
+    ssh: tuple[bytes, ...] = (b"ssh",)
+    """The command that reaches hosts with an @."""
+    cwd: bytes = b"/"
+    environment: Mapping[bytes, bytes] = NO_VARIABLES
+    """The call's own, for programs that reach hosts."""
+
+
+NOTHING_TOLD: Final = ClientSettings(None)
 
 
 def read_settings(
-    environment: Mapping[bytes, bytes], read: Callable[[bytes], str | None]
+    environment: Mapping[bytes, bytes], read: Callable[[bytes], str | None], cwd: bytes = b"/"
 ) -> ClientSettings:
-    """The settings of a call. ``read`` gives a file's text or None (hosts.host_texts)."""
+    """The settings of a call in ``cwd``. ``read`` gives a file's text or None (hosts.host_texts).
+
+    DISTCC_SSH is split at blanks and nothing else (dcc_ssh_connect in src/ssh.c)."""
     hosts, problem = None, ""
     found = host_texts(environment, read)
     origin = "" if found is None else found[1]
@@ -76,6 +89,10 @@ def read_settings(
         verbose=_flag(environment, b"DISTCC_VERBOSE", False),
         rewrite_names=b"DISTCC_NO_REWRITE_CROSS" not in environment,
         errors_to=errors_to if 0 <= errors_to < 1 << 16 else 2,
+        ssh=tuple(word for word in environment.get(b"DISTCC_SSH", b"").split(b" ") if word)
+        or (b"ssh",),
+        cwd=cwd,
+        environment=environment,
     )
 
 

@@ -25,7 +25,7 @@ from .daemon_log import Level, Log
 from .exactness import Exactness
 from .job import Code, Done, Workshop, greeting
 from .metrics import Metrics
-from .protocol import ProtocolError, Reader, Request, Truncated, request_reader, write_reply
+from .protocol import OURS, ProtocolError, Reader, Request, Truncated, request_reader, write_reply
 from .room import NoRoom, Room, Share
 from .server_cache import FAULTS
 from .streams import Client, Pipes, Stream, peer_of
@@ -34,6 +34,8 @@ IO_SECONDS = 300.0
 """How long a peer may be silent (DISTCC_IO_TIMEOUT)."""
 CONNECTIONS_A_TURN, MORE_CONNECTIONS = 4, 16
 RECEIVE = 1 << 20
+KEPT_SECONDS = 90.0
+"""How long a client's next request on the same pipes is waited for (`kept.IDLE_SECONDS`)."""
 END_SECONDS = 3.0
 """For jobs whose children were ended to tell their clients."""
 COMPLAINT_SECONDS = 600.0
@@ -184,29 +186,50 @@ class Daemon:
         return True
 
     def _serve_one(self, connection: Stream, client: Client) -> None:
-        with self._room.share() as share:
-            self._serve_in(share, connection, client)
-
-    def _serve_in(self, share: Share, connection: Stream, client: Client) -> None:
         try:
-            request = self._read(share, connection, client)
-            known = None if request is None else greeting(request, exact=self._exact is not None)
-            if known is not None:
-                connection.sendall(b"".join(write_reply(known)))
-            elif request is not None:
-                # Who only asks has not to wait for those that compile.
-                asked = exact_job.is_question(request) or job.is_question(request)
-                with nullcontext() if asked else self._turns:
-                    self._metrics.began()
-                    try:
-                        done = self._do(request, connection.fileno())
-                    finally:
-                        self._metrics.ended()
-                self._answer(done, client, connection)
+            while self._serve_request(connection, client):
+                if not self._asks_again(connection):
+                    break
         except OSError as problem:
             self._log(Level.ERROR, f"{client}: {problem}", "dcc_serve")
         finally:
             self._forget(connection)
+
+    def _serve_request(self, connection: Stream, client: Client) -> bool:
+        """Whether the client may have another one: to start this process cost it more than a small
+        job, and it is one of ours."""
+        with self._room.share() as share:
+            request = self._read(share, connection, client)
+            if request is None:
+                return False
+            known = greeting(request, exact=self._exact is not None)
+            if known is not None:
+                connection.sendall(b"".join(write_reply(known)))
+            else:
+                self._serve_job(request, connection, client)
+        return request.version in OURS and isinstance(connection, Pipes)
+
+    def _asks_again(self, connection: Stream) -> bool:
+        """Wait for the next request; False at the end. Meanwhile nobody is served."""
+        with self._lock:
+            self._serving.discard(connection.fileno())
+        poll = select.poll()
+        poll.register(connection.fileno(), select.POLLIN | select.POLLRDHUP)
+        ready = dict(poll.poll(KEPT_SECONDS * 1000)).get(connection.fileno(), 0)
+        with self._lock:
+            self._serving.add(connection.fileno())
+        return not self._leaving and ready == select.POLLIN
+
+    def _serve_job(self, request: Request, connection: Stream, client: Client) -> None:
+        # Who only asks has not to wait for those that compile.
+        asked = exact_job.is_question(request) or job.is_question(request)
+        with nullcontext() if asked else self._turns:
+            self._metrics.began()
+            try:
+                done = self._do(request, connection.fileno())
+            finally:
+                self._metrics.ended()
+        self._answer(done, client, connection)
 
     def _do(self, request: Request, client: int) -> Done:
         if exact_job.is_exact(request):

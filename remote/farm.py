@@ -18,7 +18,16 @@ from pycc.record import record
 
 from .balance import Balance, No
 from .client_log import ClientLog
-from .client_settings import ClientSettings
+from .client_settings import NOTHING_TOLD, ClientSettings
+from .connection import (
+    EXIT_CONNECT_FAILED,
+    EXIT_IO_ERROR,
+    EXIT_PROTOCOL_ERROR,
+    EXIT_TRUNCATED,
+    Connection,
+    Fault,
+    NoAnswer,
+)
 from .daemon_log import Level
 from .hosts import HostList, HostSpec, Kind, lock_name
 from .monitor_state import JobState, Phase
@@ -36,14 +45,7 @@ from .protocol import (
     Request,
     text_digest,
 )
-from .transport import (
-    EXIT_PROTOCOL_ERROR,
-    EXIT_TRUNCATED,
-    Conversation,
-    Fault,
-    NoAnswer,
-    connect,
-)
+from .transport import Conversation, Ways
 
 PATIENCE: Final = 1.0
 """Seconds after which whoever waits for a slot makes a sign of life."""
@@ -53,13 +55,14 @@ _ENDED_BY_DAEMON: Final = 110 << 8
 
 
 class Farm:
-    """Slots and hosts; safe for several threads."""
+    """Slots and hosts; safe for several threads. ``directory`` is what `Ways` need."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic, *, directory: str = "") -> None:
         self._clock = clock
         self._balance = Balance()
         self._freed = threading.Condition()
-        self.peers = Peers(clock)
+        self.ways = Ways(directory)
+        self.peers = Peers(clock, self.ways)
         self._sent: dict[str, set[bytes]] = {}
 
     @contextmanager
@@ -165,6 +168,14 @@ class Daemon(Enum):
     UNKNOWN = "nobody has said yet; it is asked as ours"
 
 
+_Peer = tuple[str, str, str, bool, bool]
+
+
+def _peer(host: HostSpec) -> _Peer:
+    """What tells daemons apart: on one machine ssh may start several."""
+    return (lock_name(host), host.user, host.command, host.tls, host.auth)
+
+
 class Peers:
     """Which hosts run pyccd; safe for several threads.
 
@@ -174,52 +185,56 @@ class Peers:
     a list together, before the first job, because jobs are best given from the first one on to the
     server that keeps their results."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, ways: Ways | None = None
+    ) -> None:
         self._clock = clock
-        self._known: dict[str, tuple[float, Daemon]] = {}
-        self._exact: set[str] = set()
-        self._asking: dict[str, threading.Thread] = {}
+        self._ways = ways or Ways()
+        self._known: dict[_Peer, tuple[float, Daemon]] = {}
+        self._exact: set[_Peer] = set()
+        self._asking: dict[_Peer, threading.Thread] = {}
         self._lock = threading.Lock()
 
     def daemon(self, host: HostSpec) -> Daemon:
         """What runs there, as far as it is known."""
-        if host.kind is not Kind.TCP:
+        if host.kind is Kind.LOCAL:
             return Daemon.STOCK
-        return self._known.get(lock_name(host), (0.0, Daemon.UNKNOWN))[1]
+        return self._known.get(_peer(host), (0.0, Daemon.UNKNOWN))[1]
 
     def exact(self, host: HostSpec) -> bool:
         """Whether ours runs there, and serves exact jobs."""
-        return lock_name(host) in self._exact and self.daemon(host) is Daemon.OURS
+        return _peer(host) in self._exact and self.daemon(host) is Daemon.OURS
 
     def all_ours(self) -> set[str]:
         """The lock names of all that run ours."""
         known = self._known.copy()
-        return {name for name, (_, daemon) in known.items() if daemon is Daemon.OURS}
+        return {peer[0] for peer, (_, daemon) in known.items() if daemon is Daemon.OURS}
 
     def note(self, host: HostSpec, daemon: Daemon) -> None:
         """This is what runs there."""
         seconds = FAULT_SECONDS if daemon is Daemon.UNKNOWN else PEER_SECONDS
-        self._known[lock_name(host)] = (self._clock() + seconds, daemon)
+        self._known[_peer(host)] = (self._clock() + seconds, daemon)
 
     def doubt(self, host: HostSpec) -> None:
         """Something went wrong there: another daemon may come up, so it is asked again soon."""
-        self._known[lock_name(host)] = (self._clock() + FAULT_SECONDS, self.daemon(host))
+        self._known[_peer(host)] = (self._clock() + FAULT_SECONDS, self.daemon(host))
 
-    def meet(self, hosts: Sequence[HostSpec]) -> None:
+    def meet(self, hosts: Sequence[HostSpec], settings: ClientSettings = NOTHING_TOLD) -> None:
         """Ask those hosts that are not known; returns after GREETING_SECONDS at the latest, and
         at once where all have been asked before."""
         now = self._clock()
         waited: list[threading.Thread] = []
         for host in hosts:
-            name = lock_name(host)
-            known = self._known.get(name)
-            if host.kind is not Kind.TCP or host.down or (known is not None and now < known[0]):
+            peer = _peer(host)
+            known = self._known.get(peer)
+            if host.kind is Kind.LOCAL or host.down or (known is not None and now < known[0]):
                 continue
             with self._lock:
-                thread = self._asking.get(name)
+                thread = self._asking.get(peer)
                 if thread is None:
-                    thread = threading.Thread(target=self._greet, args=(host,), daemon=True)
-                    self._asking[name] = thread
+                    words = (host, settings)
+                    thread = threading.Thread(target=self._greet, args=words, daemon=True)
+                    self._asking[peer] = thread
                     thread.start()
             if known is None:
                 waited.append(thread)
@@ -227,15 +242,12 @@ class Peers:
         for thread in waited:
             thread.join(max(0.0, end - time.monotonic()))
 
-    def _greet(self, host: HostSpec) -> None:
+    def _greet(self, host: HostSpec, settings: ClientSettings) -> None:
         before = daemon = self.daemon(host)
         try:
-            with connect(host) as connection:
-                talk = Conversation(connection, 10 * GREETING_SECONDS)
-                talk.send(Request(OURS_PLAIN, (HELLO,)))
-                said = talk.receive(OURS_PLAIN).out.split(b"\n")
-                daemon = Daemon.OURS if said[0].startswith(b"pyccd ") else Daemon.STOCK
-                (self._exact.add if EXACT_OFFERED in said else self._exact.discard)(lock_name(host))
+            said = self._hello(host, settings)
+            daemon = Daemon.OURS if said[0].startswith(b"pyccd ") else Daemon.STOCK
+            (self._exact.add if EXACT_OFFERED in said else self._exact.discard)(_peer(host))
         except NoAnswer:
             daemon = Daemon.STOCK
         except Fault as problem:
@@ -247,7 +259,20 @@ class Peers:
             else:
                 self.note(host, daemon)
             with self._lock:
-                self._asking.pop(lock_name(host), None)
+                self._asking.pop(_peer(host), None)
+
+    def _hello(self, host: HostSpec, settings: ClientSettings) -> list[bytes]:
+        """The lines of what it says of itself. Raises Fault."""
+        connection = self._ways.connect(host, settings)
+        try:
+            talk = Conversation(connection, 10 * GREETING_SECONDS)
+            talk.send(Request(OURS_PLAIN, (HELLO,)))
+            said = talk.receive(OURS_PLAIN).out
+        except BaseException:
+            connection.close()
+            raise
+        self._ways.keep(host, settings, connection)
+        return said.split(b"\n")
 
 
 @record
@@ -307,7 +332,7 @@ def elsewhere(
     known: bytes | None = None
     faults = 0
     key = b""
-    farm.peers.meet(hosts)
+    farm.peers.meet(hosts, settings)
     if job.identity and farm.peers.all_ours():
         known = text()
         if known is None:
@@ -356,12 +381,10 @@ def exchange(farm: Farm, host: HostSpec, job: Job, request: Request) -> Reply | 
     slot = max(farm.jobs(host) - 1, 0)
     try:
         job.state.enter(Phase.CONNECT, host.host, slot)
-        with connect(host) as connection:
-            talk = Conversation(connection, job.settings.io_timeout, job.launcher, job.state.touch)
-            job.state.enter(Phase.SEND, host.host, slot)
-            talk.send(request)
-            job.state.enter(Phase.COMPILE, host.host, slot)
-            reply = talk.receive(request.version)
+        reply = _again(farm, host, job, request, slot)
+        if reply is None:
+            connection = farm.ways.connect(host, job.settings)
+            reply = _ask(farm, host, job, request, slot, connection)
     except (Fault, ProtocolError) as problem:
         if isinstance(problem, NoAnswer) and farm.peers.daemon(host) is Daemon.UNKNOWN:
             raise
@@ -372,6 +395,40 @@ def exchange(farm: Farm, host: HostSpec, job: Job, request: Request) -> Reply | 
             job.log(Level.INFO, f"{host.spelled} is avoided for {pause:.0f} s")
         return None
     farm.worked(host)
+    return reply
+
+
+def _again(farm: Farm, host: HostSpec, job: Job, request: Request, slot: int) -> Reply | None:
+    """The answer on a connection that is there already; None where there is none, or it had
+    ended."""
+    connection = farm.ways.again(host, job.settings) if request.version in OURS else None
+    if connection is None:
+        return None
+    try:
+        return _ask(farm, host, job, request, slot, connection)
+    except Fault as problem:
+        ended = problem.status in (EXIT_IO_ERROR, EXIT_CONNECT_FAILED)
+        if ended or isinstance(problem, NoAnswer):
+            return None
+        raise
+
+
+def _ask(
+    farm: Farm, host: HostSpec, job: Job, request: Request, slot: int, connection: Connection
+) -> Reply:
+    try:
+        talk = Conversation(connection, job.settings.io_timeout, job.launcher, job.state.touch)
+        job.state.enter(Phase.SEND, host.host, slot)
+        talk.send(request)
+        job.state.enter(Phase.COMPILE, host.host, slot)
+        reply = talk.receive(request.version)
+    except BaseException:
+        connection.close()
+        raise
+    if request.version in OURS:
+        farm.ways.keep(host, job.settings, connection)
+    else:
+        connection.close()
     return reply
 
 

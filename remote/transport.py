@@ -10,37 +10,34 @@ from __future__ import annotations
 
 import select
 import socket
+import threading
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from pycc.errors import PyccError
-
+from .client_settings import ClientSettings
+from .connection import (
+    CONNECT_SECONDS,
+    EXIT_CONNECT_FAILED,
+    EXIT_IO_ERROR,
+    EXIT_PROTOCOL_ERROR,
+    EXIT_TIMEOUT,
+    EXIT_TRUNCATED,
+    Connection,
+    Fault,
+    NoAnswer,
+    NotReady,
+)
 from .hosts import HostSpec, Kind
 from .protocol import ProtocolError, Reader, Reply, Request, Truncated, reply_reader, write_request
 
-CONNECT_SECONDS = 4.0  # distcc's
+if TYPE_CHECKING:
+    from .kept import Kept
+    from .ssh import Masters
+
 CONNECT_TRIES = 3
 RECEIVE = 1 << 20
 _TOUCH_SECONDS = 20.0
-
-
-class Fault(PyccError):
-    """The network or the daemon failed, not the compile. ``status`` is distcc's exit code."""
-
-    def __init__(self, message: str, status: int) -> None:
-        super().__init__(message)
-        self.status = status
-
-
-class NoAnswer(Fault):
-    """The peer closed the connection without a byte, as a stock distccd does with what it does not
-    know."""
-
-
-EXIT_CONNECT_FAILED, EXIT_IO_ERROR, EXIT_TRUNCATED, EXIT_PROTOCOL_ERROR = 103, 107, 108, 109
-EXIT_TIMEOUT = 118
-
-
 _NO_ANSWER = (
     "server provided no answer. Is the server configured to allow access from your IP address? Does"
     " the server have the compiler installed? Is the server configured to access the compiler?"
@@ -51,10 +48,63 @@ class Left(Exception):
     """The launcher has gone: nobody waits for the object."""
 
 
-def connect(host: HostSpec) -> socket.socket:
-    """A connection to a TCP host. Raises Fault."""
-    if host.kind is not Kind.TCP or host.tls or host.auth:
-        raise Fault(f"{host.spelled}: only plain TCP is there yet", EXIT_CONNECT_FAILED)
+class Ways:
+    """How hosts are reached, and what several jobs there share. ``directory`` is ours alone, and
+    holds the sockets of shared connections; empty where there is none. Safe for several threads."""
+
+    def __init__(self, directory: str = "") -> None:
+        self._directory = directory
+        self._masters: Masters | None = None
+        self._kept: Kept | None = None
+        self._lock = threading.Lock()
+
+    def again(self, host: HostSpec, settings: ClientSettings) -> Connection | None:
+        """A connection that has served a job of ours before, if there is one."""
+        return None if self._kept is None else self._kept.take(_place(host, settings))
+
+    def keep(self, host: HostSpec, settings: ClientSettings, connection: Connection) -> None:
+        """A daemon of ours has answered on this connection: use it `again`, where that pays."""
+        if self._kept is None:
+            connection.close()
+        else:
+            self._kept.put(_place(host, settings), connection)
+
+    def connect(self, host: HostSpec, settings: ClientSettings) -> Connection:
+        """A connection to a host of another machine. Raises Fault."""
+        if host.kind is Kind.SSH:
+            from .kept import Kept
+            from .ssh import Masters, open_ssh
+
+            with self._lock:
+                if self._masters is None:
+                    self._masters = Masters(self._directory)
+                if self._kept is None:
+                    self._kept = Kept()
+            return open_ssh(host, settings, self._masters)
+        if host.tls or host.auth:
+            raise Fault(f"{host.spelled}: only plain TCP is there yet", EXIT_CONNECT_FAILED)
+        return Connection(dial(host))
+
+    def close(self) -> None:
+        """End what is shared."""
+        with self._lock:
+            masters, self._masters = self._masters, None
+            kept, self._kept = self._kept, None
+        if kept is not None:
+            kept.close()
+        if masters is not None:
+            masters.close()
+
+
+def _place(host: HostSpec, settings: ClientSettings) -> tuple[object, ...]:
+    """Where a connection leads, for whoever has such settings: ssh may find other keys there."""
+    told = settings.environment
+    names = (b"HOME", b"PATH", b"SSH_AUTH_SOCK")
+    return (host.host, host.user, host.command, settings.ssh, *map(told.get, names))
+
+
+def dial(host: HostSpec) -> socket.socket:
+    """A TCP connection, which blocks. Raises Fault."""
     for attempt in range(CONNECT_TRIES):
         try:
             connection = socket.create_connection((host.host, host.port), CONNECT_SECONDS)
@@ -71,7 +121,8 @@ def connect(host: HostSpec) -> socket.socket:
 
 def _connect_fault(host: HostSpec, problem: Exception) -> Fault:
     why = getattr(problem, "strerror", None) or str(problem) or "timed out"
-    return Fault(f"failed to connect to {host.host}:{host.port}: {why}", EXIT_CONNECT_FAILED)
+    name = f"[{host.host}]" if ":" in host.host else host.host
+    return Fault(f"failed to connect to {name}:{host.port}: {why}", EXIT_CONNECT_FAILED)
 
 
 def _io_fault(what: str, problem: OSError, *, began: bool) -> Fault:
@@ -88,7 +139,7 @@ class Conversation:
 
     def __init__(
         self,
-        connection: socket.socket,
+        connection: Connection,
         seconds: float,
         launcher: int | None = None,
         touch: Callable[[], None] | None = None,
@@ -97,19 +148,17 @@ class Conversation:
         self._seconds = seconds
         self._launcher = launcher
         self._touch = touch
-        connection.setblocking(False)
 
     def send(self, request: Request) -> None:
         """Raises Fault, Left, ProtocolError for what cannot be said."""
         data = memoryview(b"".join(write_request(request)))
         while data:
-            self._wait(select.POLLOUT)
             try:
                 data = data[self._connection.send(data) :]
-            except BlockingIOError:
-                continue
+            except NotReady as wanted:
+                self._wait(wanted.event)
             except OSError as problem:
-                raise _io_fault("send", problem, began=False) from None
+                raise self._fault("send", problem, began=False) from None
 
     def receive(self, version: int) -> Reply:
         """Raises Fault, Left."""
@@ -117,12 +166,15 @@ class Conversation:
         began = False
         try:
             while reader.message is None:
-                self._wait(select.POLLIN)
                 try:
                     data = self._connection.recv(min(RECEIVE, max(reader.wanted, 1 << 12)))
-                except BlockingIOError:
+                except NotReady as wanted:
+                    self._wait(wanted.event)
                     continue
                 if not data:
+                    known = self._connection.fault(began=began)
+                    if known is not None:
+                        raise known
                     if not began:
                         raise NoAnswer(_NO_ANSWER, EXIT_TRUNCATED)
                     return reader.end()
@@ -133,8 +185,12 @@ class Conversation:
         except ProtocolError as problem:
             raise Fault(str(problem), EXIT_PROTOCOL_ERROR) from None
         except OSError as problem:
-            raise _io_fault("receive", problem, began=began) from None
+            raise self._fault("receive", problem, began=began) from None
         return reader.message
+
+    def _fault(self, what: str, problem: OSError, *, began: bool) -> Fault:
+        known = self._connection.fault(began=began)
+        return known if known is not None else _io_fault(what, problem, began=began)
 
     def _wait(self, event: int) -> None:
         number = self._connection.fileno()

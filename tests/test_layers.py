@@ -121,9 +121,13 @@ ALLOWED = {
     "remote.client_log": "remote.client_settings remote.daemon_log",
     "remote.balance": "blake remote.hosts",
     "remote.monitor_state": "",
-    "remote.transport": "errors remote.hosts remote.protocol",
-    "remote.farm": "remote.balance remote.client_log remote.client_settings remote.daemon_log"
-    " remote.hosts remote.monitor_state remote.protocol remote.transport",
+    "remote.connection": "errors",
+    "remote.kept": "remote.connection",
+    "remote.ssh": "remote.client_settings remote.connection remote.hosts",
+    "remote.transport": "remote.client_settings remote.connection remote.hosts remote.kept"
+    " remote.protocol remote.ssh",
+    "remote.farm": "remote.balance remote.client_log remote.client_settings remote.connection"
+    " remote.daemon_log remote.hosts remote.monitor_state remote.protocol remote.transport",
     # The compile farm: one job of the daemon.
     "remote.child": "",
     "remote.textfilter": "",

@@ -49,12 +49,12 @@ def test_who_is_there() -> None:
         with silent:
             dead = parse_hosts(f"127.0.0.1:{silent.getsockname()[1]}").hosts[0]
             began = time.monotonic()
-            peers.meet([ours, stock, dead, *parse_hosts("localhost @ssh a,down").hosts])
+            peers.meet([ours, stock, dead, *parse_hosts("localhost a,down @b,down").hosts])
             assert time.monotonic() - began < 2 * farming.GREETING_SECONDS
             assert peers.all_ours() == {lock_name(ours)}
             assert peers.daemon(stock) is Daemon.STOCK
             assert peers.daemon(dead) is Daemon.UNKNOWN
-            assert peers.daemon(parse_hosts("@ssh").hosts[0]) is Daemon.STOCK
+            assert peers.daemon(parse_hosts("localhost").hosts[0]) is Daemon.STOCK
             began = time.monotonic()
             peers.meet([ours, stock, dead])
             assert time.monotonic() - began < 2 * farming.GREETING_SECONDS
