@@ -51,6 +51,7 @@ def check(
     it is."""
     yield from _ports(settings)
     yield from _allowed(provision.masks(settings), settings)
+    yield from _admission(settings)
     for name in ("log_file", "pid_file"):
         # Both are opened before privileges go.
         if settings(name):
@@ -255,6 +256,19 @@ def _running(pid_file: str) -> int:
     return number if b"pyccd" in words or b"distccd" in words else 0
 
 
+def _admission(settings: Settings) -> Iterator[Finding]:
+    if not (settings("tls_cert") or settings("tls_key") or settings("tls_ca")):
+        return
+    try:
+        provision.admission(settings)
+    except Fatal as problem:
+        yield Finding("TLS", str(problem), "the daemon would not start")
+        return
+    named = settings("tls_ca")
+    known = f"a certificate that {named} signed is asked for" if named else "of clients none is"
+    yield Finding("TLS", f"{settings('tls_cert')} is shown; {known}")
+
+
 def _allowed(masks: Sequence[Mask], settings: Settings) -> Iterator[Finding]:
     if settings("inetd"):
         return
@@ -263,7 +277,7 @@ def _allowed(masks: Sequence[Mask], settings: Settings) -> Iterator[Finding]:
     text = " ".join(map(str, masks))
     everybody = [mask for mask in masks if mask.prefixlen == 0]
     reachable = [mask for mask in masks if not mask.network_address.is_loopback]
-    if everybody and not here:
+    if everybody and not here and not settings("tls_ca"):
         remedy = "name the networks of your clients: whoever may connect may run compilers here"
         yield Finding("allow", f"{everybody[0]} lets the whole world in", remedy)
     elif settings("enable_tcp_insecure") and reachable and not here:

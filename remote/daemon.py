@@ -21,6 +21,7 @@ from types import FrameType
 
 from . import exact_job, job, pump_job
 from .access import Mask, allows
+from .admission import OPEN, Admission, Refused
 from .daemon_log import Level, Log
 from .exactness import Exactness
 from .job import Code, Done, Workshop, greeting
@@ -54,10 +55,12 @@ class Daemon:
         masks: Sequence[Mask],
         metrics: Metrics,
         exact: Exactness | None = None,
+        admission: Admission = OPEN,
         drain_seconds: float = 10.0,
     ) -> None:
         self._shop = shop
         self._exact = exact
+        self._admission = admission
         self._log = log
         self._masks = masks
         self._metrics = metrics
@@ -122,16 +125,20 @@ class Daemon:
         if not self._admits(client):
             connection.close()
             return
-        connection.settimeout(IO_SECONDS)
         with suppress(OSError):
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        try:
+            stream = self._admission.stream(connection)
+        except OSError:  # it has gone already
+            connection.close()
+            return
         with self._lock:
-            self._serving.add(connection.fileno())
-        thread = threading.Thread(target=self._serve_one, args=(connection, client), daemon=True)
+            self._serving.add(stream.fileno())
+        thread = threading.Thread(target=self._serve_one, args=(stream, client), daemon=True)
         try:
             thread.start()
         except RuntimeError:
-            self._forget(connection)
+            self._forget(stream)
 
     def _admits(self, client: Client) -> bool:
         self._log(Level.INFO, f"connection from {client}", "dcc_check_client")
@@ -175,7 +182,9 @@ class Daemon:
         client = peer_of(0)
         if not self._admits(client):
             return False
-        stream = Pipes(0, 1, IO_SECONDS)
+        stream: Stream = Pipes(0, 1, IO_SECONDS)
+        if client.address and self._admission.needs_socket:
+            stream = self._admission.stream(socket.socket(fileno=os.dup(0)))
         with self._lock:
             self._serving.add(stream.fileno())
         thread = threading.Thread(target=self._serve_one, args=(stream, client), daemon=True)
@@ -187,6 +196,9 @@ class Daemon:
 
     def _serve_one(self, connection: Stream, client: Client) -> None:
         try:
+            # Whoever came in through ssh has proven more than an address.
+            if client.address and not self._proves(connection, client):
+                return
             while self._serve_request(connection, client):
                 if not self._asks_again(connection):
                     break
@@ -194,6 +206,18 @@ class Daemon:
             self._log(Level.ERROR, f"{client}: {problem}", "dcc_serve")
         finally:
             self._forget(connection)
+
+    def _proves(self, connection: Stream, client: Client) -> bool:
+        try:
+            who = self._admission.prove(connection)
+        except Refused as problem:
+            self._log(Level.WARNING, f"{client}: {problem}", "dcc_check_client")
+            self._summary(client, Code.REJ_BAD_REQ, "")
+            return False
+        if who:
+            self._log(Level.INFO, f"{client} is {who}", "dcc_check_client")
+        connection.settimeout(IO_SECONDS)
+        return True
 
     def _serve_request(self, connection: Stream, client: Client) -> bool:
         """Whether the client may have another one: to start this process cost it more than a small

@@ -7,14 +7,19 @@ import os
 import socket
 import sys
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from pycc.errors import Fatal
 from pycc.locate import DEFAULT_PATH
 
 from . import access, daemon_log
+from .admission import Admission
 from .compilers import CommandList, Rules
 from .daemon_log import Level, Log
-from .settings import Settings
+from .settings import EXIT_BAD_ARGUMENTS, Settings
+
+if TYPE_CHECKING:
+    import ssl
 
 EXIT_BIND = 102  # distcc's
 BACKLOG = 1024
@@ -62,6 +67,32 @@ def masks(settings: Settings) -> tuple[access.Mask, ...]:
     if settings("allow_private") or not given:
         return (*given, *access.PRIVATE)
     return given
+
+
+def admission(settings: Settings) -> Admission:
+    """What a client has to prove. Raises Fatal: nothing is served with less than was asked for."""
+    return Admission(_tls(settings))
+
+
+def _tls(settings: Settings) -> ssl.SSLContext | None:
+    certificate, key, authority = (settings(name) for name in ("tls_cert", "tls_key", "tls_ca"))
+    if not certificate:
+        for name in ("tls_key", "tls_ca"):
+            if settings(name):
+                option = "--" + name.replace("_", "-")
+                raise Fatal(f"{option} means nothing without --tls-cert", EXIT_BAD_ARGUMENTS)
+        return None
+    # Who sets up TLS leaves the trusted network; then its addresses are no defence.
+    if not (authority or settings("allow") or settings("allow_private")):
+        text = "--tls-cert without --tls-ca lets clients in whom nobody knows: give --tls-ca FILE,"
+        raise Fatal(f"{text} or say with --allow from where they come", EXIT_BAD_ARGUMENTS)
+    from .tls import said, server_context
+
+    try:
+        return server_context(certificate, key, authority)
+    except (OSError, ValueError) as problem:
+        files = " ".join(filter(None, (certificate, key, authority)))
+        raise Fatal(f"TLS: {said(problem)}: look at {files}", daemon_log.EXIT_NO_FILE) from None
 
 
 def listen(address: str, port: int) -> socket.socket:

@@ -137,6 +137,7 @@ def _serve(
     *,
     inetd: bool,
 ) -> int:
+    admission = provision.admission(settings)
     place = _place(settings, user, log)
     foreground = inetd or settings("no_detach") or settings("wizard")
     listeners = [] if inetd else [provision.listen(settings("listen"), settings("port"))]
@@ -171,6 +172,7 @@ def _serve(
         masks=provision.masks(settings),
         metrics=metrics,
         exact=exact,
+        admission=admission,
     )
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, daemon.leave)

@@ -8,6 +8,7 @@ closing ours is how a server hears of it.
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 import threading
@@ -32,6 +33,8 @@ from .hosts import HostSpec, Kind
 from .protocol import ProtocolError, Reader, Reply, Request, Truncated, reply_reader, write_request
 
 if TYPE_CHECKING:
+    import ssl
+
     from .kept import Kept
     from .ssh import Masters
 
@@ -56,6 +59,7 @@ class Ways:
         self._directory = directory
         self._masters: Masters | None = None
         self._kept: Kept | None = None
+        self._tls: tuple[object, ssl.SSLContext] | None = None
         self._lock = threading.Lock()
 
     def again(self, host: HostSpec, settings: ClientSettings) -> Connection | None:
@@ -81,9 +85,25 @@ class Ways:
                 if self._kept is None:
                     self._kept = Kept()
             return open_ssh(host, settings, self._masters)
-        if host.tls or host.auth:
-            raise Fault(f"{host.spelled}: only plain TCP is there yet", EXIT_CONNECT_FAILED)
-        return Connection(dial(host))
+        channel = dial(host)
+        if not host.tls:
+            return Connection(channel)
+        from .tls import TlsConnection, open_tls
+
+        return TlsConnection(open_tls(channel, host, self._tls_context(settings)))
+
+    def _tls_context(self, settings: ClientSettings) -> ssl.SSLContext:
+        """Made once, because reading all authorities of a machine takes 10 ms; and anew when one of
+        the files has changed."""
+        from .tls import client_context
+
+        files = settings.tls
+        named = (files.authority, files.certificate, files.key)
+        known = (files, *map(_stamp, named))
+        with self._lock:
+            if self._tls is None or self._tls[0] != known:
+                self._tls = (known, client_context(settings))
+            return self._tls[1]
 
     def close(self) -> None:
         """End what is shared."""
@@ -101,6 +121,14 @@ def _place(host: HostSpec, settings: ClientSettings) -> tuple[object, ...]:
     told = settings.environment
     names = (b"HOME", b"PATH", b"SSH_AUTH_SOCK")
     return (host.host, host.user, host.command, settings.ssh, *map(told.get, names))
+
+
+def _stamp(path: bytes) -> tuple[int, ...]:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return ()
+    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
 
 
 def dial(host: HostSpec) -> socket.socket:

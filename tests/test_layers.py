@@ -124,8 +124,9 @@ ALLOWED = {
     "remote.connection": "errors",
     "remote.kept": "remote.connection",
     "remote.ssh": "remote.client_settings remote.connection remote.hosts",
+    "remote.tls": "remote.client_settings remote.connection remote.hosts",
     "remote.transport": "remote.client_settings remote.connection remote.hosts remote.kept"
-    " remote.protocol remote.ssh",
+    " remote.protocol remote.ssh remote.tls",
     "remote.farm": "remote.balance remote.client_log remote.client_settings remote.connection"
     " remote.daemon_log remote.hosts remote.monitor_state remote.protocol remote.transport",
     # The compile farm: one job of the daemon.
@@ -163,17 +164,18 @@ ALLOWED = {
     "remote.daemon_log": "errors",
     "remote.metrics": "",
     "remote.streams": "",
+    "remote.admission": "remote.streams remote.tls",
     "remote.privileges": "errors",
     "remote.cache_place": "remote.privileges",
-    "remote.provision": "errors locate remote.access remote.compilers remote.daemon_log"
-    " remote.settings",
+    "remote.provision": "errors locate remote.access remote.admission remote.compilers"
+    " remote.daemon_log remote.settings remote.tls",
     "remote.stats_server": "remote.access remote.metrics",
     "remote.checkup": "errors remote.access remote.cache_place remote.child remote.compilers"
     " remote.privileges remote.provision remote.settings",
     "remote.room": "remote.protocol",
-    "remote.daemon": "remote.access remote.daemon_log remote.exact_job remote.exactness"
-    " remote.job remote.metrics remote.protocol remote.pump_job remote.room remote.server_cache"
-    " remote.streams",
+    "remote.daemon": "remote.access remote.admission remote.daemon_log remote.exact_job"
+    " remote.exactness remote.job remote.metrics remote.protocol remote.pump_job remote.room"
+    " remote.server_cache remote.streams",
     "remote.pyccd": "cache.directory cache.disk_cache cache.statistics cache.storage_local errors"
     " native remote.cache_place remote.checkup remote.child remote.compilers remote.daemon"
     " remote.daemon_log remote.exactness remote.identities remote.job remote.metrics"

@@ -1,0 +1,56 @@
+"""What a client has to prove on its connection before anything of it is read as a request."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING
+
+from pycc.record import record
+
+from .streams import Stream
+
+if TYPE_CHECKING:
+    import ssl
+
+
+class Refused(Exception):
+    """He could not; the text says it for the log."""
+
+
+@record
+class Admission:
+    """Where ``tls`` is None the connection stays as it is."""
+
+    tls: ssl.SSLContext | None = None
+
+    @property
+    def needs_socket(self) -> bool:
+        """Whether pipes will not do."""
+        return self.tls is not None
+
+    def stream(self, channel: socket.socket) -> Stream:
+        """The connection as it will be spoken on; nothing is said yet. Raises OSError."""
+        if self.tls is None:
+            return channel
+        from .tls import secured
+
+        return secured(channel, self.tls)
+
+    def prove(self, stream: Stream) -> str:
+        """Have the client say who he is; returns that, as far as he has to. Blocks. Raises
+        Refused, OSError."""
+        if self.tls is None:
+            return ""
+        import ssl
+
+        from .tls import TlsError, accept_tls
+
+        if not isinstance(stream, ssl.SSLSocket):
+            raise Refused("TLS is spoken on connections of a network only")
+        try:
+            return accept_tls(stream)
+        except TlsError as problem:
+            raise Refused(str(problem)) from None
+
+
+OPEN = Admission()
