@@ -46,13 +46,14 @@ distcc {__version__} pycc
 USAGE = """\
 Usage:
    distcc [COMPILER] [compile options] -o OBJECT -c SOURCE
-   distcc [--help|--version|--show-hosts|-j]
+   distcc [--help|--version|--show-hosts|--show-principal|-j]
 
 Options:
    COMPILER                   Defaults to "cc".
    --help                     Explain usage, and exit.
    --version                  Show version, and exit.
    --show-hosts               Show host list, and exit.
+   --show-principal           Show $DISTCC_PRINCIPAL, and exit.
    -j                         Show the concurrency level, as calculated from
                               the host list, and exit.
 
@@ -81,6 +82,10 @@ def answer(request: Request, talk: Talk, resident: Resident) -> Sequence[Op]:
         return _end(0, out=VERSION + USAGE)
     if option == b"--version":
         return _end(0, out=VERSION)
+    if option == b"--show-principal":
+        principal = variables.get(b"DISTCC_PRINCIPAL")
+        shown = "\t: Not Set." if principal is None else f" is\t: {os.fsdecode(principal)}"
+        return _end(0, out=f"Principal{shown}\n")
     if option in (b"--show-hosts", b"-j"):
         return _show_hosts(settings, count=option == b"-j")
     said: list[bytes] = []

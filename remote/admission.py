@@ -12,6 +12,8 @@ from .streams import Stream
 if TYPE_CHECKING:
     import ssl
 
+    from .gss import Acceptor
+
 
 class Refused(Exception):
     """He could not; the text says it for the log."""
@@ -19,9 +21,10 @@ class Refused(Exception):
 
 @record
 class Admission:
-    """Where ``tls`` is None the connection stays as it is."""
+    """Nothing is asked for where one is None."""
 
     tls: ssl.SSLContext | None = None
+    gss: Acceptor | None = None
 
     @property
     def needs_socket(self) -> bool:
@@ -39,18 +42,26 @@ class Admission:
     def prove(self, stream: Stream) -> str:
         """Have the client say who he is; returns that, as far as he has to. Blocks. Raises
         Refused, OSError."""
-        if self.tls is None:
-            return ""
-        import ssl
+        known = []
+        if self.tls is not None:
+            import ssl
 
-        from .tls import TlsError, accept_tls
+            from .tls import TlsError, accept_tls
 
-        if not isinstance(stream, ssl.SSLSocket):
-            raise Refused("TLS is spoken on connections of a network only")
-        try:
-            return accept_tls(stream)
-        except TlsError as problem:
-            raise Refused(str(problem)) from None
+            if not isinstance(stream, ssl.SSLSocket):
+                raise Refused("TLS is spoken on connections of a network only")
+            try:
+                known.append(accept_tls(stream))
+            except TlsError as problem:
+                raise Refused(str(problem)) from None
+        if self.gss is not None:
+            from .gss import GssError, accept
+
+            try:
+                known.append(accept(stream, self.gss))
+            except GssError as problem:
+                raise Refused(str(problem)) from None
+        return ", ".join(filter(None, known))
 
 
 OPEN = Admission()

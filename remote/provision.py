@@ -21,7 +21,9 @@ from .settings import EXIT_BAD_ARGUMENTS, Settings
 if TYPE_CHECKING:
     import ssl
 
-EXIT_BIND = 102  # distcc's
+    from .gss import Acceptor
+
+EXIT_BIND, EXIT_GSSAPI_FAILED = 102, 119  # distcc's
 BACKLOG = 1024
 LONGEST_FILE = 1 << 20
 KEPT_VARIABLES = ("LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "LC_MESSAGES", "LD_LIBRARY_PATH")
@@ -69,12 +71,36 @@ def masks(settings: Settings) -> tuple[access.Mask, ...]:
     return given
 
 
-def admission(settings: Settings) -> Admission:
+def admission(settings: Settings, environment: Mapping[str, str]) -> Admission:
     """What a client has to prove. Raises Fatal: nothing is served with less than was asked for."""
-    return Admission(_tls(settings))
+    return Admission(tls(settings), gss(settings, environment))
 
 
-def _tls(settings: Settings) -> ssl.SSLContext | None:
+def gss(settings: Settings, environment: Mapping[str, str]) -> Acceptor | None:
+    """Who a daemon is, and who may ask; None without --auth. Raises Fatal."""
+    lists = [name for name in ("whitelist", "blacklist") if settings(name)]
+    if not settings("auth"):
+        for name in lists:
+            raise Fatal(f"--{name} means nothing without --auth", EXIT_BAD_ARGUMENTS)
+        return None
+    if len(lists) == 2:
+        raise Fatal("Can't specify both --whitelist and --blacklist.", EXIT_BAD_ARGUMENTS)
+    from .gss import EVERYBODY, GssError, acceptor, parse_principals
+
+    principals = EVERYBODY
+    for name in lists:
+        content = read_file(settings(name))
+        if content is None:
+            raise Fatal(f"--{name} {settings(name)}: cannot be read", EXIT_GSSAPI_FAILED)
+        principals = parse_principals(content, may=name == "whitelist")
+    try:
+        return acceptor(environment, principals)
+    except GssError as problem:
+        raise Fatal(f"--auth: {problem}", EXIT_GSSAPI_FAILED) from None
+
+
+def tls(settings: Settings) -> ssl.SSLContext | None:
+    """What a daemon shows and asks for; None without TLS. Raises Fatal."""
     certificate, key, authority = (settings(name) for name in ("tls_cert", "tls_key", "tls_ca"))
     if not certificate:
         for name in ("tls_key", "tls_ca"):

@@ -42,7 +42,7 @@ from .metrics import Metrics
 from .privileges import User, become, current_user, lower_priority, restrict, wanted_user
 from .sandbox import PROGRAM
 from .server_cache import ServerCache
-from .settings import EXIT_BAD_ARGUMENTS, Settings, config_text, help_text, read_settings
+from .settings import Settings, config_text, help_text, read_settings
 from .stats_server import StatsServer
 from .streams import is_socket
 
@@ -78,7 +78,8 @@ def start(name: str, words: Sequence[str], environment: Mapping[str, str]) -> in
     elif settings.action == "print_config":
         print(config_text(settings), end="")
     elif settings.action == "show_principal":
-        print(f"Principal\t: {environment.get('DISTCCD_PRINCIPAL', 'Not Set')}")
+        principal = environment.get("DISTCCD_PRINCIPAL")
+        print("Principal\t: Not Set" if principal is None else f"Principal is\t: {principal}")
     elif settings.action in ("check", "fix_permissions"):
         return _check(settings, environment)
     else:
@@ -109,9 +110,6 @@ _LOADED = (disk_cache,)
 
 
 def _run(name: str, settings: Settings, environment: Mapping[str, str]) -> int:
-    if settings("auth"):
-        message = "--auth: there is no GSS-API here, so nobody would be authenticated: leave it out"
-        raise Fatal(message, EXIT_BAD_ARGUMENTS)
     native.load()
     # As distccd: a program that inetd or ssh starts need not be told so.
     inetd = settings("inetd") or (not settings("daemon") and is_socket(0))
@@ -137,7 +135,7 @@ def _serve(
     *,
     inetd: bool,
 ) -> int:
-    admission = provision.admission(settings)
+    admission = provision.admission(settings, environment)
     place = _place(settings, user, log)
     foreground = inetd or settings("no_detach") or settings("wizard")
     listeners = [] if inetd else [provision.listen(settings("listen"), settings("port"))]

@@ -20,6 +20,7 @@ from .client_settings import ClientSettings
 from .connection import (
     CONNECT_SECONDS,
     EXIT_CONNECT_FAILED,
+    EXIT_GSSAPI_FAILED,
     EXIT_IO_ERROR,
     EXIT_PROTOCOL_ERROR,
     EXIT_TIMEOUT,
@@ -76,6 +77,9 @@ class Ways:
     def connect(self, host: HostSpec, settings: ClientSettings) -> Connection:
         """A connection to a host of another machine. Raises Fault."""
         if host.kind is Kind.SSH:
+            if host.auth:
+                text = f"{host.spelled}: ssh authenticates by itself: leave ,auth out"
+                raise Fault(text, EXIT_GSSAPI_FAILED)
             from .kept import Kept
             from .ssh import Masters, open_ssh
 
@@ -86,11 +90,30 @@ class Ways:
                     self._kept = Kept()
             return open_ssh(host, settings, self._masters)
         channel = dial(host)
+        if not (host.tls or host.auth):
+            return Connection(channel)
+        peer: str = channel.getpeername()[0]
         if not host.tls:
+            self._authenticate(channel, host, settings, peer)
             return Connection(channel)
         from .tls import TlsConnection, open_tls
 
-        return TlsConnection(open_tls(channel, host, self._tls_context(settings)))
+        secured = open_tls(channel, host, self._tls_context(settings))
+        self._authenticate(secured, host, settings, peer)
+        return TlsConnection(secured)
+
+    def _authenticate(
+        self, channel: socket.socket, host: HostSpec, settings: ClientSettings, peer: str
+    ) -> None:
+        if not host.auth:
+            return
+        from .gss import authenticate
+
+        try:
+            authenticate(channel, host, settings, peer)
+        except BaseException:
+            channel.close()
+            raise
 
     def _tls_context(self, settings: ClientSettings) -> ssl.SSLContext:
         """Made once, because reading all authorities of a machine takes 10 ms; and anew when one of

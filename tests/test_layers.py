@@ -124,9 +124,10 @@ ALLOWED = {
     "remote.connection": "errors",
     "remote.kept": "remote.connection",
     "remote.ssh": "remote.client_settings remote.connection remote.hosts",
+    "remote.gss": "remote.client_settings remote.connection remote.hosts remote.streams",
     "remote.tls": "remote.client_settings remote.connection remote.hosts",
     "remote.transport": "remote.client_settings remote.connection remote.hosts remote.kept"
-    " remote.protocol remote.ssh remote.tls",
+    " remote.gss remote.protocol remote.ssh remote.tls",
     "remote.farm": "remote.balance remote.client_log remote.client_settings remote.connection"
     " remote.daemon_log remote.hosts remote.monitor_state remote.protocol remote.transport",
     # The compile farm: one job of the daemon.
@@ -164,11 +165,11 @@ ALLOWED = {
     "remote.daemon_log": "errors",
     "remote.metrics": "",
     "remote.streams": "",
-    "remote.admission": "remote.streams remote.tls",
+    "remote.admission": "remote.gss remote.streams remote.tls",
     "remote.privileges": "errors",
     "remote.cache_place": "remote.privileges",
     "remote.provision": "errors locate remote.access remote.admission remote.compilers"
-    " remote.daemon_log remote.settings remote.tls",
+    " remote.daemon_log remote.gss remote.settings remote.tls",
     "remote.stats_server": "remote.access remote.metrics",
     "remote.checkup": "errors remote.access remote.cache_place remote.child remote.compilers"
     " remote.privileges remote.provision remote.settings",
@@ -209,6 +210,7 @@ THIRD_PARTY = {
     "xxhash": {"cache.digest", "cache.storage"},
     "lzo": {"remote.bulk"},
     "filelock": {"cache.storage_files", "cache.shared_files"},
+    "gssapi": {"remote.gss"},
     "setuptools": {"launcher.build_launcher"},
 }
 """Foreign libraries, and the edge modules that may know them."""
