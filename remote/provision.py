@@ -122,10 +122,11 @@ def tls(settings: Settings) -> ssl.SSLContext | None:
 
 
 def listen(address: str, port: int) -> socket.socket:
-    """A listening socket; on every address of both families where ``address`` is empty. Raises
-    Fatal with distcc's status when the port cannot be had."""
+    """A listening socket; on every address of both families where ``address`` is empty or ``::``,
+    as the kernel has it by default. Raises Fatal with distcc's status when the port cannot be
+    had."""
     family = socket.AF_INET6 if ":" in address or not address else socket.AF_INET
-    both = not address and socket.has_dualstack_ipv6()
+    both = address in ("", "::") and socket.has_dualstack_ipv6()
     if not address and not both:
         family = socket.AF_INET
     try:
