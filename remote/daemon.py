@@ -35,6 +35,7 @@ IO_SECONDS = 300.0
 """How long a peer may be silent (DISTCC_IO_TIMEOUT)."""
 CONNECTIONS_A_TURN, MORE_CONNECTIONS = 4, 16
 RECEIVE = 1 << 20
+ASKS_FOR_GSS = b"*"
 KEPT_SECONDS = 90.0
 """How long a client's next request on the same pipes is waited for (`kept.IDLE_SECONDS`)."""
 END_SECONDS = 3.0
@@ -264,11 +265,15 @@ class Daemon:
 
     def _read(self, share: Share, connection: Stream, client: Client) -> Request | None:
         reader: Reader[Request] = request_reader(take=share.take)
+        began = False
         try:
             while reader.message is None:
                 data = connection.recv(min(RECEIVE, max(reader.wanted, 1 << 12)))
                 if not data:
                     reader.end()
+                if not began and data.startswith(ASKS_FOR_GSS):  # and waits for an answer
+                    raise ProtocolError("a client with ,auth: start this daemon with --auth")
+                began = True
                 reader.feed(data)
         except Truncated:
             self._summary(client, Code.CLI_DISCONN, "")

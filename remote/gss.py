@@ -26,7 +26,6 @@ from pycc.record import record
 
 from .client_settings import ClientSettings
 from .connection import (
-    CONNECT_SECONDS,
     EXIT_ACCESS_DENIED,
     EXIT_GSSAPI_FAILED,
     Fault,
@@ -34,6 +33,8 @@ from .connection import (
 from .hosts import HostSpec
 from .streams import Stream
 
+CLIENT_SECONDS = 10.0
+"""distcc's gives a server one second to say that it will; ours may be busy."""
 HANDSHAKE_SECONDS = 20.0
 """For a client's whole handshake."""
 LONGEST_TOKEN = 1 << 20
@@ -117,7 +118,7 @@ def authenticate(stream: Stream, host: HostSpec, settings: ClientSettings, peer:
         gssapi = _library()
     except GssError as problem:
         raise _fault(str(problem)) from None
-    talk = _Talk(stream, CONNECT_SECONDS)
+    talk = _Talk(stream, CLIENT_SECONDS)
     try:
         context = _initiate(gssapi, host, settings, peer)
         talk.send(_HANDSHAKE)

@@ -212,6 +212,7 @@ def _start_master(
 
 
 def _destination(host: HostSpec) -> tuple[bytes, ...]:
+    """distcc's words; no name begins with a minus (hosts.py)."""
     user = (b"-l", os.fsencode(host.user)) if host.user else ()
     return (*user, os.fsencode(host.host))
 

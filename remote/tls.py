@@ -21,7 +21,6 @@ from typing import Any
 
 from .client_settings import ClientSettings
 from .connection import (
-    CONNECT_SECONDS,
     EXIT_ACCESS_DENIED,
     EXIT_CONNECT_FAILED,
     Connection,
@@ -30,6 +29,7 @@ from .connection import (
 )
 from .hosts import HostSpec
 
+CLIENT_SECONDS = 10.0
 HANDSHAKE_SECONDS = 20.0
 """For a client's whole handshake: who sends a byte now and then holds a thread no longer."""
 LINGER_SECONDS, ALERT_SECONDS = 1.0, 0.5
@@ -92,11 +92,24 @@ def said(problem: Exception) -> str:
 
 
 def open_tls(channel: socket.socket, host: HostSpec, context: ssl.SSLContext) -> ssl.SSLSocket:
-    """Shake hands with a host on a connection, which is closed where that fails, and else has the
-    same limit of time. Raises Fault."""
-    channel.settimeout(CONNECT_SECONDS)
+    """The client's end of a connection, which is closed where that fails. Hands are shaken with the
+    first bytes that are sent: a busy server may let us wait for that as long as for an answer, and
+    meanwhile the launcher is watched. Raises Fault."""
     try:
-        return context.wrap_socket(channel, server_hostname=host.host)
+        return context.wrap_socket(
+            channel, server_hostname=host.host, do_handshake_on_connect=False
+        )
+    except (OSError, ValueError) as problem:
+        channel.close()
+        raise _fault(problem) from None
+
+
+def shake_hands(channel: ssl.SSLSocket) -> None:
+    """Do it now, where something else has to be said before the first request. Raises Fault, and
+    the connection is closed."""
+    channel.settimeout(CLIENT_SECONDS)
+    try:
+        channel.do_handshake()
     except (OSError, ValueError) as problem:
         channel.close()
         raise _fault(problem) from None
@@ -128,7 +141,7 @@ def _fault(problem: Exception) -> Fault:
 
 
 class TlsConnection(Connection):
-    """Over a socket on which hands were shaken."""
+    """Over a socket on which hands are shaken when the first bytes go."""
 
     def __init__(self, channel: ssl.SSLSocket) -> None:
         super().__init__(channel)

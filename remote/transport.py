@@ -76,6 +76,13 @@ class Ways:
 
     def connect(self, host: HostSpec, settings: ClientSettings) -> Connection:
         """A connection to a host of another machine. Raises Fault."""
+        try:
+            return self._connect(host, settings)
+        except ImportError as problem:  # an upgrade took the module from under us
+            text = f"{host.spelled}: {problem}: pycc --stop-server"
+            raise Fault(text, EXIT_CONNECT_FAILED) from None
+
+    def _connect(self, host: HostSpec, settings: ClientSettings) -> Connection:
         if host.kind is Kind.SSH:
             if host.auth:
                 text = f"{host.spelled}: ssh authenticates by itself: leave ,auth out"
@@ -96,17 +103,17 @@ class Ways:
         if not host.tls:
             self._authenticate(channel, host, settings, peer)
             return Connection(channel)
-        from .tls import TlsConnection, open_tls
+        from .tls import TlsConnection, open_tls, shake_hands
 
         secured = open_tls(channel, host, self._tls_context(settings))
-        self._authenticate(secured, host, settings, peer)
+        if host.auth:
+            shake_hands(secured)
+            self._authenticate(secured, host, settings, peer)
         return TlsConnection(secured)
 
     def _authenticate(
         self, channel: socket.socket, host: HostSpec, settings: ClientSettings, peer: str
     ) -> None:
-        if not host.auth:
-            return
         from .gss import authenticate
 
         try:

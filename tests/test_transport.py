@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -83,6 +85,17 @@ def ask(host: HostSpec, seconds: float = 5.0, launcher: int | None = None) -> Re
         talk = Conversation(connection, seconds, launcher)
         talk.send(REQUEST)
         return talk.receive(1)
+
+
+def test_what_few_need_is_loaded_when_it_is_needed() -> None:
+    """The server's start has a budget."""
+    rare = "ssl subprocess gssapi pycc.remote.ssh pycc.remote.tls pycc.remote.gss pycc.remote.kept"
+    program = (
+        "import sys; from pycc.remote import farm, client_settings\n"
+        f"print([name for name in {rare.split()!r} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert done.stdout == b"[]\n"
 
 
 def test_an_answer() -> None:

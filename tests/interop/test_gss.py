@@ -114,7 +114,7 @@ def test_inside_of_tls(world: World, kerberos: Kerberos, papers: Papers) -> None
     [
         ("no tickets", "GSS-API: Major", ""),
         ("no auth here", "server provided no answer", "a client that does not authenticate"),
-        ("no auth there", "no answer: is pyccd or distccd there started with --auth?", ""),
+        ("no auth there", "is pyccd or distccd there started with --auth?", "a client with ,auth"),
         ("other service", "GSS-API: Major", ""),
         ("not listed", "does not let this principal in", "bob@FARM.TEST may not ask"),
         ("listed", "does not let this principal in", "alice@FARM.TEST may not ask"),
