@@ -375,9 +375,11 @@ def elsewhere(
                 return
 
 
-def exchange(farm: Farm, host: HostSpec, job: Job, request: Request) -> Reply | None:
+def exchange(
+    farm: Farm, host: HostSpec, job: Job, request: Request, *, to_whom: Daemon = Daemon.OURS
+) -> Reply | None:
     """One request and its answer; None after a fault, which the host answers for. Raises NoAnswer
-    where it is not known yet what runs there."""
+    where it was not known what runs there (``to_whom``, when the request was made)."""
     slot = max(farm.jobs(host) - 1, 0)
     try:
         job.state.enter(Phase.CONNECT, host.host, slot)
@@ -386,7 +388,7 @@ def exchange(farm: Farm, host: HostSpec, job: Job, request: Request) -> Reply | 
             connection = farm.ways.connect(host, job.settings)
             reply = _ask(farm, host, job, request, slot, connection)
     except (Fault, ProtocolError) as problem:
-        if isinstance(problem, NoAnswer) and farm.peers.daemon(host) is Daemon.UNKNOWN:
+        if isinstance(problem, NoAnswer) and to_whom is Daemon.UNKNOWN:
             raise
         job.log(Level.WARNING, f"{host.spelled}: {problem}")
         farm.peers.doubt(host)
@@ -447,8 +449,8 @@ def _fetch(farm: Farm, host: HostSpec, job: Job, digest: bytes) -> Answer | None
     return answer
 
 
-def _request(farm: Farm, host: HostSpec, job: Job, text: bytes) -> Request:
-    if farm.peers.daemon(host) is Daemon.STOCK:
+def _request(host: HostSpec, job: Job, text: bytes, to_whom: Daemon) -> Request:
+    if to_whom is Daemon.STOCK:
         return Request(2 if host.lzo else 1, job.argv, text)
     argv = (COMPILE, job.identity.hex().encode(), *job.argv)
     return Request(OURS_LZO if host.lzo else OURS_PLAIN, argv, text)
@@ -458,11 +460,16 @@ def _compile(farm: Farm, host: HostSpec, job: Job, text: bytes) -> Answer | None
     words = b" ".join(job.argv).decode(errors="backslashreplace")
     job.log(Level.INFO, f"exec on {host.spelled}: {words}")
     began = time.monotonic()
+    # What is known may change while the job is on its way.
+    to_whom = farm.peers.daemon(host)
     try:
-        reply = exchange(farm, host, job, _request(farm, host, job, text))
+        request = _request(host, job, text, to_whom)
+        reply = exchange(farm, host, job, request, to_whom=to_whom)
     except NoAnswer:
-        farm.peers.note(host, Daemon.STOCK)
-        reply = exchange(farm, host, job, _request(farm, host, job, text))
+        to_whom = Daemon.STOCK
+        farm.peers.note(host, to_whom)
+        request = _request(host, job, text, to_whom)
+        reply = exchange(farm, host, job, request, to_whom=to_whom)
     if reply is None:
         return None
     passed = max(time.monotonic() - began, 1e-6)
