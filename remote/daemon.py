@@ -37,7 +37,7 @@ CONNECTIONS_A_TURN, MORE_CONNECTIONS = 4, 16
 RECEIVE = 1 << 20
 ASKS_FOR_GSS = b"*"
 KEPT_SECONDS = 90.0
-"""How long a client's next request on the same pipes is waited for (`kept.IDLE_SECONDS`)."""
+"""How long a client's next request on the same connection is waited for (`kept.IDLE_SECONDS`)."""
 END_SECONDS = 3.0
 """For jobs whose children were ended to tell their clients."""
 COMPLAINT_SECONDS = 600.0
@@ -69,6 +69,7 @@ class Daemon:
         self._most = turns * CONNECTIONS_A_TURN + MORE_CONNECTIONS
         self._drain_seconds = drain_seconds
         self._serving: set[int] = set()
+        self._kept: set[int] = set()
         self._lock = threading.Lock()
         self._wake_reader, self._wake_writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._leaving = self._at_once = False
@@ -221,8 +222,8 @@ class Daemon:
         return True
 
     def _serve_request(self, connection: Stream, client: Client) -> bool:
-        """Whether the client may have another one: to start this process cost it more than a small
-        job, and it is one of ours."""
+        """Whether the client may have another one: it is one of ours, and to start this process, or
+        to shake hands, cost it more than a small job."""
         with self._room.share() as share:
             request = self._read(share, connection, client)
             if request is None:
@@ -232,17 +233,24 @@ class Daemon:
                 connection.sendall(b"".join(write_reply(known)))
             else:
                 self._serve_job(request, connection, client)
-        return request.version in OURS and isinstance(connection, Pipes)
+        dear = isinstance(connection, Pipes) or self._admission.tls is not None
+        return request.version in OURS and dear
 
     def _asks_again(self, connection: Stream) -> bool:
         """Wait for the next request; False at the end. Meanwhile nobody is served."""
+        number = connection.fileno()
         with self._lock:
-            self._serving.discard(connection.fileno())
+            if self._leaving or len(self._kept) >= self._most:
+                return False
+            self._serving.discard(number)
+            self._kept.add(number)
+        self._wake()  # there is room for another one
         poll = select.poll()
-        poll.register(connection.fileno(), select.POLLIN | select.POLLRDHUP)
-        ready = dict(poll.poll(KEPT_SECONDS * 1000)).get(connection.fileno(), 0)
+        poll.register(number, select.POLLIN | select.POLLRDHUP)
+        ready = dict(poll.poll(KEPT_SECONDS * 1000)).get(number, 0)
         with self._lock:
-            self._serving.add(connection.fileno())
+            self._kept.discard(number)
+            self._serving.add(number)
         return not self._leaving and ready == select.POLLIN
 
     def _serve_job(self, request: Request, connection: Stream, client: Client) -> None:

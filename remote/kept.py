@@ -1,8 +1,9 @@
 """Connections that wait for their next job, because to open one costs more than a small job.
 
-A daemon that ssh starts has taken most of a second until it reads its first byte. `pyccd` goes on
-reading when it has answered a client of ours, so such a connection serves one job after the other;
-a stock distccd ends, which is seen when the connection is to be taken again.
+A daemon that ssh starts has taken most of a second until it reads its first byte, and TLS with
+certificates of both sides takes 5 ms of each. `pyccd` goes on reading when it has answered a client
+of ours on such a connection, which so serves one job after the other (2 to 6 ms for a small one); a
+stock distccd ends, which is seen when the connection is to be taken again.
 """
 
 from __future__ import annotations

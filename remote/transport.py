@@ -65,11 +65,12 @@ class Ways:
 
     def again(self, host: HostSpec, settings: ClientSettings) -> Connection | None:
         """A connection that has served a job of ours before, if there is one."""
-        return None if self._kept is None else self._kept.take(_place(host, settings))
+        kept = self._kept
+        return None if kept is None else kept.take(_place(host, settings))
 
     def keep(self, host: HostSpec, settings: ClientSettings, connection: Connection) -> None:
         """A daemon of ours has answered on this connection: use it `again`, where that pays."""
-        if self._kept is None:
+        if self._kept is None or not (host.kind is Kind.SSH or host.tls):
             connection.close()
         else:
             self._kept.put(_place(host, settings), connection)
@@ -87,14 +88,12 @@ class Ways:
             if host.auth:
                 text = f"{host.spelled}: ssh authenticates by itself: leave ,auth out"
                 raise Fault(text, EXIT_GSSAPI_FAILED)
-            from .kept import Kept
             from .ssh import Masters, open_ssh
 
+            self._be_ready_to_keep()
             with self._lock:
                 if self._masters is None:
                     self._masters = Masters(self._directory)
-                if self._kept is None:
-                    self._kept = Kept()
             return open_ssh(host, settings, self._masters)
         channel = dial(host)
         if not (host.tls or host.auth):
@@ -105,11 +104,19 @@ class Ways:
             return Connection(channel)
         from .tls import TlsConnection, open_tls, shake_hands
 
+        self._be_ready_to_keep()
         secured = open_tls(channel, host, self._tls_context(settings))
         if host.auth:
             shake_hands(secured)
             self._authenticate(secured, host, settings, peer)
         return TlsConnection(secured)
+
+    def _be_ready_to_keep(self) -> None:
+        from .kept import Kept
+
+        with self._lock:
+            if self._kept is None:
+                self._kept = Kept()
 
     def _authenticate(
         self, channel: socket.socket, host: HostSpec, settings: ClientSettings, peer: str
@@ -146,11 +153,16 @@ class Ways:
             masters.close()
 
 
+_WHO = (b"HOME", b"PATH", b"SSH_AUTH_SOCK", b"DISTCC_PRINCIPAL", b"KRB5CCNAME")
+"""Variables that decide who we are on the other side."""
+
+
 def _place(host: HostSpec, settings: ClientSettings) -> tuple[object, ...]:
-    """Where a connection leads, for whoever has such settings: ssh may find other keys there."""
+    """Where a connection leads, for who has such settings: others may be somebody else there."""
     told = settings.environment
-    names = (b"HOME", b"PATH", b"SSH_AUTH_SOCK")
-    return (host.host, host.user, host.command, settings.ssh, *map(told.get, names))
+    reached = (host.kind, host.host, host.port, host.user, host.command)
+    shown = (host.tls, host.auth, host.auth_name, settings.tls, settings.ssh)
+    return (*reached, *shown, *map(told.get, _WHO))
 
 
 def _stamp(path: bytes) -> tuple[int, ...]:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import random
 import socket
 import ssl
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.daemon_kit import Daemon, daemon, free_port, said, wait_for
+from pycc.remote.daemon import CONNECTIONS_A_TURN, MORE_CONNECTIONS
+from pycc.remote.protocol import HELLO, OURS_PLAIN, Request, write_request
+from tests.daemon_kit import Daemon, answer, daemon, free_port, said, wait_for
 from tests.e2e.kit import World
 from tests.interop.kit import WAYS, a_large_text, farm_counts
 from tests.interop.test_inetd import listening
@@ -73,6 +76,36 @@ def test_both_know_each_other(
     assert "is commonName=client" in server.log
 
 
+def test_hands_are_shaken_once(world: World, server: Daemon, papers: Papers) -> None:
+    env = {**papers.variables(), "DISTCC_HOSTS": server.host(",tls")}
+    counts: list[int] = []
+    for number in range(4):
+        world.write("a.c", f"int once{number};\n")
+        world.compare("gcc", "-c", "a.c", env=env, times=1)
+        counts.append(server.log.count("is commonName=client"))
+    assert counts[-1] == counts[1]
+
+
+def test_idle_connections_have_their_limit(papers: Papers) -> None:
+    context = ssl.create_default_context(cafile=papers.ours.ca)
+    context.load_cert_chain(*papers.client)
+    hello = b"".join(write_request(Request(OURS_PLAIN, (HELLO,))))
+    with daemon("pyccd", "--jobs", "1", *papers.serving()) as server, ExitStack() as stack:
+        connections = []
+        for _ in range(CONNECTIONS_A_TURN + MORE_CONNECTIONS + 1):
+            plain = socket.create_connection(("127.0.0.1", server.port), 20)
+            secured = context.wrap_socket(plain, server_hostname="127.0.0.1")
+            stack.callback(secured.close)
+            secured.sendall(hello)
+            assert answer(secured, OURS_PLAIN).status == 0
+            connections.append(secured)
+        last = connections.pop()
+        assert last.recv(1) == b""
+        for connection in connections:
+            connection.sendall(hello)
+            assert answer(connection, OURS_PLAIN).status == 0
+
+
 @WAYS
 def test_a_large_text_in_pieces_of_any_size(
     world: World, server: Daemon, papers: Papers, options: str
@@ -99,6 +132,37 @@ def test_many_at_once_while_some_say_nothing(world: World, server: Daemon, paper
     finally:
         for connection in silent:
             connection.close()
+
+
+def test_what_is_no_handshake_harms_nobody(papers: Papers) -> None:
+    chance = random.Random(1)
+    context = ssl.create_default_context(cafile=papers.ours.ca)
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    begun = context.wrap_bio(incoming, outgoing, server_hostname="127.0.0.1")
+    with pytest.raises(ssl.SSLWantReadError):
+        begun.do_handshake()
+    hello = outgoing.read()
+    junk = [b"", b"D", b"\x16", hello[:50], hello + b"x" * 300, b"GET / HTTP/1.0\r\n\r\n"]
+    for _ in range(10):
+        broken = bytearray(hello)
+        for _ in range(3):
+            broken[chance.randrange(len(broken))] = chance.randrange(256)
+        junk.append(bytes(broken))
+    junk.append(hello[:5] + chance.randbytes(200_000))
+    with daemon("pyccd", *papers.serving()) as server:
+        before = len(list(Path(f"/proc/{server.process.pid}/fd").iterdir()))
+        for data in junk:
+            with socket.create_connection(("127.0.0.1", server.port), 20) as connection:
+                with suppress(ConnectionError):
+                    connection.sendall(data)
+                    connection.shutdown(socket.SHUT_WR)
+                    while connection.recv(1 << 16):
+                        pass
+        descriptors = Path(f"/proc/{server.process.pid}/fd")
+        wait_for(lambda: len(list(descriptors.iterdir())) <= before)
+        assert len(server.summaries_of(len(junk))) == len(junk)
+        assert "Traceback" not in server.log + (server.place / "output").read_text()
+        assert "CRITICAL" not in server.log
 
 
 @contextmanager
