@@ -57,6 +57,10 @@ QUIETLY = (
 job's pipes or offer the other side more than a job."""
 
 
+_WITH_VALUE = b"BDEFIJLOPQRSWbceilmopw"
+"""ssh's options that take one (ssh(1))."""
+
+
 @mutable
 class _Shared:
     """What is known of one destination: whether connections to it can be shared, and how."""
@@ -99,7 +103,7 @@ class Masters:
 
     def _ask(self, settings: ClientSettings, destination: Sequence[bytes], name: str) -> _Shared:
         # Something else may take our options for the command that it is to run.
-        if os.path.basename(settings.ssh[0]) != b"ssh":
+        if os.path.basename(settings.ssh[0]) != b"ssh" or not has_only_options(settings.ssh):
             return _Shared()
         if not _answer(settings, b"-V").startswith(b"OpenSSH"):
             return _Shared()
@@ -166,6 +170,21 @@ class Masters:
             made, self._made = self._made, {}
         for path, settings in made.items():
             _answer(settings, b"-O", b"exit", b"-S", os.fsencode(path), b"-oBatchMode=yes", b"x")
+
+
+def has_only_options(command: Sequence[bytes]) -> bool:
+    """Whether ssh's destination is still to follow, and not already there as in ``ssh gate ssh``,
+    where what we add would be the other side's."""
+    words = iter(command[1:])
+    for word in words:
+        if len(word) < 2 or word[:1] != b"-" or word == b"--":
+            return False
+        for at, letter in enumerate(word[1:], 2):
+            if letter in _WITH_VALUE:
+                if at == len(word):
+                    next(words, b"")
+                break
+    return True
 
 
 class _Start:

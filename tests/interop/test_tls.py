@@ -152,12 +152,12 @@ def test_what_is_no_handshake_harms_nobody(papers: Papers) -> None:
     with daemon("pyccd", *papers.serving()) as server:
         before = len(list(Path(f"/proc/{server.process.pid}/fd").iterdir()))
         for data in junk:
-            with socket.create_connection(("127.0.0.1", server.port), 20) as connection:
-                with suppress(ConnectionError):
-                    connection.sendall(data)
-                    connection.shutdown(socket.SHUT_WR)
-                    while connection.recv(1 << 16):
-                        pass
+            connection = socket.create_connection(("127.0.0.1", server.port), 20)
+            with connection, suppress(ConnectionError):
+                connection.sendall(data)
+                connection.shutdown(socket.SHUT_WR)
+                while connection.recv(1 << 16):
+                    pass
         descriptors = Path(f"/proc/{server.process.pid}/fd")
         wait_for(lambda: len(list(descriptors.iterdir())) <= before)
         assert len(server.summaries_of(len(junk))) == len(junk)
