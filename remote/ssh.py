@@ -208,14 +208,21 @@ def _listens(path: str) -> bool:
 def _start_master(
     path: str, settings: ClientSettings, words: Sequence[bytes], host: HostSpec
 ) -> Fault | None:
-    """Why there is none; a connection that came about without its master is no fault."""
+    """Why there is none; a connection that came about without its master is no fault.
+
+    It has a job of its own (`true`): one that cannot listen, because somebody else has just begun
+    to, ends with that, where with -N it would stay for ever."""
     argv = (
         *settings.ssh,
-        *(b"-M", b"-N", b"-f", b"-S", os.fsencode(path)),
+        *(b"-M", b"-S", os.fsencode(path)),
         b"-oControlPersist=%d" % IDLE_SECONDS,
         *words,
         *_destination(host),
+        b"true",
     )
+    # The socket of one that was killed; ssh would not listen beside it.
+    with suppress(OSError):
+        os.unlink(path)
     with open(os.devnull, "r+b") as null:
         try:
             child = _spawn(argv, settings, null.fileno(), null.fileno())

@@ -32,11 +32,25 @@ def sshd() -> Iterator[Sshd]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def no_master_is_left(long_lived: World) -> Iterator[None]:
+def no_master_is_left(long_lived: World, sshd: Sshd) -> Iterator[None]:
     yield
     for path in masters(long_lived):
         asked = ["ssh", "-O", "exit", "-S", str(path), "farm"]
         subprocess.run(asked, stderr=subprocess.DEVNULL, check=False)
+    # Also those that no socket leads to any more.
+    place = os.fsencode(sshd.place)
+    wait_for(lambda: not processes_with(place, b"ControlPersist"))
+
+
+def processes_with(*words: bytes) -> list[str]:
+    """Those in whose command lines all of the words are."""
+    found = []
+    for directory in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            line = (directory / "cmdline").read_bytes()
+            if all(word in line for word in words):
+                found.append(directory.name)
+    return found
 
 
 def masters(world: World) -> set[Path]:
@@ -240,7 +254,15 @@ def test_ssh_goes_with_whom_it_works_for(world: World, sshd: Sshd, shared: bool)
         launcher.send_signal(signal.SIGINT)
         launcher.wait(20)
     wait_for(lambda: len(children(world) - before) < 2, 2)
-    wait_for(lambda: children(world) <= before)
+
+
+def test_without_a_server_of_ours(world: World, sshd: Sshd) -> None:
+    client = sshd.client()
+    env = {**client.variables(sshd.daemons["pyccd"]), "PYCC_RESIDENT": "0"}
+    world.compare("gcc", "-c", "a.c", env=env, times=1)
+    assert sum(farm_counts(world, env).get(name, 0) for name in ("compiled", "exact")) == 1
+    config = os.fsencode(client.config)
+    wait_for(lambda: not processes_with(config))
 
 
 def test_a_daemon_behind_a_reverse_tunnel(world: World, sshd: Sshd) -> None:
