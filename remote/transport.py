@@ -95,20 +95,19 @@ class Ways:
                 if self._masters is None:
                     self._masters = Masters(self._directory)
             return open_ssh(host, settings, self._masters)
+        context = self._tls_context(settings) if host.tls else None
         channel = dial(host)
-        if not (host.tls or host.auth):
-            return Connection(channel)
-        peer: str = channel.getpeername()[0]
-        if not host.tls:
-            self._authenticate(channel, host, settings, peer)
+        if context is None:
+            if host.auth:
+                self._authenticate(channel, host, settings)
             return Connection(channel)
         from .tls import TlsConnection, open_tls, shake_hands
 
         self._be_ready_to_keep()
-        secured = open_tls(channel, host, self._tls_context(settings))
+        secured = open_tls(channel, host, context)
         if host.auth:
             shake_hands(secured)
-            self._authenticate(secured, host, settings, peer)
+            self._authenticate(secured, host, settings)
         return TlsConnection(secured)
 
     def _be_ready_to_keep(self) -> None:
@@ -119,12 +118,15 @@ class Ways:
                 self._kept = Kept()
 
     def _authenticate(
-        self, channel: socket.socket, host: HostSpec, settings: ClientSettings, peer: str
+        self, channel: socket.socket, host: HostSpec, settings: ClientSettings
     ) -> None:
         from .gss import authenticate
 
         try:
-            authenticate(channel, host, settings, peer)
+            authenticate(channel, host, settings, channel.getpeername()[0])
+        except OSError as problem:  # it has gone already
+            channel.close()
+            raise _connect_fault(host, problem) from None
         except BaseException:
             channel.close()
             raise
