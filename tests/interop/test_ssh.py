@@ -256,6 +256,17 @@ def test_ssh_goes_with_whom_it_works_for(world: World, sshd: Sshd, shared: bool)
     wait_for(lambda: len(children(world) - before) < 2, 2)
 
 
+def test_a_server_that_leaves_takes_its_connections_along(private: World, sshd: Sshd) -> None:
+    client = sshd.client()
+    write_sources(private.src)
+    env = client.variables(sshd.daemons["pyccd"])
+    assert private.call("gcc", "-c", "a.c", env=env).status == 0
+    config = os.fsencode(client.config)
+    assert processes_with(config)
+    assert private.call(private.install.launcher, "--stop-server").status == 0
+    wait_for(lambda: not processes_with(config))
+
+
 def test_without_a_server_of_ours(world: World, sshd: Sshd) -> None:
     client = sshd.client()
     env = {**client.variables(sshd.daemons["pyccd"]), "PYCC_RESIDENT": "0"}
