@@ -77,6 +77,9 @@ class Connection:
         except BlockingIOError:
             raise NotReady(select.POLLIN) from None
 
+    def look_after(self) -> None:
+        """To be called now and then by who waits for the other side."""
+
     def fault(self, *, began: bool) -> Fault | None:
         """Why it ended, where that is known better than by its end; ``began``: an answer had."""
         del began

@@ -261,9 +261,22 @@ def _spawn(
     )
 
 
-def _end(child: subprocess.Popen[bytes]) -> bytes:
-    """End the process if it still runs, and return what it last said. A master keeps its standard
-    error, so nobody waits for the end of that."""
+def _last_words(child: subprocess.Popen[bytes], before: bytes = b"") -> bytes:
+    """What was said last, as far as it has come: a master keeps its standard error, so nobody waits
+    for the end of that."""
+    if child.stderr is None or child.stderr.closed:
+        return before
+    os.set_blocking(child.stderr.fileno(), False)
+    with suppress(OSError):
+        while data := os.read(child.stderr.fileno(), SAID_LIMIT):
+            before = (before + data)[-SAID_LIMIT:]
+            if len(data) < SAID_LIMIT:
+                break
+    return before
+
+
+def _end(child: subprocess.Popen[bytes], before: bytes = b"") -> bytes:
+    """End the process if it still runs, and return what it said last."""
     try:
         child.wait(0)
     except subprocess.TimeoutExpired:
@@ -273,11 +286,8 @@ def _end(child: subprocess.Popen[bytes]) -> bytes:
         except subprocess.TimeoutExpired:
             child.kill()
             child.wait()
-    said = b""
+    said = _last_words(child, before)
     if child.stderr is not None:
-        os.set_blocking(child.stderr.fileno(), False)
-        with suppress(OSError):
-            said = os.read(child.stderr.fileno(), SAID_LIMIT)
         child.stderr.close()
     return said
 
@@ -348,7 +358,10 @@ def open_ssh(host: HostSpec, settings: ClientSettings, masters: Masters) -> SshC
 
 
 class SshConnection(Connection):
-    """A program that carries the bytes; it goes with the connection."""
+    """A program that carries the bytes; it goes with the connection.
+
+    What it says has to be read, if only to be forgotten: a daemon there may write its log to
+    standard error, and ssh stands still when nobody takes that."""
 
     def __init__(
         self,
@@ -363,6 +376,14 @@ class SshConnection(Connection):
         self._host = host
         self._masters = masters
         self._session = session
+        self._said = b""
+
+    def look_after(self) -> None:
+        self._said = _last_words(self._child, self._said)
+
+    def recv(self, most: int, /) -> bytes:
+        self.look_after()
+        return super().recv(most)
 
     def fault(self, *, began: bool) -> Fault | None:
         """What ssh said last, if it or the shell on the other side failed."""
@@ -371,7 +392,7 @@ class SshConnection(Connection):
         status = self._child.returncode
         if status != FAILED and (began or status not in NOT_FOUND):
             return None
-        return _failure(self._host, status, _end(self._child))
+        return _failure(self._host, status, _end(self._child, self._said))
 
     def close(self) -> None:
         super().close()

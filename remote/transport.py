@@ -281,5 +281,6 @@ class Conversation:
                 raise Left
             if number in ready:
                 return
+            self._connection.look_after()
             if self._touch is not None:
                 self._touch()

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import pytest
 
+from pycc.remote import transport
+from pycc.remote.client_settings import ClientSettings
+from pycc.remote.connection import Fault
 from pycc.remote.hosts import parse_hosts
+from pycc.remote.protocol import Reply, Request, write_reply
 from pycc.remote.ssh import FAILED, SESSIONS, Masters, _failure, has_only_options
+from pycc.remote.transport import Conversation, Ways
 
 
 @pytest.mark.parametrize(
@@ -54,3 +62,29 @@ def test_a_connection_has_few_sessions() -> None:
     masters.give_back("/run/x-0")
     assert masters.take("/run/x") == "/run/x-0"
     assert masters.take("/run/y") == "/run/y-0"
+
+
+def test_whatever_it_says_the_job_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pipe holds 64 kB: in one job more is said, and in all of them together."""
+    monkeypatch.setattr(transport, "_TOUCH_SECONDS", 0.05)
+    reply = b"".join(write_reply(Reply(1, 0, b"", b"", b"object")))
+    program = tmp_path / "reach"
+    program.write_text(
+        f"#!{sys.executable}\nimport os, sys\n"
+        "for size in (300_000, 40_000, 40_000, 40_000):\n"
+        "    os.read(0, 1 << 16)\n"
+        "    sys.stderr.write('x' * size + '\\n')\n"
+        "    sys.stderr.flush()\n"
+        f"    os.write(1, {reply!r})\n"
+        "sys.stderr.write('last words\\n')\n"
+        "sys.exit(255)\n"
+    )
+    program.chmod(0o755)
+    told = ClientSettings(None, ssh=(b"reach",), environment={b"PATH": bytes(tmp_path)})
+    with Ways().connect(parse_hosts("@a").hosts[0], told) as connection:
+        talk = Conversation(connection, 20)
+        for _ in range(4):
+            talk.send(Request(1, (b"gcc",), b""))
+            assert talk.receive(1).object == b"object"
+        with pytest.raises(Fault, match="ssh failed: last words"):
+            talk.receive(1)
