@@ -31,6 +31,7 @@ from pycc.errors import Fatal
 from pycc.unfinished import Unfinished
 
 from . import cache_place, checkup, daemon_log, provision
+from .admission import OPEN
 from .child import Stop
 from .compilers import Rules, nothing_to_run, runnable
 from .daemon import Daemon
@@ -44,7 +45,7 @@ from .sandbox import PROGRAM
 from .server_cache import ServerCache
 from .settings import Settings, config_text, help_text, read_settings
 from .stats_server import StatsServer
-from .streams import is_socket
+from .streams import is_socket, peer_of
 
 EXIT_IO_ERROR, EXIT_ACCESS_DENIED = 107, 113  # distcc's
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # malloc.h
@@ -135,7 +136,9 @@ def _serve(
     *,
     inetd: bool,
 ) -> int:
-    admission = provision.admission(settings, environment)
+    # Who came in through ssh is asked for nothing more, and as him we may not read the keys.
+    through_ssh = inetd and not peer_of(0).address
+    admission = OPEN if through_ssh else provision.admission(settings, environment)
     place = _place(settings, user, log)
     foreground = inetd or settings("no_detach") or settings("wizard")
     listeners = [] if inetd else [provision.listen(settings("listen"), settings("port"))]

@@ -178,8 +178,8 @@ ALLOWED = {
     " remote.exactness remote.job remote.metrics remote.protocol remote.pump_job remote.room"
     " remote.server_cache remote.streams",
     "remote.pyccd": "cache.directory cache.disk_cache cache.statistics cache.storage_local errors"
-    " native remote.cache_place remote.checkup remote.child remote.compilers remote.daemon"
-    " remote.daemon_log remote.exactness remote.identities remote.job remote.metrics"
+    " native remote.admission remote.cache_place remote.checkup remote.child remote.compilers"
+    " remote.daemon remote.daemon_log remote.exactness remote.identities remote.job remote.metrics"
     " remote.privileges remote.provision remote.sandbox remote.server_cache remote.settings"
     " remote.stats_server remote.streams unfinished",
     # The cache: what things are called.
