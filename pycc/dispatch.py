@@ -63,7 +63,7 @@ def settings_of(call: Call) -> ClientSettings | None:
     if not distributes(call):
         return None
 
-    return read_settings(call.variables, lambda path: read_hosts_file(call.cwd, path))
+    return read_settings(call.variables, lambda path: read_hosts_file(call.cwd, path), call.cwd)
 
 
 def _can_be_expanded(job: Job) -> bool:

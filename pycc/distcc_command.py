@@ -67,13 +67,14 @@ distcc {__version__} pycc
 USAGE = """\
 Usage:
    distcc [COMPILER] [compile options] -o OBJECT -c SOURCE
-   distcc [--help|--version|--show-hosts|-j]
+   distcc [--help|--version|--show-hosts|--show-principal|-j]
 
 Options:
    COMPILER                   Defaults to "cc".
    --help                     Explain usage, and exit.
    --version                  Show version, and exit.
    --show-hosts               Show host list, and exit.
+   --show-principal           Show $DISTCC_PRINCIPAL, and exit.
    -j                         Show the concurrency level, as calculated from
                               the host list, and exit.
 
@@ -84,6 +85,7 @@ Environment variables:
    DISTCC_VERBOSE=1           Give debug messages.
    DISTCC_LOG                 Send messages to file, not stderr.
    DISTCC_DIR                 Directory for host list and state.
+   DISTCC_SSH                 Command that reaches hosts with an @ (ssh).
 """
 
 
@@ -97,12 +99,17 @@ def answer(
     if len(request.argv) < 2:
         text = "distcc: missing option/operand\nTry `distcc --help' for more information.\n"
         return _end(EXIT_BAD_ARGUMENTS, err=text)
-    settings = read_settings(variables, lambda path: read_hosts_file(request.cwd, path))
+    cwd = request.cwd
+    settings = read_settings(variables, lambda path: read_hosts_file(cwd, path), cwd)
     option = request.argv[1]
     if option == b"--help":
         return _end(0, out=VERSION + USAGE)
     if option == b"--version":
         return _end(0, out=VERSION)
+    if option == b"--show-principal":
+        principal = variables.get(b"DISTCC_PRINCIPAL")
+        shown = "\t: Not Set." if principal is None else f" is\t: {os.fsdecode(principal)}"
+        return _end(0, out=f"Principal{shown}\n")
     if option in (b"--show-hosts", b"-j"):
         return _show_hosts(settings, count=option == b"-j")
     said: list[bytes] = []

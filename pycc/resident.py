@@ -426,7 +426,8 @@ class Resident:
             if self._farm is None:
                 from .remote.farm import Farm
 
-                self._farm = Farm()
+                place = self.place
+                self._farm = Farm(directory="" if place is None else str(place.directory))
             return self._farm
 
     def asking(self, key: Hashable) -> threading.Lock:
@@ -541,6 +542,8 @@ class Resident:
 
     def close(self) -> None:
         self.settle()
+        if self._farm is not None:
+            self._farm.ways.close()
         for cache in self._caches.values():
             cache.close()
         self._caches.clear()

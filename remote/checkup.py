@@ -51,10 +51,15 @@ def check(
     it is."""
     yield from _ports(settings)
     yield from _allowed(provision.masks(settings), settings)
+    yield from _tls(settings)
     for name in ("log_file", "pid_file"):
         # Both are opened before privileges go.
         if settings(name):
             yield _file(name.replace("_", " "), settings(name))
+    if settings("auth"):
+        # As is what the library consists of.
+        with suppress(Fatal):
+            provision.gss(settings, environment)
     # As is the cache's place.
     made = bool(settings("cache_dir")) and cache_place.can_be_made(settings("cache_dir"))
     yield from _as_user(user, lambda: _users_findings(settings, environment, made))
@@ -65,6 +70,7 @@ def _users_findings(
 ) -> Iterator[Finding]:
     yield _cache(settings, cache_is_made)
     yield _temporary(environment.get("TMPDIR", ""))
+    yield from _gss(settings, environment)
     try:
         rules = provision.rules(settings, environment)
     except Fatal as problem:
@@ -125,6 +131,17 @@ def _cache(settings: Settings, is_made: bool) -> Finding:
     if cache_place.umask_for(status.st_mode) is None:
         return Finding("cache", f"{root} is {me.name}'s alone")
     return Finding("cache", f"{root} is shared with the group {group_name(status.st_gid)}")
+
+
+def _gss(settings: Settings, environment: Mapping[str, str]) -> Iterator[Finding]:
+    if not (settings("auth") or settings("whitelist") or settings("blacklist")):
+        return
+    try:
+        provision.gss(settings, environment)
+    except Fatal as problem:
+        yield Finding("GSS-API", str(problem), "the daemon would not start")
+    else:
+        yield Finding("GSS-API", f"clients are authenticated as {environment['DISTCCD_PRINCIPAL']}")
 
 
 def _temporary(wanted: str) -> Finding:
@@ -255,6 +272,19 @@ def _running(pid_file: str) -> int:
     return number if b"pyccd" in words or b"distccd" in words else 0
 
 
+def _tls(settings: Settings) -> Iterator[Finding]:
+    if not (settings("tls_cert") or settings("tls_key") or settings("tls_ca")):
+        return
+    try:
+        provision.tls(settings)
+    except Fatal as problem:
+        yield Finding("TLS", str(problem), "the daemon would not start")
+        return
+    named = settings("tls_ca")
+    known = f"a certificate that {named} signed is asked for" if named else "of clients none is"
+    yield Finding("TLS", f"{settings('tls_cert')} is shown; {known}")
+
+
 def _allowed(masks: Sequence[Mask], settings: Settings) -> Iterator[Finding]:
     if settings("inetd"):
         return
@@ -263,7 +293,7 @@ def _allowed(masks: Sequence[Mask], settings: Settings) -> Iterator[Finding]:
     text = " ".join(map(str, masks))
     everybody = [mask for mask in masks if mask.prefixlen == 0]
     reachable = [mask for mask in masks if not mask.network_address.is_loopback]
-    if everybody and not here:
+    if everybody and not here and not settings("tls_ca"):
         remedy = "name the networks of your clients: whoever may connect may run compilers here"
         yield Finding("allow", f"{everybody[0]} lets the whole world in", remedy)
     elif settings("enable_tcp_insecure") and reachable and not here:

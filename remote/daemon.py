@@ -21,11 +21,12 @@ from types import FrameType
 
 from . import exact_job, job, pump_job
 from .access import Mask, allows
+from .admission import OPEN, Admission, Refused
 from .daemon_log import Level, Log
 from .exactness import Exactness
 from .job import Code, Done, Workshop, greeting
 from .metrics import Metrics
-from .protocol import ProtocolError, Reader, Request, Truncated, request_reader, write_reply
+from .protocol import OURS, ProtocolError, Reader, Request, Truncated, request_reader, write_reply
 from .room import NoRoom, Room, Share
 from .server_cache import FAULTS
 from .streams import Client, Pipes, Stream, peer_of
@@ -34,6 +35,9 @@ IO_SECONDS = 300.0
 """How long a peer may be silent (DISTCC_IO_TIMEOUT)."""
 CONNECTIONS_A_TURN, MORE_CONNECTIONS = 4, 16
 RECEIVE = 1 << 20
+ASKS_FOR_GSS = b"*"
+KEPT_SECONDS = 90.0
+"""How long a client's next request on the same connection is waited for (`kept.IDLE_SECONDS`)."""
 END_SECONDS = 3.0
 """For jobs whose children were ended to tell their clients."""
 COMPLAINT_SECONDS = 600.0
@@ -52,10 +56,12 @@ class Daemon:
         masks: Sequence[Mask],
         metrics: Metrics,
         exact: Exactness | None = None,
+        admission: Admission = OPEN,
         drain_seconds: float = 10.0,
     ) -> None:
         self._shop = shop
         self._exact = exact
+        self._admission = admission
         self._log = log
         self._masks = masks
         self._metrics = metrics
@@ -63,6 +69,7 @@ class Daemon:
         self._most = turns * CONNECTIONS_A_TURN + MORE_CONNECTIONS
         self._drain_seconds = drain_seconds
         self._serving: set[int] = set()
+        self._kept: set[int] = set()
         self._lock = threading.Lock()
         self._wake_reader, self._wake_writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._leaving = self._at_once = False
@@ -120,16 +127,20 @@ class Daemon:
         if not self._admits(client):
             connection.close()
             return
-        connection.settimeout(IO_SECONDS)
         with suppress(OSError):
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        try:
+            stream = self._admission.stream(connection)
+        except OSError:  # it has gone already
+            connection.close()
+            return
         with self._lock:
-            self._serving.add(connection.fileno())
-        thread = threading.Thread(target=self._serve_one, args=(connection, client), daemon=True)
+            self._serving.add(stream.fileno())
+        thread = threading.Thread(target=self._serve_one, args=(stream, client), daemon=True)
         try:
             thread.start()
         except RuntimeError:
-            self._forget(connection)
+            self._forget(stream)
 
     def _admits(self, client: Client) -> bool:
         self._log(Level.INFO, f"connection from {client}", "dcc_check_client")
@@ -173,7 +184,9 @@ class Daemon:
         client = peer_of(0)
         if not self._admits(client):
             return False
-        stream = Pipes(0, 1, IO_SECONDS)
+        stream: Stream = Pipes(0, 1, IO_SECONDS)
+        if client.address and self._admission.needs_socket:
+            stream = self._admission.stream(socket.socket(fileno=os.dup(0)))
         with self._lock:
             self._serving.add(stream.fileno())
         thread = threading.Thread(target=self._serve_one, args=(stream, client), daemon=True)
@@ -184,29 +197,72 @@ class Daemon:
         return True
 
     def _serve_one(self, connection: Stream, client: Client) -> None:
-        with self._room.share() as share:
-            self._serve_in(share, connection, client)
-
-    def _serve_in(self, share: Share, connection: Stream, client: Client) -> None:
         try:
-            request = self._read(share, connection, client)
-            known = None if request is None else greeting(request, exact=self._exact is not None)
-            if known is not None:
-                connection.sendall(b"".join(write_reply(known)))
-            elif request is not None:
-                # Who only asks has not to wait for those that compile.
-                asked = exact_job.is_question(request) or job.is_question(request)
-                with nullcontext() if asked else self._turns:
-                    self._metrics.began()
-                    try:
-                        done = self._do(request, connection.fileno())
-                    finally:
-                        self._metrics.ended()
-                self._answer(done, client, connection)
+            # Whoever came in through ssh has proven more than an address.
+            if client.address and not self._proves(connection, client):
+                return
+            while self._serve_request(connection, client):
+                if not self._asks_again(connection):
+                    break
         except OSError as problem:
             self._log(Level.ERROR, f"{client}: {problem}", "dcc_serve")
         finally:
             self._forget(connection)
+
+    def _proves(self, connection: Stream, client: Client) -> bool:
+        try:
+            who = self._admission.prove(connection)
+        except Refused as problem:
+            self._log(Level.WARNING, f"{client}: {problem}", "dcc_check_client")
+            self._summary(client, Code.REJ_BAD_REQ, "")
+            return False
+        if who:
+            self._log(Level.INFO, f"{client} is {who}", "dcc_check_client")
+        connection.settimeout(IO_SECONDS)
+        return True
+
+    def _serve_request(self, connection: Stream, client: Client) -> bool:
+        """Whether the client may have another one: it is one of ours, and to start this process, or
+        to shake hands, cost it more than a small job."""
+        with self._room.share() as share:
+            request = self._read(share, connection, client)
+            if request is None:
+                return False
+            known = greeting(request, exact=self._exact is not None)
+            if known is not None:
+                connection.sendall(b"".join(write_reply(known)))
+            else:
+                self._serve_job(request, connection, client)
+        dear = isinstance(connection, Pipes) or self._admission.tls is not None
+        return request.version in OURS and dear
+
+    def _asks_again(self, connection: Stream) -> bool:
+        """Wait for the next request; False at the end. Meanwhile nobody is served."""
+        number = connection.fileno()
+        with self._lock:
+            if self._leaving or len(self._kept) >= self._most:
+                return False
+            self._serving.discard(number)
+            self._kept.add(number)
+        self._wake()  # there is room for another one
+        poll = select.poll()
+        poll.register(number, select.POLLIN | select.POLLRDHUP)
+        ready = dict(poll.poll(KEPT_SECONDS * 1000)).get(number, 0)
+        with self._lock:
+            self._kept.discard(number)
+            self._serving.add(number)
+        return not self._leaving and ready == select.POLLIN
+
+    def _serve_job(self, request: Request, connection: Stream, client: Client) -> None:
+        # Who only asks has not to wait for those that compile.
+        asked = exact_job.is_question(request) or job.is_question(request)
+        with nullcontext() if asked else self._turns:
+            self._metrics.began()
+            try:
+                done = self._do(request, connection.fileno())
+            finally:
+                self._metrics.ended()
+        self._answer(done, client, connection)
 
     def _do(self, request: Request, client: int) -> Done:
         if exact_job.is_exact(request):
@@ -217,11 +273,15 @@ class Daemon:
 
     def _read(self, share: Share, connection: Stream, client: Client) -> Request | None:
         reader: Reader[Request] = request_reader(take=share.take)
+        began = False
         try:
             while reader.message is None:
                 data = connection.recv(min(RECEIVE, max(reader.wanted, 1 << 12)))
                 if not data:
                     reader.end()
+                if not began and data.startswith(ASKS_FOR_GSS):  # and waits for an answer
+                    raise ProtocolError("a client with ,auth: start this daemon with --auth")
+                began = True
                 reader.feed(data)
         except Truncated:
             self._summary(client, Code.CLI_DISCONN, "")

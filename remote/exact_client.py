@@ -73,7 +73,7 @@ def exactly(farm: Farm, exact: ExactJob) -> Generator[HostSpec | Answer | Done, 
     that failed. Raises what `farm.elsewhere` raises."""
     job = exact.job
     hosts = list(job.settings.hosts.hosts) if job.settings.hosts is not None else []
-    farm.peers.meet(hosts)
+    farm.peers.meet(hosts, job.settings)
     offering = [host for host in hosts if farm.peers.exact(host)]
     if not offering:
         return

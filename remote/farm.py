@@ -18,7 +18,16 @@ from pycc.record import record
 
 from .balance import Balance, No
 from .client_log import ClientLog
-from .client_settings import ClientSettings
+from .client_settings import NOTHING_TOLD, ClientSettings
+from .connection import (
+    EXIT_CONNECT_FAILED,
+    EXIT_IO_ERROR,
+    EXIT_PROTOCOL_ERROR,
+    EXIT_TRUNCATED,
+    Connection,
+    Fault,
+    NoAnswer,
+)
 from .daemon_log import Level
 from .hosts import HostList, HostSpec, Kind, lock_name
 from .monitor_state import JobState, Phase
@@ -37,14 +46,7 @@ from .protocol import (
     text_digest,
 )
 from .pump_probe import Known
-from .transport import (
-    EXIT_PROTOCOL_ERROR,
-    EXIT_TRUNCATED,
-    Conversation,
-    Fault,
-    NoAnswer,
-    connect,
-)
+from .transport import Conversation, Ways
 
 PATIENCE: Final = 1.0
 """Seconds after which whoever waits for a slot makes a sign of life."""
@@ -54,13 +56,14 @@ _ENDED_BY_DAEMON: Final = 110 << 8
 
 
 class Farm:
-    """Slots and hosts; safe for several threads."""
+    """Slots and hosts; safe for several threads. ``directory`` is what `Ways` need."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic, *, directory: str = "") -> None:
         self._clock = clock
         self._balance = Balance()
         self._freed = threading.Condition()
-        self.peers = Peers(clock)
+        self.ways = Ways(directory)
+        self.peers = Peers(clock, self.ways)
         self.headers = Known(clock)
         self._sent: dict[str, set[bytes]] = {}
 
@@ -167,6 +170,14 @@ class Daemon(Enum):
     UNKNOWN = "nobody has said yet; it is asked as ours"
 
 
+_Peer = tuple[str, str, str, bool, bool]
+
+
+def _peer(host: HostSpec) -> _Peer:
+    """What tells daemons apart: on one machine ssh may start several."""
+    return (lock_name(host), host.user, host.command, host.tls, host.auth)
+
+
 class Peers:
     """Which hosts run pyccd; safe for several threads.
 
@@ -176,52 +187,56 @@ class Peers:
     a list together, before the first job, because jobs are best given from the first one on to the
     server that keeps their results."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, ways: Ways | None = None
+    ) -> None:
         self._clock = clock
-        self._known: dict[str, tuple[float, Daemon]] = {}
-        self._exact: set[str] = set()
-        self._asking: dict[str, threading.Thread] = {}
+        self._ways = ways or Ways()
+        self._known: dict[_Peer, tuple[float, Daemon]] = {}
+        self._exact: set[_Peer] = set()
+        self._asking: dict[_Peer, threading.Thread] = {}
         self._lock = threading.Lock()
 
     def daemon(self, host: HostSpec) -> Daemon:
         """What runs there, as far as it is known."""
-        if host.kind is not Kind.TCP:
+        if host.kind is Kind.LOCAL:
             return Daemon.STOCK
-        return self._known.get(lock_name(host), (0.0, Daemon.UNKNOWN))[1]
+        return self._known.get(_peer(host), (0.0, Daemon.UNKNOWN))[1]
 
     def exact(self, host: HostSpec) -> bool:
         """Whether ours runs there, and serves exact jobs."""
-        return lock_name(host) in self._exact and self.daemon(host) is Daemon.OURS
+        return _peer(host) in self._exact and self.daemon(host) is Daemon.OURS
 
     def all_ours(self) -> set[str]:
         """The lock names of all that run ours."""
         known = self._known.copy()
-        return {name for name, (_, daemon) in known.items() if daemon is Daemon.OURS}
+        return {peer[0] for peer, (_, daemon) in known.items() if daemon is Daemon.OURS}
 
     def note(self, host: HostSpec, daemon: Daemon) -> None:
         """This is what runs there."""
         seconds = FAULT_SECONDS if daemon is Daemon.UNKNOWN else PEER_SECONDS
-        self._known[lock_name(host)] = (self._clock() + seconds, daemon)
+        self._known[_peer(host)] = (self._clock() + seconds, daemon)
 
     def doubt(self, host: HostSpec) -> None:
         """Something went wrong there: another daemon may come up, so it is asked again soon."""
-        self._known[lock_name(host)] = (self._clock() + FAULT_SECONDS, self.daemon(host))
+        self._known[_peer(host)] = (self._clock() + FAULT_SECONDS, self.daemon(host))
 
-    def meet(self, hosts: Sequence[HostSpec]) -> None:
+    def meet(self, hosts: Sequence[HostSpec], settings: ClientSettings = NOTHING_TOLD) -> None:
         """Ask those hosts that are not known; returns after GREETING_SECONDS at the latest, and
         at once where all have been asked before."""
         now = self._clock()
         waited: list[threading.Thread] = []
         for host in hosts:
-            name = lock_name(host)
-            known = self._known.get(name)
-            if host.kind is not Kind.TCP or host.down or (known is not None and now < known[0]):
+            peer = _peer(host)
+            known = self._known.get(peer)
+            if host.kind is Kind.LOCAL or host.down or (known is not None and now < known[0]):
                 continue
             with self._lock:
-                thread = self._asking.get(name)
+                thread = self._asking.get(peer)
                 if thread is None:
-                    thread = threading.Thread(target=self._greet, args=(host,), daemon=True)
-                    self._asking[name] = thread
+                    words = (host, settings)
+                    thread = threading.Thread(target=self._greet, args=words, daemon=True)
+                    self._asking[peer] = thread
                     thread.start()
             if known is None:
                 waited.append(thread)
@@ -229,15 +244,12 @@ class Peers:
         for thread in waited:
             thread.join(max(0.0, end - time.monotonic()))
 
-    def _greet(self, host: HostSpec) -> None:
+    def _greet(self, host: HostSpec, settings: ClientSettings) -> None:
         before = daemon = self.daemon(host)
         try:
-            with connect(host) as connection:
-                talk = Conversation(connection, 10 * GREETING_SECONDS)
-                talk.send(Request(OURS_PLAIN, (HELLO,)))
-                said = talk.receive(OURS_PLAIN).out.split(b"\n")
-                daemon = Daemon.OURS if said[0].startswith(b"pyccd ") else Daemon.STOCK
-                (self._exact.add if EXACT_OFFERED in said else self._exact.discard)(lock_name(host))
+            said = self._hello(host, settings)
+            daemon = Daemon.OURS if said[0].startswith(b"pyccd ") else Daemon.STOCK
+            (self._exact.add if EXACT_OFFERED in said else self._exact.discard)(_peer(host))
         except NoAnswer:
             daemon = Daemon.STOCK
         except Fault as problem:
@@ -249,7 +261,20 @@ class Peers:
             else:
                 self.note(host, daemon)
             with self._lock:
-                self._asking.pop(lock_name(host), None)
+                self._asking.pop(_peer(host), None)
+
+    def _hello(self, host: HostSpec, settings: ClientSettings) -> list[bytes]:
+        """The lines of what it says of itself. Raises Fault."""
+        connection = self._ways.connect(host, settings)
+        try:
+            talk = Conversation(connection, 10 * GREETING_SECONDS)
+            talk.send(Request(OURS_PLAIN, (HELLO,)))
+            said = talk.receive(OURS_PLAIN).out
+        except BaseException:
+            connection.close()
+            raise
+        self._ways.keep(host, settings, connection)
+        return said.split(b"\n")
 
 
 @record
@@ -312,7 +337,7 @@ def elsewhere(
     known: bytes | None = None
     faults = 0
     key = b""
-    farm.peers.meet(hosts)
+    farm.peers.meet(hosts, settings)
     if job.own_compiler:
         hosts = [h for h in hosts if h.kind is Kind.LOCAL or farm.peers.daemon(h) is Daemon.OURS]
     if job.identity and farm.peers.all_ours():
@@ -357,20 +382,20 @@ def elsewhere(
                 return
 
 
-def exchange(farm: Farm, host: HostSpec, job: Job, request: Request) -> Reply | None:
+def exchange(
+    farm: Farm, host: HostSpec, job: Job, request: Request, *, to_whom: Daemon = Daemon.OURS
+) -> Reply | None:
     """One request and its answer; None after a fault, which the host answers for. Raises NoAnswer
-    where it is not known yet what runs there."""
+    where it was not known what runs there (``to_whom``, when the request was made)."""
     slot = max(farm.jobs(host) - 1, 0)
     try:
         job.state.enter(Phase.CONNECT, host.host, slot)
-        with connect(host) as connection:
-            talk = Conversation(connection, job.settings.io_timeout, job.launcher, job.state.touch)
-            job.state.enter(Phase.SEND, host.host, slot)
-            talk.send(request)
-            job.state.enter(Phase.COMPILE, host.host, slot)
-            reply = talk.receive(request.version)
+        reply = _again(farm, host, job, request, slot)
+        if reply is None:
+            connection = farm.ways.connect(host, job.settings)
+            reply = _ask(farm, host, job, request, slot, connection)
     except (Fault, ProtocolError) as problem:
-        if isinstance(problem, NoAnswer) and farm.peers.daemon(host) is Daemon.UNKNOWN:
+        if isinstance(problem, NoAnswer) and to_whom is Daemon.UNKNOWN:
             raise
         job.log(Level.WARNING, f"{host.spelled}: {problem}")
         farm.peers.doubt(host)
@@ -379,6 +404,40 @@ def exchange(farm: Farm, host: HostSpec, job: Job, request: Request) -> Reply | 
             job.log(Level.INFO, f"{host.spelled} is avoided for {pause:.0f} s")
         return None
     farm.worked(host)
+    return reply
+
+
+def _again(farm: Farm, host: HostSpec, job: Job, request: Request, slot: int) -> Reply | None:
+    """The answer on a connection that is there already; None where there is none, or it had
+    ended."""
+    connection = farm.ways.again(host, job.settings) if request.version in OURS else None
+    if connection is None:
+        return None
+    try:
+        return _ask(farm, host, job, request, slot, connection)
+    except Fault as problem:
+        ended = problem.status in (EXIT_IO_ERROR, EXIT_CONNECT_FAILED)
+        if ended or isinstance(problem, NoAnswer):
+            return None
+        raise
+
+
+def _ask(
+    farm: Farm, host: HostSpec, job: Job, request: Request, slot: int, connection: Connection
+) -> Reply:
+    try:
+        talk = Conversation(connection, job.settings.io_timeout, job.launcher, job.state.touch)
+        job.state.enter(Phase.SEND, host.host, slot)
+        talk.send(request)
+        job.state.enter(Phase.COMPILE, host.host, slot)
+        reply = talk.receive(request.version)
+    except BaseException:
+        connection.close()
+        raise
+    if request.version in OURS:
+        farm.ways.keep(host, job.settings, connection)
+    else:
+        connection.close()
     return reply
 
 
@@ -397,8 +456,8 @@ def _fetch(farm: Farm, host: HostSpec, job: Job, digest: bytes) -> Answer | None
     return answer
 
 
-def _request(farm: Farm, host: HostSpec, job: Job, text: bytes) -> Request:
-    if farm.peers.daemon(host) is Daemon.STOCK:
+def _request(host: HostSpec, job: Job, text: bytes, to_whom: Daemon) -> Request:
+    if to_whom is Daemon.STOCK:
         return Request(2 if host.lzo else 1, job.argv, text)
     argv = (COMPILE, job.identity.hex().encode(), *job.argv)
     return Request(OURS_LZO if host.lzo else OURS_PLAIN, argv, text)
@@ -408,11 +467,16 @@ def _compile(farm: Farm, host: HostSpec, job: Job, text: bytes) -> Answer | None
     words = b" ".join(job.argv).decode(errors="backslashreplace")
     job.log(Level.INFO, f"exec on {host.spelled}: {words}")
     began = time.monotonic()
+    # What is known may change while the job is on its way.
+    to_whom = farm.peers.daemon(host)
     try:
-        reply = exchange(farm, host, job, _request(farm, host, job, text))
+        request = _request(host, job, text, to_whom)
+        reply = exchange(farm, host, job, request, to_whom=to_whom)
     except NoAnswer:
-        farm.peers.note(host, Daemon.STOCK)
-        reply = exchange(farm, host, job, _request(farm, host, job, text))
+        to_whom = Daemon.STOCK
+        farm.peers.note(host, to_whom)
+        request = _request(host, job, text, to_whom)
+        reply = exchange(farm, host, job, request, to_whom=to_whom)
     if reply is None:
         return None
     passed = max(time.monotonic() - began, 1e-6)

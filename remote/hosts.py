@@ -322,6 +322,9 @@ def _ssh(place: str, word: str) -> tuple[str, int, str, str]:
         raise HostSpecError(word, "ssh takes no brackets; give the address a name in ~/.ssh/config")
     _check_name(host, word, "name")
     slots = _slots(number[1:], word) if number else REMOTE_SLOTS
+    if command[1:2] == "-":
+        # ssh looks for options behind the host as well.
+        raise HostSpecError(word, 'no command begins with "-"')
     return host, slots, user, command[1:]
 
 

@@ -7,16 +7,23 @@ import os
 import socket
 import sys
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from pycc.errors import Fatal
 from pycc.locate import DEFAULT_PATH
 
 from . import access, daemon_log
+from .admission import Admission
 from .compilers import CommandList, Rules
 from .daemon_log import Level, Log
-from .settings import Settings
+from .settings import EXIT_BAD_ARGUMENTS, Settings
 
-EXIT_BIND = 102  # distcc's
+if TYPE_CHECKING:
+    import ssl
+
+    from .gss import Acceptor
+
+EXIT_BIND, EXIT_GSSAPI_FAILED = 102, 119  # distcc's
 BACKLOG = 1024
 LONGEST_FILE = 1 << 20
 KEPT_VARIABLES = ("LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "LC_MESSAGES", "LD_LIBRARY_PATH")
@@ -64,11 +71,62 @@ def masks(settings: Settings) -> tuple[access.Mask, ...]:
     return given
 
 
+def admission(settings: Settings, environment: Mapping[str, str]) -> Admission:
+    """What a client has to prove. Raises Fatal: nothing is served with less than was asked for."""
+    return Admission(tls(settings), gss(settings, environment))
+
+
+def gss(settings: Settings, environment: Mapping[str, str]) -> Acceptor | None:
+    """Who a daemon is, and who may ask; None without --auth. Raises Fatal."""
+    lists = [name for name in ("whitelist", "blacklist") if settings(name)]
+    if not settings("auth"):
+        for name in lists:
+            raise Fatal(f"--{name} means nothing without --auth", EXIT_BAD_ARGUMENTS)
+        return None
+    if len(lists) == 2:
+        raise Fatal("Can't specify both --whitelist and --blacklist.", EXIT_BAD_ARGUMENTS)
+    from .gss import EVERYBODY, GssError, acceptor, parse_principals
+
+    principals = EVERYBODY
+    for name in lists:
+        content = read_file(settings(name))
+        if content is None:
+            raise Fatal(f"--{name} {settings(name)}: cannot be read", EXIT_GSSAPI_FAILED)
+        principals = parse_principals(content, may=name == "whitelist")
+    try:
+        return acceptor(environment, principals)
+    except GssError as problem:
+        raise Fatal(f"--auth: {problem}", EXIT_GSSAPI_FAILED) from None
+
+
+def tls(settings: Settings) -> ssl.SSLContext | None:
+    """What a daemon shows and asks for; None without TLS. Raises Fatal."""
+    certificate, key, authority = (settings(name) for name in ("tls_cert", "tls_key", "tls_ca"))
+    if not certificate:
+        for name in ("tls_key", "tls_ca"):
+            if settings(name):
+                option = "--" + name.replace("_", "-")
+                raise Fatal(f"{option} means nothing without --tls-cert", EXIT_BAD_ARGUMENTS)
+        return None
+    # Who sets up TLS leaves the trusted network; then its addresses are no defence.
+    if not (authority or settings("allow") or settings("allow_private")):
+        text = "--tls-cert without --tls-ca lets clients in whom nobody knows: give --tls-ca FILE,"
+        raise Fatal(f"{text} or say with --allow from where they come", EXIT_BAD_ARGUMENTS)
+    from .tls import said, server_context
+
+    try:
+        return server_context(certificate, key, authority)
+    except (OSError, ValueError) as problem:
+        files = " ".join(filter(None, (certificate, key, authority)))
+        raise Fatal(f"TLS: {said(problem)}: look at {files}", daemon_log.EXIT_NO_FILE) from None
+
+
 def listen(address: str, port: int) -> socket.socket:
-    """A listening socket; on every address of both families where ``address`` is empty. Raises
-    Fatal with distcc's status when the port cannot be had."""
+    """A listening socket; on every address of both families where ``address`` is empty or ``::``,
+    as the kernel has it by default. Raises Fatal with distcc's status when the port cannot be
+    had."""
     family = socket.AF_INET6 if ":" in address or not address else socket.AF_INET
-    both = not address and socket.has_dualstack_ipv6()
+    both = address in ("", "::") and socket.has_dualstack_ipv6()
     if not address and not both:
         family = socket.AF_INET
     try:

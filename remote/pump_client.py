@@ -10,7 +10,6 @@ from .hosts import HostSpec, Kind, lock_name
 from .monitor_state import Phase
 from .protocol import Request
 from .pump_probe import Facts, differing, question
-from .transport import NoAnswer
 
 
 def wanting(farm: Farm, hosts: Sequence[HostSpec]) -> list[HostSpec]:
@@ -35,7 +34,7 @@ def pumping(
     hosts = list(job.settings.hosts.hosts) if job.settings.hosts is not None else []
     if job.own_compiler or not any(host.cpp for host in hosts):
         return
-    farm.peers.meet(hosts)
+    farm.peers.meet(hosts, job.settings)
     pumps = wanting(farm, hosts)
     if not pumps:
         return
@@ -52,10 +51,7 @@ def pumping(
         elif host in pumps:
             words = b" ".join(asked.argv).decode(errors="backslashreplace")
             job.log(Level.INFO, f"exec on {host.spelled}: {words}")
-            try:
-                reply = exchange(farm, host, job, asked)
-            except NoAnswer:
-                return
+            reply = exchange(farm, host, job, asked)
             if reply is not None:
                 job.log.ended("compile", job.source, host.spelled, reply.status)
                 yield Answer(host, reply)
@@ -77,10 +73,7 @@ def another_there(
     asked = question(unknown, job.argv[0], read)
     if isinstance(asked, str):
         return asked
-    try:
-        reply = exchange(farm, host, job, asked.request)
-    except NoAnswer as problem:
-        return str(problem)
+    reply = exchange(farm, host, job, asked.request)
     if reply is None:
         return "its headers cannot be asked for"
     what = differing(asked, reply)

@@ -31,6 +31,7 @@ from pycc.errors import Fatal
 from pycc.unfinished import Unfinished
 
 from . import cache_place, checkup, daemon_log, provision
+from .admission import OPEN
 from .child import Stop
 from .compilers import Rules, nothing_to_run, runnable
 from .daemon import Daemon
@@ -42,9 +43,9 @@ from .metrics import Metrics
 from .privileges import User, become, current_user, lower_priority, restrict, wanted_user
 from .sandbox import PROGRAM
 from .server_cache import ServerCache
-from .settings import EXIT_BAD_ARGUMENTS, Settings, config_text, help_text, read_settings
+from .settings import Settings, config_text, help_text, read_settings
 from .stats_server import StatsServer
-from .streams import is_socket
+from .streams import is_socket, peer_of
 
 EXIT_IO_ERROR, EXIT_ACCESS_DENIED = 107, 113  # distcc's
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # malloc.h
@@ -78,7 +79,8 @@ def start(name: str, words: Sequence[str], environment: Mapping[str, str]) -> in
     elif settings.action == "print_config":
         print(config_text(settings), end="")
     elif settings.action == "show_principal":
-        print(f"Principal\t: {environment.get('DISTCCD_PRINCIPAL', 'Not Set')}")
+        principal = environment.get("DISTCCD_PRINCIPAL")
+        print("Principal\t: Not Set" if principal is None else f"Principal is\t: {principal}")
     elif settings.action in ("check", "fix_permissions"):
         return _check(settings, environment)
     else:
@@ -109,9 +111,6 @@ _LOADED = (disk_cache,)
 
 
 def _run(name: str, settings: Settings, environment: Mapping[str, str]) -> int:
-    if settings("auth"):
-        message = "--auth: there is no GSS-API here, so nobody would be authenticated: leave it out"
-        raise Fatal(message, EXIT_BAD_ARGUMENTS)
     native.load()
     # As distccd: a program that inetd or ssh starts need not be told so.
     inetd = settings("inetd") or (not settings("daemon") and is_socket(0))
@@ -137,6 +136,9 @@ def _serve(
     *,
     inetd: bool,
 ) -> int:
+    # Who came in through ssh is asked for nothing more, and as him we may not read the keys.
+    through_ssh = inetd and not peer_of(0).address
+    admission = OPEN if through_ssh else provision.admission(settings, environment)
     place = _place(settings, user, log)
     foreground = inetd or settings("no_detach") or settings("wizard")
     listeners = [] if inetd else [provision.listen(settings("listen"), settings("port"))]
@@ -171,6 +173,7 @@ def _serve(
         masks=provision.masks(settings),
         metrics=metrics,
         exact=exact,
+        admission=admission,
     )
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, daemon.leave)

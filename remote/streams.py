@@ -42,6 +42,9 @@ class Stream(Protocol):
     def fileno(self) -> int:
         """The descriptor that tells when the client has left."""
 
+    def settimeout(self, seconds: float, /) -> None:
+        """The other side may be silent for so long."""
+
     def close(self) -> None:
         """Say no more."""
 
@@ -78,6 +81,9 @@ class Pipes:
 
     def fileno(self) -> int:
         return self._reader
+
+    def settimeout(self, seconds: float) -> None:
+        self._seconds = seconds
 
     def close(self) -> None:
         os.close(self._reader)

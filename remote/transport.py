@@ -8,39 +8,40 @@ closing ours is how a server hears of it.
 
 from __future__ import annotations
 
+import os
 import select
 import socket
+import threading
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from pycc.errors import PyccError
-
+from .client_settings import ClientSettings
+from .connection import (
+    CONNECT_SECONDS,
+    EXIT_CONNECT_FAILED,
+    EXIT_GSSAPI_FAILED,
+    EXIT_IO_ERROR,
+    EXIT_PROTOCOL_ERROR,
+    EXIT_TIMEOUT,
+    EXIT_TRUNCATED,
+    Connection,
+    Fault,
+    NoAnswer,
+    NotReady,
+)
 from .hosts import HostSpec, Kind
 from .protocol import ProtocolError, Reader, Reply, Request, Truncated, reply_reader, write_request
 
-CONNECT_SECONDS = 4.0  # distcc's
+if TYPE_CHECKING:
+    import ssl
+
+    from .kept import Kept
+    from .ssh import Masters
+
 CONNECT_TRIES = 3
 RECEIVE = 1 << 20
 _TOUCH_SECONDS = 20.0
-
-
-class Fault(PyccError):
-    """The network or the daemon failed, not the compile. ``status`` is distcc's exit code."""
-
-    def __init__(self, message: str, status: int) -> None:
-        super().__init__(message)
-        self.status = status
-
-
-class NoAnswer(Fault):
-    """The peer closed the connection without a byte, as a stock distccd does with what it does not
-    know."""
-
-
-EXIT_CONNECT_FAILED, EXIT_IO_ERROR, EXIT_TRUNCATED, EXIT_PROTOCOL_ERROR = 103, 107, 108, 109
-EXIT_TIMEOUT = 118
-
-
 _NO_ANSWER = (
     "server provided no answer. Is the server configured to allow access from your IP address? Does"
     " the server have the compiler installed? Is the server configured to access the compiler?"
@@ -51,10 +52,131 @@ class Left(Exception):
     """The launcher has gone: nobody waits for the object."""
 
 
-def connect(host: HostSpec) -> socket.socket:
-    """A connection to a TCP host. Raises Fault."""
-    if host.kind is not Kind.TCP or host.tls or host.auth:
-        raise Fault(f"{host.spelled}: only plain TCP is there yet", EXIT_CONNECT_FAILED)
+class Ways:
+    """How hosts are reached, and what several jobs there share. ``directory`` is ours alone, and
+    holds the sockets of shared connections; empty where there is none. Safe for several threads."""
+
+    def __init__(self, directory: str = "") -> None:
+        self._directory = directory
+        self._masters: Masters | None = None
+        self._kept: Kept | None = None
+        self._tls: tuple[object, ssl.SSLContext] | None = None
+        self._lock = threading.Lock()
+
+    def again(self, host: HostSpec, settings: ClientSettings) -> Connection | None:
+        """A connection that has served a job of ours before, if there is one."""
+        kept = self._kept
+        return None if kept is None else kept.take(_place(host, settings))
+
+    def keep(self, host: HostSpec, settings: ClientSettings, connection: Connection) -> None:
+        """A daemon of ours has answered on this connection: use it `again`, where that pays."""
+        if self._kept is None or not (host.kind is Kind.SSH or host.tls):
+            connection.close()
+        else:
+            self._kept.put(_place(host, settings), connection)
+
+    def connect(self, host: HostSpec, settings: ClientSettings) -> Connection:
+        """A connection to a host of another machine. Raises Fault."""
+        try:
+            return self._connect(host, settings)
+        except ImportError as problem:  # an upgrade took the module from under us
+            text = f"{host.spelled}: {problem}: pycc --stop-server"
+            raise Fault(text, EXIT_CONNECT_FAILED) from None
+
+    def _connect(self, host: HostSpec, settings: ClientSettings) -> Connection:
+        if host.kind is Kind.SSH:
+            if host.auth:
+                text = f"{host.spelled}: ssh authenticates by itself: leave ,auth out"
+                raise Fault(text, EXIT_GSSAPI_FAILED)
+            from .ssh import Masters, open_ssh
+
+            self._be_ready_to_keep()
+            with self._lock:
+                if self._masters is None:
+                    self._masters = Masters(self._directory)
+            return open_ssh(host, settings, self._masters)
+        context = self._tls_context(settings) if host.tls else None
+        channel = dial(host)
+        if context is None:
+            if host.auth:
+                self._authenticate(channel, host, settings)
+            return Connection(channel)
+        from .tls import TlsConnection, open_tls, shake_hands
+
+        self._be_ready_to_keep()
+        secured = open_tls(channel, host, context)
+        if host.auth:
+            shake_hands(secured)
+            self._authenticate(secured, host, settings)
+        return TlsConnection(secured)
+
+    def _be_ready_to_keep(self) -> None:
+        from .kept import Kept
+
+        with self._lock:
+            if self._kept is None:
+                self._kept = Kept()
+
+    def _authenticate(
+        self, channel: socket.socket, host: HostSpec, settings: ClientSettings
+    ) -> None:
+        from .gss import authenticate
+
+        try:
+            authenticate(channel, host, settings, channel.getpeername()[0])
+        except OSError as problem:  # it has gone already
+            channel.close()
+            raise _connect_fault(host, problem) from None
+        except BaseException:
+            channel.close()
+            raise
+
+    def _tls_context(self, settings: ClientSettings) -> ssl.SSLContext:
+        """Made once, because reading all authorities of a machine takes 10 ms; and anew when one of
+        the files has changed."""
+        from .tls import client_context
+
+        files = settings.tls
+        named = (files.authority, files.certificate, files.key)
+        known = (files, *map(_stamp, named))
+        with self._lock:
+            if self._tls is None or self._tls[0] != known:
+                self._tls = (known, client_context(settings))
+            return self._tls[1]
+
+    def close(self) -> None:
+        """End what is shared."""
+        with self._lock:
+            masters, self._masters = self._masters, None
+            kept, self._kept = self._kept, None
+        if kept is not None:
+            kept.close()
+        if masters is not None:
+            masters.close()
+
+
+_WHO = (b"HOME", b"PATH", b"SSH_AUTH_SOCK", b"DISTCC_PRINCIPAL", b"KRB5CCNAME")
+"""Variables that decide who we are on the other side."""
+
+
+def _place(host: HostSpec, settings: ClientSettings) -> tuple[object, ...]:
+    """Where a connection leads, for who has such settings: others may be somebody else there."""
+    told = settings.environment
+    reached = (host.kind, host.host, host.port, host.user, host.command)
+    shown = (host.tls, host.auth, host.auth_name, settings.tls, settings.ssh)
+    return (*reached, *shown, *map(told.get, _WHO))
+
+
+def _stamp(path: bytes) -> tuple[int, ...]:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return ()
+    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+
+
+def dial(host: HostSpec) -> socket.socket:
+    """A TCP connection, which blocks. Raises Fault."""
     for attempt in range(CONNECT_TRIES):
         try:
             connection = socket.create_connection((host.host, host.port), CONNECT_SECONDS)
@@ -71,7 +193,8 @@ def connect(host: HostSpec) -> socket.socket:
 
 def _connect_fault(host: HostSpec, problem: Exception) -> Fault:
     why = getattr(problem, "strerror", None) or str(problem) or "timed out"
-    return Fault(f"failed to connect to {host.host}:{host.port}: {why}", EXIT_CONNECT_FAILED)
+    name = f"[{host.host}]" if ":" in host.host else host.host
+    return Fault(f"failed to connect to {name}:{host.port}: {why}", EXIT_CONNECT_FAILED)
 
 
 def _io_fault(what: str, problem: OSError, *, began: bool) -> Fault:
@@ -88,7 +211,7 @@ class Conversation:
 
     def __init__(
         self,
-        connection: socket.socket,
+        connection: Connection,
         seconds: float,
         launcher: int | None = None,
         touch: Callable[[], None] | None = None,
@@ -97,19 +220,17 @@ class Conversation:
         self._seconds = seconds
         self._launcher = launcher
         self._touch = touch
-        connection.setblocking(False)
 
     def send(self, request: Request) -> None:
         """Raises Fault, Left, ProtocolError for what cannot be said."""
         data = memoryview(b"".join(write_request(request)))
         while data:
-            self._wait(select.POLLOUT)
             try:
                 data = data[self._connection.send(data) :]
-            except BlockingIOError:
-                continue
+            except NotReady as wanted:
+                self._wait(wanted.event)
             except OSError as problem:
-                raise _io_fault("send", problem, began=False) from None
+                raise self._fault("send", problem, began=False) from None
 
     def receive(self, version: int) -> Reply:
         """Raises Fault, Left."""
@@ -117,12 +238,15 @@ class Conversation:
         began = False
         try:
             while reader.message is None:
-                self._wait(select.POLLIN)
                 try:
                     data = self._connection.recv(min(RECEIVE, max(reader.wanted, 1 << 12)))
-                except BlockingIOError:
+                except NotReady as wanted:
+                    self._wait(wanted.event)
                     continue
                 if not data:
+                    known = self._connection.fault(began=began)
+                    if known is not None:
+                        raise known
                     if not began:
                         raise NoAnswer(_NO_ANSWER, EXIT_TRUNCATED)
                     return reader.end()
@@ -133,8 +257,12 @@ class Conversation:
         except ProtocolError as problem:
             raise Fault(str(problem), EXIT_PROTOCOL_ERROR) from None
         except OSError as problem:
-            raise _io_fault("receive", problem, began=began) from None
+            raise self._fault("receive", problem, began=began) from None
         return reader.message
+
+    def _fault(self, what: str, problem: OSError, *, began: bool) -> Fault:
+        known = self._connection.fault(began=began)
+        return known if known is not None else _io_fault(what, problem, began=began)
 
     def _wait(self, event: int) -> None:
         number = self._connection.fileno()
@@ -153,5 +281,6 @@ class Conversation:
                 raise Left
             if number in ready:
                 return
+            self._connection.look_after()
             if self._touch is not None:
                 self._touch()

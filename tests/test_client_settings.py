@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from pycc.remote.client_settings import BACKOFF_SECONDS, IO_SECONDS, ClientSettings, read_settings
+from pycc.remote.client_settings import (
+    BACKOFF_SECONDS,
+    IO_SECONDS,
+    NO_FILES,
+    ClientSettings,
+    TlsFiles,
+    read_settings,
+)
 
 FILES = {b"/etc/distcc/hosts": "etc", b"/home/u/.distcc/hosts": "home/2,lzo", b"/d/hosts": "own"}
 
@@ -71,6 +78,9 @@ def test_nobody_wrote_a_list() -> None:
         ("DISTCC_NO_REWRITE_CROSS", "0", "rewrite_names", False),
         ("DISTCC_DIR", "/d", "directory", b"/d"),
         ("HOME", "/h", "directory", b"/h/.distcc"),
+        ("DISTCC_SSH", "", "ssh", (b"ssh",)),
+        ("DISTCC_SSH", "  ", "ssh", (b"ssh",)),
+        ("DISTCC_SSH", " ssh  -p 7 'a b'", "ssh", (b"ssh", b"-p", b"7", b"'a", b"b'")),
         ("UNCACHED_ERR_FD", "7", "errors_to", 7),
         ("UNCACHED_ERR_FD", "-1", "errors_to", 2),
         ("UNCACHED_ERR_FD", "x", "errors_to", 2),
@@ -79,6 +89,41 @@ def test_nobody_wrote_a_list() -> None:
 )
 def test_variables(name: str, value: str, field: str, expected: object) -> None:
     assert getattr(settings({name: value}), field) == expected
+
+
+KEPT = {b"/h/.config/pycc/tls/ca.pem": "", b"/x/pycc/tls/cert.pem": "", b"/x/pycc/tls/key.pem": ""}
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({}, NO_FILES),
+        ({"HOME": "/h"}, TlsFiles(b"/h/.config/pycc/tls/ca.pem")),
+        (
+            {"HOME": "/h", "XDG_CONFIG_HOME": "/x"},
+            TlsFiles(b"", b"/x/pycc/tls/cert.pem", b"/x/pycc/tls/key.pem"),
+        ),
+        (
+            {"XDG_CONFIG_HOME": "/x", "PYCC_TLS_CA": "ca", "PYCC_TLS_CERT": "/both"},
+            TlsFiles(b"/cwd/ca", b"/both", b""),
+        ),
+        (
+            {"PYCC_TLS_CERT": "c", "PYCC_TLS_KEY": "k", "HOME": "/h"},
+            TlsFiles(b"/h/.config/pycc/tls/ca.pem", b"/cwd/c", b"/cwd/k"),
+        ),
+    ],
+)
+def test_files_of_tls(variables: dict[str, str], expected: TlsFiles) -> None:
+    environment = {name.encode(): value.encode() for name, value in variables.items()}
+    hosts = {b"DISTCC_HOSTS": b"a,tls"}
+    assert read_settings({**environment, **hosts}, KEPT.get, b"/cwd").tls == expected
+
+
+def test_files_of_tls_are_not_looked_for_in_vain() -> None:
+    def read(path: bytes) -> str | None:
+        raise AssertionError(path)
+
+    assert read_settings({b"DISTCC_HOSTS": b"a", b"HOME": b"/h"}, read).tls == NO_FILES
 
 
 def test_defaults() -> None:

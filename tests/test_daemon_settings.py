@@ -127,6 +127,7 @@ def test_every_option_of_distccd_is_taken() -> None:
         " --no-detach --no-fifo --no-fork --oom-score-adj 5 -P /f -p 4000 --user u --verbose"
         " --whitelist /f -W --stats --stats-port 4001 --zeroconf --make-me-a-botnet"
         " --enable-tcp-insecure --sysroot /d"
+        " --tls-cert /c --tls-key /k --tls-ca /a"
     )
     settings = read(line)
     given = {name for name, value in settings.values.items() if value.origin == "command line"}

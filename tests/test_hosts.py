@@ -224,6 +224,8 @@ def test_a_list_names_somebody(text: str) -> None:
         ("@-oProxyCommand=id", 'no name begins with "-"'),
         ("-v@red", "begin with a minus"),
         ("[-v]", 'no address begins with "-"'),
+        ("-l@a", "begin with a minus"),
+        ("@a:-oProxyCommand=id", 'no command begins with "-"'),
         ("--unknown", "--localslots=N"),
         ("--randomizer", "--randomize"),
         ("--localslots", "--localslots=N"),

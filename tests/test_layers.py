@@ -126,13 +126,20 @@ ALLOWED = {
     "remote.client_log": "remote.client_settings remote.daemon_log",
     "remote.balance": "blake remote.hosts",
     "remote.monitor_state": "",
-    "remote.transport": "errors remote.hosts remote.protocol",
+    "remote.connection": "errors",
+    "remote.kept": "remote.connection",
+    "remote.ssh": "remote.client_settings remote.connection remote.hosts",
+    "remote.gss": "remote.client_settings remote.connection remote.hosts remote.streams",
+    "remote.tls": "remote.client_settings remote.connection remote.hosts",
+    "remote.transport": "remote.client_settings remote.connection remote.hosts remote.kept"
+    " remote.gss remote.protocol remote.ssh remote.tls",
     "remote.pump_words": "depfile errors remote.commandline remote.optionwords",
     "remote.pump_probe": "remote.protocol",
     "remote.pump_client": "remote.daemon_log remote.farm remote.hosts remote.monitor_state"
-    " remote.protocol remote.pump_probe remote.transport",
-    "remote.farm": "remote.balance remote.client_log remote.client_settings remote.daemon_log"
-    " remote.hosts remote.monitor_state remote.protocol remote.pump_probe remote.transport",
+    " remote.protocol remote.pump_probe",
+    "remote.farm": "remote.balance remote.client_log remote.client_settings remote.connection"
+    " remote.daemon_log remote.hosts remote.monitor_state remote.protocol remote.pump_probe"
+    " remote.transport",
     # The compile farm: one job of the daemon.
     "remote.child": "",
     "remote.textfilter": "",
@@ -168,20 +175,21 @@ ALLOWED = {
     "remote.daemon_log": "errors",
     "remote.metrics": "",
     "remote.streams": "",
+    "remote.admission": "remote.gss remote.streams remote.tls",
     "remote.privileges": "errors",
     "remote.cache_place": "remote.privileges",
-    "remote.provision": "errors locate remote.access remote.compilers remote.daemon_log"
-    " remote.settings",
+    "remote.provision": "errors locate remote.access remote.admission remote.compilers"
+    " remote.daemon_log remote.gss remote.settings remote.tls",
     "remote.stats_server": "remote.access remote.metrics",
     "remote.checkup": "errors remote.access remote.cache_place remote.child remote.compilers"
     " remote.privileges remote.provision remote.settings",
     "remote.room": "remote.protocol",
-    "remote.daemon": "remote.access remote.daemon_log remote.exact_job remote.exactness"
-    " remote.job remote.metrics remote.protocol remote.pump_job remote.room remote.server_cache"
-    " remote.streams",
+    "remote.daemon": "remote.access remote.admission remote.daemon_log remote.exact_job"
+    " remote.exactness remote.job remote.metrics remote.protocol remote.pump_job remote.room"
+    " remote.server_cache remote.streams",
     "remote.pyccd": "cache.directory cache.disk_cache cache.statistics cache.storage_local errors"
-    " native remote.cache_place remote.checkup remote.child remote.compilers remote.daemon"
-    " remote.daemon_log remote.exactness remote.identities remote.job remote.metrics"
+    " native remote.admission remote.cache_place remote.checkup remote.child remote.compilers"
+    " remote.daemon remote.daemon_log remote.exactness remote.identities remote.job remote.metrics"
     " remote.privileges remote.provision remote.sandbox remote.server_cache remote.settings"
     " remote.stats_server remote.streams unfinished",
     # The cache: what things are called.
@@ -212,6 +220,7 @@ THIRD_PARTY = {
     "xxhash": {"cache.digest", "cache.storage"},
     "lzo": {"remote.bulk"},
     "filelock": {"cache.storage_files", "cache.shared_files"},
+    "gssapi": {"remote.gss"},
     "setuptools": {"launcher.build_launcher"},
 }
 """Foreign libraries, and the edge modules that may know them."""

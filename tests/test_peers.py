@@ -25,6 +25,7 @@ from pycc.remote.protocol import (
     write_reply,
     write_request,
 )
+from tests.daemon_kit import wait_for
 from tests.test_transport import conversations, found, job, server
 
 
@@ -49,12 +50,12 @@ def test_who_is_there() -> None:
         with silent:
             dead = parse_hosts(f"127.0.0.1:{silent.getsockname()[1]}").hosts[0]
             began = time.monotonic()
-            peers.meet([ours, stock, dead, *parse_hosts("localhost @ssh a,down").hosts])
+            peers.meet([ours, stock, dead, *parse_hosts("localhost a,down @b,down").hosts])
             assert time.monotonic() - began < 2 * farming.GREETING_SECONDS
             assert peers.all_ours() == {lock_name(ours)}
             assert peers.daemon(stock) is Daemon.STOCK
             assert peers.daemon(dead) is Daemon.UNKNOWN
-            assert peers.daemon(parse_hosts("@ssh").hosts[0]) is Daemon.STOCK
+            assert peers.daemon(parse_hosts("localhost").hosts[0]) is Daemon.STOCK
             began = time.monotonic()
             peers.meet([ours, stock, dead])
             assert time.monotonic() - began < 2 * farming.GREETING_SECONDS
@@ -114,6 +115,28 @@ def test_who_has_not_said_yet_is_sent_the_identity() -> None:
         assert answer.reply.object == b"object"
     versions = [request.version for request in seen if request.argv != (HELLO,)]
     assert versions == [OURS_PLAIN, 1]
+
+
+def test_what_is_found_out_meanwhile_is_no_fault() -> None:
+    """The greeting says that it is a stock daemon, while a job in our words is on its way."""
+    greeted, asked = threading.Event(), threading.Event()
+    farm = Farm()
+
+    def slow(connection: socket.socket, request: Request) -> None:
+        if request.argv == (HELLO,):
+            asked.wait(10)
+            greeted.set()
+        elif request.version in OURS:
+            asked.set()
+            greeted.wait(10)
+            wait_for(lambda: farm.peers.daemon(host) is Daemon.STOCK)
+        else:
+            connection.sendall(b"".join(write_reply(Reply(1, 0, b"", b"", b"object"))))
+
+    with conversations(slow) as host:
+        (answer,) = elsewhere(farm, job(HostList((host,)), []), lambda: b"int x;\n")
+        assert not isinstance(answer, HostSpec)
+        assert answer.reply.object == b"object"
 
 
 def test_another_compiler_is_not_used() -> None:

@@ -21,6 +21,7 @@ import time
 from pycc.record import replace
 from pycc.remote.client_log import ClientLog
 from pycc.remote.client_settings import ClientSettings
+from pycc.remote.connection import Connection, Fault
 from pycc.remote.farm import Answer, Farm, Job, elsewhere
 from pycc.remote.hosts import HostList, parse_hosts
 from pycc.remote.monitor_state import JobState
@@ -34,7 +35,7 @@ from pycc.remote.protocol import (
     Request,
     write_reply,
 )
-from pycc.remote.transport import Conversation, Fault
+from pycc.remote.transport import Conversation
 from tests.fuzz.wire_mutations import any_mutation, bomb
 
 SECONDS = 0.1
@@ -165,7 +166,7 @@ class Client:
                 theirs.close()
             elif not lie.silent:
                 theirs.shutdown(socket.SHUT_WR)
-            talk = Conversation(ours, SECONDS)
+            talk = Conversation(Connection(ours), SECONDS)
             try:
                 talk.send(Request(min(lie.version, 2) if lie.version == PUMP else lie.version, JOB))
                 reply = talk.receive(lie.version)

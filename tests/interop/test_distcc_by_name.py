@@ -133,6 +133,8 @@ def test_exit_codes_are_the_compilers(world: World, words: list[str], status: in
     ("words", "env", "status", "out", "err"),
     [
         (["--version"], {}, 0, VERSION, ""),
+        (["--show-principal"], {}, 0, "Principal\t: Not Set.\n", ""),
+        (["--show-principal"], {"DISTCC_PRINCIPAL": "x"}, 0, "Principal is\t: x\n", ""),
         (["--help"], {}, 0, r"(?s)distcc .*Usage:.*DISTCC_HOSTS.*", ""),
         ([], {}, 101, "", r"distcc: missing option/operand\n.*\n"),
         (["-j"], {"DISTCC_HOSTS": "localhost a/3 b/7,lzo"}, 0, "12\n", ""),

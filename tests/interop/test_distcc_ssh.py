@@ -69,12 +69,14 @@ def test_a_client_through_ssh(place: Path, way: str, options: str) -> None:
     assert "client: standard input COMPILE_OK exit:0" in log
 
 
-def test_a_socket_on_standard_input_needs_no_option(place: Path) -> None:
+@pytest.mark.parametrize("options", [[], ["--tls-cert", "/no", "--tls-ca", "/no", "--auth"]])
+def test_a_socket_on_standard_input_needs_no_option(place: Path, options: list[str]) -> None:
+    """And what a configuration asks of clients of the network is none of its business."""
     ours, theirs = socket.socketpair()
     ours.settimeout(60)
     with ours, theirs:
         process = subprocess.Popen(
-            [*COMMAND, "--log-file", str(place / "log")],
+            [*COMMAND, "--log-file", str(place / "log"), *options],
             env=ENVIRONMENT,
             stdin=theirs.fileno(),
             stdout=theirs.fileno(),
