@@ -146,6 +146,7 @@ ALLOWED = {
     " remote.contents remote.daemon_log remote.exact_root remote.ground remote.job remote.sandbox",
     "remote.witness": "cache.manifest remote.client_view remote.exact_root remote.sandbox",
     "remote.monitor_text": "remote.monitor_state",
+    "remote.lsdistcc": "remote.hosts remote.protocol",
     "remote.in_root": "cache.digest cache.fingerprint cache.lookup cache.manifest cache.storage"
     " remote.client_view remote.contents remote.exact_root remote.exact_wire remote.exactness"
     " remote.job remote.sandbox remote.witness",
