@@ -55,6 +55,8 @@ ALLOWED = {
     "watch": "native",
     "locate": "native",
     "links": "errors locate",
+    "masquerade": "errors lifecycle links",
+    "distcc_config": "errors masquerade remote.hosts",
     "lifecycle": "native",
     # Talking with a launcher.
     "talk": "frame",
