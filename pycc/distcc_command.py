@@ -16,10 +16,12 @@ from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
 from . import __version__
+from .announced import with_discovered
 from .call import RECURSION_GUARD, which
 from .dispatch import EXIT_NO_HOSTS, WAIT_MS, is_same_program, read_hosts_file, triplet
 from .frame import CAPTURE_ERR, FINAL, OUT_FILE, REPLACE, Exit, Op, Out, Request, Run, Write
 from .locate import DEFAULT_PATH, locate
+from .record import replace
 from .remote import commandline
 from .remote.client_log import ClientLog
 from .remote.client_settings import EXIT_BAD_ARGUMENTS, ClientSettings, read_settings
@@ -79,11 +81,16 @@ def answer(request: Request, talk: Talk, resident: Resident) -> Sequence[Op]:
         return _end(0, out=VERSION + USAGE)
     if option == b"--version":
         return _end(0, out=VERSION)
+    farm = resident.farm()
     if option in (b"--show-hosts", b"-j"):
-        return _show_hosts(settings, count=option == b"-j")
+        problem = ""
+        if settings.hosts is not None:
+            hosts, problem = with_discovered(settings.hosts, farm, talk, variables, request.cwd)
+            settings = replace(settings, hosts=hosts)
+        return _show_hosts(settings, problem, count=option == b"-j")
     said: list[bytes] = []
     log = ClientLog(settings, request.pid, request.cwd, said.append)
-    command = _Command(request, talk, resident.farm(), settings, log, variables, resident)
+    command = _Command(request, talk, farm, settings, log, variables, resident)
     began = time.monotonic()
     try:
         ops = command.run()
@@ -100,13 +107,15 @@ def _end(status: int, *, out: str = "", err: str = "") -> list[Op]:
     return [*ops, Exit(status << 8)]
 
 
-def _show_hosts(settings: ClientSettings, *, count: bool) -> list[Op]:
+def _show_hosts(settings: ClientSettings, problem: str, *, count: bool) -> list[Op]:
     if settings.hosts is None:
         why = settings.problem or "no hostlist is set; can't distribute work"
         return _end(0, out="0\n" if count else "", err=f"distcc: {why}\n")
+    err = f"distcc: {problem}\n" if problem else ""
     if count:
-        return _end(0, out=f"{sum(host.slots for host in settings.hosts.hosts)}\n")
-    return _end(0, out="".join(f"{host.spelled}\n" for host in settings.hosts.hosts))
+        return _end(0, out=f"{sum(host.slots for host in settings.hosts.hosts)}\n", err=err)
+    shown = "".join(f"{host.spelled}\n" for host in settings.hosts.hosts)
+    return _end(0, out=shown, err=err)
 
 
 class _Command:
@@ -172,9 +181,20 @@ class _Command:
             why = settings.problem or "no hostlist is set; can't distribute work"
             log(Level.WARNING, why, "dcc_get_hostlist")
         try:
+            self._discover()
             return self._somewhere(scanned)
         finally:
             self._state.leave()
+
+    def _discover(self) -> None:
+        hosts = self._settings.hosts
+        if hosts is None:
+            return
+        variables, cwd = self._variables, self._request.cwd
+        hosts, problem = with_discovered(hosts, self._farm, self._talk, variables, cwd)
+        self._settings = replace(self._settings, hosts=hosts)
+        if problem:
+            self._log(Level.WARNING, problem, "dcc_zeroconf_add_hosts")
 
     def _sent_vector(self) -> tuple[bytes, ...]:
         compiler = self._compiler()

@@ -426,7 +426,7 @@ class Resident:
             if self._farm is None:
                 from .remote.farm import Farm
 
-                self._farm = Farm()
+                self._farm = Farm() if self.stays else Farm(browse=None)
             return self._farm
 
     def asking(self, key: Hashable) -> threading.Lock:
@@ -541,6 +541,8 @@ class Resident:
 
     def close(self) -> None:
         self.settle()
+        if self._farm is not None:
+            self._farm.close()
         for cache in self._caches.values():
             cache.close()
         self._caches.clear()

@@ -134,7 +134,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     _S("sysroot", str, "", "(nothing yet: -specs= is refused)", "DIR"),
     _S("no_fifo", _flag, False, "(nothing: for old scripts)"),
-    _S("zeroconf", _flag, False, "(nothing yet: the daemon does not announce itself)"),
+    _S("zeroconf", _flag, False, "announce the daemon by multicast DNS"),
     _S("auth", _flag, False, "(refused: there is no GSS-API here)"),
     _S("whitelist", str, "", "(nothing without --auth)", "FILE"),
     _S("blacklist", str, "", "(nothing without --auth)", "FILE"),

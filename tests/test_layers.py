@@ -89,13 +89,14 @@ ALLOWED = {
     "closure": "cache.lookup directives searchchain searched",
     "exact": "cache.lookup cache.manifest cache.result closure collect compiler frame invocation"
     " keying native remote.client_view remote.exact_wire searchchain",
-    "dispatch": "cache.lookup call distribution exact execution frame invocation job keying"
-    " locate options outcome remote.client_log remote.client_settings remote.commandline"
+    "announced": "call frame locate native remote.discovery remote.farm remote.hosts talk",
+    "dispatch": "announced cache.lookup call distribution exact execution frame invocation job"
+    " keying locate options outcome remote.client_log remote.client_settings remote.commandline"
     " remote.daemon_log remote.exact_client remote.exact_wire remote.farm remote.hosts"
     " remote.monitor_state remote.transport talk",
-    "distcc_command": "call dispatch frame locate remote.client_log remote.client_settings"
-    " remote.commandline remote.daemon_log remote.farm remote.hosts remote.monitor_state"
-    " remote.transport responsefile talk",
+    "distcc_command": "announced call dispatch frame locate remote.client_log"
+    " remote.client_settings remote.commandline remote.daemon_log remote.farm remote.hosts"
+    " remote.monitor_state remote.transport responsefile talk",
     "miss": "cache.digest cache.lookup cache.result cache.storage collect dispatch distribution"
     " execution frame hardlinks hot invocation job keep keying outcome precompiled preprocess"
     " stability talk",
@@ -109,8 +110,8 @@ ALLOWED = {
     " cache.statistics cache.storage cache.storage_files cache.storage_local compile config"
     " directives frame lifecycle log native remote.farm searchchain server sharing talk tokens"
     " unfinished watch",
-    "__main__": "cache.disk_cache commands distcc_command execute lifecycle miss native resident"
-    " server",
+    "__main__": "cache.disk_cache commands distcc_command execute lifecycle miss native remote.mdns"
+    " resident server",
     # The compile farm: the wire, what the daemon is told, and command lines.
     "remote.bulk": "errors",
     "remote.protocol": "errors remote.bulk",
@@ -124,8 +125,10 @@ ALLOWED = {
     "remote.balance": "blake remote.hosts",
     "remote.monitor_state": "",
     "remote.transport": "errors remote.hosts remote.protocol",
+    "remote.discovery": "remote.hosts",
+    "remote.mdns": "errors remote.discovery remote.hosts",
     "remote.farm": "remote.balance remote.client_log remote.client_settings remote.daemon_log"
-    " remote.hosts remote.monitor_state remote.protocol remote.transport",
+    " remote.hosts remote.mdns remote.monitor_state remote.protocol remote.transport",
     # The compile farm: one job of the daemon.
     "remote.child": "",
     "remote.textfilter": "",
@@ -168,16 +171,16 @@ ALLOWED = {
     " remote.settings",
     "remote.stats_server": "remote.access remote.metrics",
     "remote.checkup": "errors remote.access remote.cache_place remote.child remote.compilers"
-    " remote.privileges remote.provision remote.settings",
+    " remote.discovery remote.mdns remote.privileges remote.provision remote.settings",
     "remote.room": "remote.protocol",
     "remote.daemon": "remote.access remote.daemon_log remote.exact_job remote.exactness"
     " remote.job remote.metrics remote.protocol remote.pump_job remote.room remote.server_cache"
     " remote.streams",
     "remote.pyccd": "cache.directory cache.disk_cache cache.statistics cache.storage_local errors"
     " native remote.cache_place remote.checkup remote.child remote.compilers remote.daemon"
-    " remote.daemon_log remote.exactness remote.identities remote.job remote.metrics"
-    " remote.privileges remote.provision remote.sandbox remote.server_cache remote.settings"
-    " remote.stats_server remote.streams unfinished",
+    " remote.daemon_log remote.discovery remote.exactness remote.identities remote.job"
+    " remote.mdns remote.metrics remote.privileges remote.provision remote.sandbox"
+    " remote.server_cache remote.settings remote.stats_server remote.streams unfinished",
     # The cache: what things are called.
     "cache.manifest": "cache.compression cache.digest cache.fingerprint",
     "cache.result": "cache.compression",
@@ -207,6 +210,8 @@ THIRD_PARTY = {
     "lzo": {"remote.bulk"},
     "filelock": {"cache.storage_files", "cache.shared_files"},
     "setuptools": {"launcher.build_launcher"},
+    "zeroconf": {"remote.mdns"},
+    "ifaddr": {"remote.mdns"},
 }
 """Foreign libraries, and the edge modules that may know them."""
 

@@ -1,0 +1,255 @@
+"""Multicast DNS by the package zeroconf: finding compile servers, and announcing one.
+
+Each is kept open by a thread of its own, which opens it anew when the addresses of this machine
+change: the package joins the networks that are there when it is opened, and a daemon is started
+before its network is up, a laptop moved. Whatever fails is said once, and tried again later.
+
+Nothing here is loaded, and no thread started, before somebody asks for it.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
+from typing import TYPE_CHECKING
+
+from pycc.errors import PyccError
+from pycc.record import record
+
+from .discovery import SERVICE, Instances, announced, is_usable, service_of
+from .hosts import HostSpec
+
+if TYPE_CHECKING:
+    from zeroconf import ServiceStateChange, Zeroconf
+
+LOOK_SECONDS = 15.0
+"""How often it is looked whether this machine's addresses have changed."""
+IDLE_SECONDS = 300.0
+"""Who looks for servers stops when nobody has asked for so long."""
+_RESOLVE_MS = 1000
+MISSING = "the Python package zeroconf is not installed: pip install 'pycc[zeroconf]'"
+
+FAILED = "the search has failed; see the server's log (pycc --server-status)"
+
+
+class Unavailable(PyccError):
+    """There is no multicast DNS here; the text says why, and what to do."""
+
+
+def load() -> None:
+    """Load the package. Raises Unavailable."""
+    try:
+        import ifaddr
+        import zeroconf
+    except ImportError:
+        raise Unavailable(MISSING) from None
+    del ifaddr, zeroconf
+
+
+def addresses_here() -> tuple[str, ...]:
+    """The addresses by which others may reach this machine."""
+    import ifaddr
+
+    found = (address.ip for adapter in ifaddr.get_adapters() for address in adapter.ips)
+    texts = {address if isinstance(address, str) else address[0] for address in found}
+    return tuple(sorted(filter(is_usable, texts)))
+
+
+def _open() -> Zeroconf:
+    from zeroconf import IPVersion, Zeroconf
+
+    try:
+        return Zeroconf(ip_version=IPVersion.All)
+    except OSError:  # a kernel without IPv6
+        return Zeroconf(ip_version=IPVersion.V4Only)
+
+
+class _Kept(threading.Thread):
+    """Keeps open what ``open_in`` opens, until ``wanted`` is false or it is told to close."""
+
+    def __init__(
+        self,
+        open_in: Callable[[ExitStack], None],
+        wanted: Callable[[], bool],
+        failed: Callable[[str], None],
+    ) -> None:
+        super().__init__(daemon=True)
+        self._open_in = open_in
+        self._wanted = wanted
+        self._failed = failed
+        self.closing = threading.Event()
+
+    def run(self) -> None:
+        ended = FAILED
+        try:
+            load()
+            while self._wanted() and not self.closing.is_set():
+                self._once()
+            ended = ""
+        except Unavailable as problem:
+            ended = str(problem)
+        finally:
+            self._failed(ended)
+
+    def _once(self) -> None:
+        from zeroconf import Error
+
+        with ExitStack() as opened:
+            before: tuple[str, ...] = ()
+            try:
+                before = addresses_here()
+                self._open_in(opened)
+                self._failed("")
+            # RuntimeError is the package's word for a machine without interfaces.
+            except (Error, OSError, RuntimeError, Unavailable) as problem:
+                self._failed(str(problem) or type(problem).__name__)
+            while not self.closing.wait(LOOK_SECONDS) and self._wanted():
+                with suppress(OSError):
+                    if addresses_here() != before:
+                        return
+
+
+class Browser:
+    """Looks for servers of one kind, as long as somebody asks for them."""
+
+    def __init__(self, kind: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._service = service_of(kind)
+        self.began = self._asked = clock()
+        self.problem = ""
+        """Why nobody can be found; empty if it works."""
+        self._instances = Instances()
+        self._lock = threading.Lock()
+        self._kept = _Kept(self._browse, self._wanted, self._note)
+        self._kept.start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether another one would do no better: this one still looks, or it has failed for good,
+        as without the package."""
+        return self._kept.is_alive() or bool(self.problem)
+
+    def hosts(self) -> tuple[HostSpec, ...]:
+        """Who is there now; never waits."""
+        self._asked = self._clock()
+        with self._lock:
+            return self._instances.hosts()
+
+    def close(self) -> None:
+        """Stop looking, soon."""
+        self._kept.closing.set()
+
+    def _wanted(self) -> bool:
+        return self._clock() - self._asked < IDLE_SECONDS
+
+    def _note(self, problem: str) -> None:
+        self.problem = problem
+
+    def _browse(self, opened: ExitStack) -> None:
+        from zeroconf import ServiceBrowser
+
+        with self._lock:
+            self._instances = Instances()
+        zeroconf = _open()
+        opened.callback(zeroconf.close)
+        browser = ServiceBrowser(zeroconf, self._service, handlers=[self._changed])
+        opened.callback(browser.cancel)
+
+    def _changed(
+        self, zeroconf: Zeroconf, service_type: str, name: str, state_change: ServiceStateChange
+    ) -> None:
+        """On the browser's own thread."""
+        from zeroconf import Error, IPVersion, ServiceInfo, ServiceStateChange
+
+        del service_type
+        host: HostSpec | None = None
+        try:
+            if state_change is not ServiceStateChange.Removed:
+                # Names, numbers and texts are a stranger's.
+                with suppress(Error, OSError, RuntimeError, ValueError):
+                    info = ServiceInfo(SERVICE, name)
+                    if info.load_from_cache(zeroconf) or info.request(zeroconf, _RESOLVE_MS):
+                        addresses = info.parsed_addresses(IPVersion.All)
+                        host = announced(addresses, info.port, info.properties)
+        except Exception:  # the thread ends by it, and nobody would know
+            self.problem = FAILED
+            raise
+        with self._lock:
+            self._instances.add(name, host)
+
+
+@record
+class Announcement:
+    """What a daemon says of itself. ``kind`` is None where its compiler is not known, ``listen``
+    the only address that it listens on, empty for all."""
+
+    kind: str | None
+    port: int
+    texts: Mapping[str, str]
+    listen: str = ""
+
+
+class Announcer:
+    """Announces a daemon until it is closed. ``say`` takes what became of it, a line each."""
+
+    def __init__(self, announcement: Announcement, say: Callable[[str], None]) -> None:
+        self._announcement = announcement
+        self._say = say
+        self._said = ""
+        self._kept = _Kept(self._announce, lambda: True, self._note)
+        self._kept.start()
+
+    def leave(self) -> None:
+        """Take the announcement back, soon; may be called by a signal's handler."""
+        self._kept.closing.set()
+
+    def close(self, seconds: float) -> None:
+        """The same, and wait for it for at most so long."""
+        self.leave()
+        self._kept.join(seconds)
+
+    def _note(self, problem: str) -> None:
+        if problem and problem != self._said:
+            self._say(f"--zeroconf: not announced: {problem}")
+        self._said = problem
+
+    def _announce(self, opened: ExitStack) -> None:
+        from zeroconf import ServiceInfo
+
+        what = self._announcement
+        addresses = [what.listen] if what.listen else addresses_here()
+        if what.listen and not is_usable(what.listen):
+            message = f"no other machine can reach {what.listen}: see --listen"
+            raise Unavailable(message)
+        if not addresses:
+            raise Unavailable("this machine has no address by which others can reach it, yet")
+        # One label: the package takes a dot for the end of one.
+        hostname = socket.gethostname().partition(".")[0][:40] or "localhost"
+
+        def info(service: str, name: str) -> ServiceInfo:
+            return ServiceInfo(
+                service,
+                name,
+                port=what.port,
+                properties=dict(what.texts),
+                # Not the machine's own name, which is Avahi's to answer for.
+                server=f"pyccd-{hostname}-{what.port}.local.",
+                parsed_addresses=list(addresses),
+            )
+
+        zeroconf = _open()
+        opened.callback(zeroconf.close)
+        instance = info(SERVICE, f"distcc@{hostname}.{SERVICE}")
+        # A distccd of this machine may have the name already.
+        zeroconf.register_service(instance, allow_name_change=True)
+        if what.kind is not None:
+            # An instance of the package announces a name once, under one type.
+            another = _open()
+            opened.callback(another.close)
+            service = info(service_of(what.kind), instance.name)
+            another.register_service(service, cooperating_responders=True)
+        name = instance.name.removesuffix(f".{SERVICE}")
+        self._say(f"--zeroconf: announced as {name}, {what.kind}, at {' '.join(addresses)}")
