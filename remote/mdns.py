@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pycc.errors import PyccError
 from pycc.record import record
@@ -23,14 +23,18 @@ from .discovery import SERVICE, Instances, announced, is_usable, service_of
 from .hosts import HostSpec
 
 if TYPE_CHECKING:
-    from zeroconf import ServiceStateChange, Zeroconf
+    import asyncio
 
-LOOK_SECONDS = 15.0
-"""How often it is looked whether this machine's addresses have changed."""
+    from zeroconf import ServiceInfo, ServiceStateChange, Zeroconf
+
+LOOK_SECONDS, PAUSE_SECONDS = 15.0, 3.0
+"""How often it is looked whether this machine's addresses have changed, and how long it stays
+closed before it is opened anew."""
 IDLE_SECONDS = 300.0
 """Who looks for servers stops when nobody has asked for so long."""
 _RESOLVE_MS = 1000
-MISSING = "the Python package zeroconf is not installed: pip install 'pycc[zeroconf]'"
+MOST_NAMES, MOST_QUESTIONS = 1000, 16
+MISSING = "the Python package zeroconf is not installed: pip install zeroconf"
 
 FAILED = "the search has failed; see the server's log (pycc --server-status)"
 
@@ -58,13 +62,33 @@ def addresses_here() -> tuple[str, ...]:
     return tuple(sorted(filter(is_usable, texts)))
 
 
-def _open() -> Zeroconf:
-    from zeroconf import IPVersion, Zeroconf
+class Opened(ExitStack):
+    """What is open, to be closed together; ``broken`` is called where it cannot go on."""
 
-    try:
-        return Zeroconf(ip_version=IPVersion.All)
-    except OSError:  # a kernel without IPv6
-        return Zeroconf(ip_version=IPVersion.V4Only)
+    def __init__(self, broken: Callable[[str], None]) -> None:
+        super().__init__()
+        self._broken = broken
+
+    def zeroconf(self) -> Zeroconf:
+        """A new instance of the package. Raises what the package raises."""
+        from zeroconf import IPVersion, Zeroconf
+
+        try:
+            made = Zeroconf(ip_version=IPVersion.All)
+        except OSError:  # a kernel without IPv6
+            made = Zeroconf(ip_version=IPVersion.V4Only)
+        self.callback(made.close)
+        loop = made.loop
+        if loop is not None:
+            loop.call_soon_threadsafe(loop.set_exception_handler, self._handle)
+        return made
+
+    def _handle(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Packets of strangers break the package's questions, of which some are then never asked
+        again: names that it reads and cannot write, times below zero (seen with 0.154)."""
+        del loop
+        problem = context.get("exception")
+        self._broken(f"the package zeroconf: {problem or context.get('message', '')!s:.200}")
 
 
 class _Kept(threading.Thread):
@@ -72,7 +96,7 @@ class _Kept(threading.Thread):
 
     def __init__(
         self,
-        open_in: Callable[[ExitStack], None],
+        open_in: Callable[[Opened], None],
         wanted: Callable[[], bool],
         failed: Callable[[str], None],
     ) -> None:
@@ -80,14 +104,25 @@ class _Kept(threading.Thread):
         self._open_in = open_in
         self._wanted = wanted
         self._failed = failed
-        self.closing = threading.Event()
+        self._closing = threading.Event()
+        self._wake = threading.Event()
+
+    def close(self) -> None:
+        """End soon."""
+        self._closing.set()
+        self._wake.set()
+
+    def _break(self, problem: str) -> None:
+        self._failed(problem)
+        self._wake.set()
 
     def run(self) -> None:
         ended = FAILED
         try:
             load()
-            while self._wanted() and not self.closing.is_set():
+            while self._wanted() and not self._closing.is_set():
                 self._once()
+                self._closing.wait(PAUSE_SECONDS)
             ended = ""
         except Unavailable as problem:
             ended = str(problem)
@@ -97,16 +132,19 @@ class _Kept(threading.Thread):
     def _once(self) -> None:
         from zeroconf import Error
 
-        with ExitStack() as opened:
+        with Opened(self._break) as opened:
             before: tuple[str, ...] = ()
             try:
+                self._wake.clear()
                 before = addresses_here()
                 self._open_in(opened)
                 self._failed("")
             # RuntimeError is the package's word for a machine without interfaces.
             except (Error, OSError, RuntimeError, Unavailable) as problem:
                 self._failed(str(problem) or type(problem).__name__)
-            while not self.closing.wait(LOOK_SECONDS) and self._wanted():
+            if self._closing.is_set():  # before it was cleared
+                return
+            while not self._wake.wait(LOOK_SECONDS) and self._wanted():
                 with suppress(OSError):
                     if addresses_here() != before:
                         return
@@ -122,7 +160,9 @@ class Browser:
         self.problem = ""
         """Why nobody can be found; empty if it works."""
         self._instances = Instances()
+        self._names: set[str] = set()
         self._lock = threading.Lock()
+        self._asking = threading.Semaphore(MOST_QUESTIONS)
         self._kept = _Kept(self._browse, self._wanted, self._note)
         self._kept.start()
 
@@ -140,7 +180,7 @@ class Browser:
 
     def close(self) -> None:
         """Stop looking, soon."""
-        self._kept.closing.set()
+        self._kept.close()
 
     def _wanted(self) -> bool:
         return self._clock() - self._asked < IDLE_SECONDS
@@ -148,37 +188,63 @@ class Browser:
     def _note(self, problem: str) -> None:
         self.problem = problem
 
-    def _browse(self, opened: ExitStack) -> None:
+    def _browse(self, opened: Opened) -> None:
         from zeroconf import ServiceBrowser
 
         with self._lock:
             self._instances = Instances()
-        zeroconf = _open()
-        opened.callback(zeroconf.close)
+            self._names.clear()
+        zeroconf = opened.zeroconf()
         browser = ServiceBrowser(zeroconf, self._service, handlers=[self._changed])
         opened.callback(browser.cancel)
 
     def _changed(
         self, zeroconf: Zeroconf, service_type: str, name: str, state_change: ServiceStateChange
     ) -> None:
-        """On the browser's own thread."""
-        from zeroconf import Error, IPVersion, ServiceInfo, ServiceStateChange
+        """On the browser's own thread, which must not wait for strangers."""
+        from zeroconf import Error, ServiceInfo, ServiceStateChange
 
         del service_type
-        host: HostSpec | None = None
         try:
-            if state_change is not ServiceStateChange.Removed:
-                # Names, numbers and texts are a stranger's.
-                with suppress(Error, OSError, RuntimeError, ValueError):
-                    info = ServiceInfo(SERVICE, name)
-                    if info.load_from_cache(zeroconf) or info.request(zeroconf, _RESOLVE_MS):
-                        addresses = info.parsed_addresses(IPVersion.All)
-                        host = announced(addresses, info.port, info.properties)
+            if state_change is ServiceStateChange.Removed:
+                with self._lock:
+                    self._names.discard(name)
+                    self._instances.remove(name)
+                return
+            with suppress(Error, OSError, RuntimeError, ValueError):
+                info = ServiceInfo(SERVICE, name)
+                known = info.load_from_cache(zeroconf)
+                with self._lock:
+                    if len(self._names) >= MOST_NAMES:
+                        return
+                    self._names.add(name)
+                if known:
+                    self._take(name, info)
+                elif self._asking.acquire(blocking=False):
+                    what = (zeroconf, name, info)
+                    threading.Thread(target=self._ask, args=what, daemon=True).start()
         except Exception:  # the thread ends by it, and nobody would know
             self.problem = FAILED
             raise
+
+    def _ask(self, zeroconf: Zeroconf, name: str, info: ServiceInfo) -> None:
+        """For who did not say everything at once, as most do."""
+        from zeroconf import Error
+
+        try:
+            with suppress(Error, OSError, RuntimeError, ValueError):
+                if info.request(zeroconf, _RESOLVE_MS):
+                    self._take(name, info)
+        finally:
+            self._asking.release()
+
+    def _take(self, name: str, info: ServiceInfo) -> None:
+        from zeroconf import IPVersion
+
+        host = announced(info.parsed_addresses(IPVersion.All), info.port, info.properties)
         with self._lock:
-            self._instances.add(name, host)
+            if name in self._names:  # else it has gone meanwhile
+                self._instances.add(name, host)
 
 
 @record
@@ -204,7 +270,7 @@ class Announcer:
 
     def leave(self) -> None:
         """Take the announcement back, soon; may be called by a signal's handler."""
-        self._kept.closing.set()
+        self._kept.close()
 
     def close(self, seconds: float) -> None:
         """The same, and wait for it for at most so long."""
@@ -216,7 +282,7 @@ class Announcer:
             self._say(f"--zeroconf: not announced: {problem}")
         self._said = problem
 
-    def _announce(self, opened: ExitStack) -> None:
+    def _announce(self, opened: Opened) -> None:
         from zeroconf import ServiceInfo
 
         what = self._announcement
@@ -240,16 +306,16 @@ class Announcer:
                 parsed_addresses=list(addresses),
             )
 
-        zeroconf = _open()
-        opened.callback(zeroconf.close)
+        zeroconf = opened.zeroconf()
         instance = info(SERVICE, f"distcc@{hostname}.{SERVICE}")
         # A distccd of this machine may have the name already.
         zeroconf.register_service(instance, allow_name_change=True)
         if what.kind is not None:
             # An instance of the package announces a name once, under one type.
-            another = _open()
-            opened.callback(another.close)
+            another = opened.zeroconf()
             service = info(service_of(what.kind), instance.name)
             another.register_service(service, cooperating_responders=True)
         name = instance.name.removesuffix(f".{SERVICE}")
-        self._say(f"--zeroconf: announced as {name}, {what.kind}, at {' '.join(addresses)}")
+        # Stock clients ask for a kind; those without a compiler would ask for any.
+        kind = what.kind or "without a compiler's kind, because there is no cc"
+        self._say(f"--zeroconf: announced as {name}, {kind}, at {' '.join(addresses)}")

@@ -17,6 +17,7 @@ from tests.daemon_kit import wait_for
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mdns, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(mdns, "PAUSE_SECONDS", 0.01)
 
 
 class Opened:
@@ -60,7 +61,7 @@ def test_it_is_opened_anew_when_addresses_change(monkeypatch: pytest.MonkeyPatch
     wait_for(lambda: opened.problems)
     addresses.append("10.0.0.2")
     wait_for(lambda: opened.events == ["open", "close", "open"])
-    kept.closing.set()
+    kept.close()
     kept.join(10)
     assert opened.events == ["open", "close", "open", "close"]
 
