@@ -184,7 +184,8 @@ def replace_file(path: str, text: str) -> str:
                 os.unlink(partial)
                 raise
     except OSError as problem:
-        remedy = ": do it as root" if isinstance(problem, PermissionError) else ""
+        denied = isinstance(problem, PermissionError)
+        remedy = f": see who owns {os.path.dirname(path)}" if denied else ""
         message = f"{path}: cannot be written: {problem.strerror}{remedy}"
         raise Fatal(message) from None
     return kept
