@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 
 LOOK_SECONDS, PAUSE_SECONDS = 15.0, 3.0
 """How often it is looked whether this machine's addresses have changed, and how long it stays
-closed before it is opened anew."""
+closed before it is opened anew, also where that failed."""
 IDLE_SECONDS = 300.0
 """Who looks for servers stops when nobody has asked for so long."""
-_RESOLVE_MS = 1000
-MOST_NAMES, MOST_QUESTIONS = 1000, 16
+_RESOLVE_MS, _RESOLVE_TRIES = 3000, 3
+MOST_NAMES, MOST_QUESTIONS = 1000, 32
 MISSING = "the Python package zeroconf is not installed: pip install zeroconf"
 
 FAILED = "the search has failed; see the server's log (pycc --server-status)"
@@ -133,7 +133,6 @@ class _Kept(threading.Thread):
         from zeroconf import Error
 
         with Opened(self._break) as opened:
-            before: tuple[str, ...] = ()
             try:
                 self._wake.clear()
                 before = addresses_here()
@@ -142,6 +141,7 @@ class _Kept(threading.Thread):
             # RuntimeError is the package's word for a machine without interfaces.
             except (Error, OSError, RuntimeError, Unavailable) as problem:
                 self._failed(str(problem) or type(problem).__name__)
+                return
             if self._closing.is_set():  # before it was cleared
                 return
             while not self._wake.wait(LOOK_SECONDS) and self._wanted():
@@ -233,8 +233,12 @@ class Browser:
 
         try:
             with suppress(Error, OSError, RuntimeError, ValueError):
-                if info.request(zeroconf, _RESOLVE_MS):
-                    self._take(name, info)
+                for _ in range(_RESOLVE_TRIES):
+                    if zeroconf.done or name not in self._names:
+                        break
+                    if info.request(zeroconf, _RESOLVE_MS):
+                        self._take(name, info)
+                        break
         finally:
             self._asking.release()
 

@@ -6,6 +6,8 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import pytest
 
@@ -70,13 +72,11 @@ def test_it_is_opened_anew_when_addresses_change(monkeypatch: pytest.MonkeyPatch
 def test_a_failure_is_noted_and_what_was_opened_is_closed(
     monkeypatch: pytest.MonkeyPatch, problem: Exception
 ) -> None:
-    addresses: list[str] = []
-    monkeypatch.setattr(mdns, "addresses_here", lambda: tuple(addresses))
+    monkeypatch.setattr(mdns, "addresses_here", tuple)
     opened = Opened(problem)
     kept = opened.keep()
     wait_for(lambda: opened.problems)
-    assert opened.problems == [str(problem)]
-    addresses.append("10.0.0.1")
+    assert opened.problems[0] == str(problem)
     wait_for(lambda: opened.events[:3] == ["open", "close", "open"])
     opened.wanted = False
     kept.join(10)
@@ -128,6 +128,42 @@ def test_a_browser_that_nobody_asks_ends_and_is_replaced(monkeypatch: pytest.Mon
     assert browser.alive
     now[0] += 2
     wait_for(lambda: not browser.alive)
+
+
+class Info:
+    """An instance that answers the last of so many questions."""
+
+    port = 3632
+    properties: ClassVar[dict[bytes, bytes]] = {b"jobs": b"7"}
+
+    def __init__(self, questions: int) -> None:
+        self.left = questions
+
+    def request(self, zeroconf: object, milliseconds: int) -> bool:
+        self.left -= 1
+        return self.left == 0
+
+    def parsed_addresses(self, version: object) -> list[str]:
+        return ["10.0.0.9"]
+
+
+@pytest.mark.parametrize(("questions", "left", "found"), [(1, 0, 1), (3, 0, 1), (4, 1, 0)])
+def test_who_does_not_say_everything_at_once_is_asked_a_few_times(
+    monkeypatch: pytest.MonkeyPatch, questions: int, left: int, found: int
+) -> None:
+    open_nothing(monkeypatch, "_browse")
+    browser = Browser("_x--1")
+    info: Any = Info(questions)
+    zeroconf: Any = SimpleNamespace(done=False)
+    browser._names.add("a")
+    browser._asking.acquire()
+    browser._ask(zeroconf, "a", info)
+    assert [host.slots for host in browser.hosts()] == [7] * found
+    assert info.left == left
+    browser._asking.acquire()
+    browser._ask(zeroconf, "who has gone", info)
+    assert info.left == left
+    browser.close()
 
 
 ANNOUNCEMENT = Announcement("_x--1", 3632, {})

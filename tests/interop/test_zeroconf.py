@@ -79,6 +79,14 @@ def shown_hosts(world: World, desk: Station, **variables: str) -> list[str]:
     return done.out.decode().split()
 
 
+def await_hosts(world: World, desk: Station, *words: str) -> None:
+    """Until these are the hosts that are shown."""
+    deadline = time.monotonic() + 30
+    while (shown := sorted(shown_hosts(world, desk))) != sorted(words):
+        assert time.monotonic() < deadline, (shown, words, world.log())
+        time.sleep(0.02)
+
+
 def counts(world: World, desk: Station) -> dict[str, int]:
     done = call(world, desk, str(world.install.launcher), "--print-stats", "-v")
     pairs = [line.split("\t") for line in done.out.decode().splitlines()]
@@ -101,7 +109,7 @@ def test_our_client_finds_them_and_drops_who_has_gone(
 ) -> None:
     with on(farm, kind) as server:
         word = f"{farm.address}:{server.port}/4"
-        wait_until(lambda: shown_hosts(here, desk) == [word], 20)
+        await_hosts(here, desk, word)
         began = time.monotonic()
         done = call(here, desk, "gcc", "-O1", "-c", "a.c")
         assert done.status == 0, done
@@ -109,7 +117,7 @@ def test_our_client_finds_them_and_drops_who_has_gone(
         assert server.summaries_of(1)[0].startswith("COMPILE_OK exit:0")
         assert sum(counts(here, desk).values()) == 1
         assert set(counts(here, desk)) <= {"compiled", "exact"}
-    wait_until(lambda: shown_hosts(here, desk) == [], 20)
+    await_hosts(here, desk)
     done = call(here, desk, "gcc", "-O2", "-c", "a.c")
     assert (done.status, done.err) == (0, b"")
     assert counts(here, desk)["unannounced"] == 1
@@ -151,8 +159,8 @@ def test_two_daemons_of_one_machine_are_two_hosts(
     here: World, farm: Station, desk: Station
 ) -> None:
     with on(farm, "distccd") as real, on(farm, "pyccd") as ours:
-        words = {f"{farm.address}:{server.port}/4" for server in (real, ours)}
-        wait_until(lambda: set(shown_hosts(here, desk)) == words, 20)
+        words = [f"{farm.address}:{server.port}/4" for server in (real, ours)]
+        await_hosts(here, desk, *words)
 
 
 def test_who_announces_himself_and_does_not_answer_costs_nothing_after_the_first_second(
@@ -222,7 +230,7 @@ def test_who_says_strange_things_keeps_nobody_from_being_found(
 ) -> None:
     with on(farm, "distccd") as server:
         word = f"{farm.address}:{server.port}/4"
-        wait_until(lambda: shown_hosts(here, desk) == [word], 20)
+        await_hosts(here, desk, word)
         (pid,) = here.servers()
         words = [*farm.enter(), sys.executable, "-c", HOSTILE, kind_of_cc(), farm.address]
         done = subprocess.run(words, capture_output=True, text=True, check=False)
@@ -231,10 +239,10 @@ def test_who_says_strange_things_keeps_nobody_from_being_found(
         compiled = call(here, desk, "gcc", "-O1", "-c", "a.c")
         assert (compiled.status, compiled.err) == (0, b"")
         assert time.monotonic() - began < 5
-    wait_until(lambda: shown_hosts(here, desk) == [], 30)
+    await_hosts(here, desk)
     with on(farm, "distccd") as server:
         word = f"{farm.address}:{server.port}/4"
-        wait_until(lambda: shown_hosts(here, desk) == [word], 30)
+        await_hosts(here, desk, word)
     assert here.servers() == [pid]
     assert here.log() == ""
 
