@@ -35,7 +35,6 @@ IDLE_SECONDS = 300.0
 _RESOLVE_MS, _RESOLVE_TRIES = 3000, 3
 MOST_NAMES, MOST_QUESTIONS = 1000, 32
 MISSING = "the Python package zeroconf is not installed: pip install zeroconf"
-
 FAILED = "the search has failed; see the server's log (pycc --server-status)"
 
 
