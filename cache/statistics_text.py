@@ -336,6 +336,8 @@ _FARM: Final = {
     "failed": "Failed there, not done again:",
     "refused": "Refused there, done here:",
     "unreachable": "No server to be had, done here:",
+    "unannounced": "No server announces itself, done here:",
+    "undiscovered": "No discovery, done here (see the log):",
 }
 """What became of misses where work is distributed, each counted as ``pycc_farm_NAME``."""
 

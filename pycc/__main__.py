@@ -63,8 +63,9 @@ def _load_the_rest() -> None:
     """What a hit does not need, before an upgrade takes it away from under a running server."""
     from . import commands, distcc_command, miss
     from .cache import disk_cache
+    from .remote import mdns
 
-    del commands, disk_cache, distcc_command, miss
+    del commands, disk_cache, distcc_command, mdns, miss
 
 
 if __name__ == "__main__":

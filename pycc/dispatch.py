@@ -16,6 +16,7 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 from . import exact
+from .announced import with_discovered
 from .blake import blake2b
 from .cache.lookup import absolute
 from .call import Call
@@ -115,6 +116,22 @@ class Dispatch:
         if invocation.native and not _can_be_expanded(self._job):
             return "-march=native stands for this machine"
         return ""
+
+    def discover(self) -> None:
+        """Add the hosts that announce themselves, where the list asks for them. Raises NotHere,
+        Gone."""
+        hosts, call = self._settings.hosts, self._job.call
+        if self.reason or hosts is None or not hosts.zeroconf:
+            return
+        hosts, problem = with_discovered(hosts, self._farm, self._talk, call.variables, call.cwd)
+        self._settings = replace(self._settings, hosts=hosts)
+        if problem:
+            self._log(Level.WARNING, problem)
+            call.log(problem)
+        # With the user's leave it is compiled here at once, without a text that nobody would get.
+        if not hosts.hosts and self._settings.fallback:
+            self.reason, self._here = problem or "no server announces itself", True
+            self._count("undiscovered" if problem else "unannounced")
 
     def preprocess_words(self) -> Sequence[bytes]:
         """The words that preprocess the source to standard output and write the dependency file
@@ -390,7 +407,11 @@ class Dispatch:
 def dispatch_of(job: Job, talk: Talk, resident: Resident) -> Dispatch | None:
     """None where distribution is off."""
     settings = settings_of(job.call)
-    return None if settings is None else Dispatch(job, talk, resident.farm(), settings)
+    if settings is None:
+        return None
+    made = Dispatch(job, talk, resident.farm(), settings)
+    made.discover()
+    return made
 
 
 def _words(job: Job) -> list[bytes]:

@@ -16,6 +16,7 @@ from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
 from . import __version__
+from .announced import with_discovered
 from .call import RECURSION_GUARD, which
 from .dispatch import (
     EXIT_NO_HOSTS,
@@ -110,11 +111,15 @@ def answer(
         principal = variables.get(b"DISTCC_PRINCIPAL")
         shown = "\t: Not Set." if principal is None else f" is\t: {os.fsdecode(principal)}"
         return _end(0, out=f"Principal{shown}\n")
+    farm = resident.farm()
     if option in (b"--show-hosts", b"-j"):
-        return _show_hosts(settings, count=option == b"-j")
+        problem = ""
+        if settings.hosts is not None:
+            hosts, problem = with_discovered(settings.hosts, farm, talk, variables, request.cwd)
+            settings = replace(settings, hosts=hosts)
+        return _show_hosts(settings, problem, count=option == b"-j")
     said: list[bytes] = []
     log = ClientLog(settings, request.pid, request.cwd, said.append)
-    farm = resident.farm()
     command = _Command(request, talk, farm, settings, log, variables, resident, job_of)
     began = time.monotonic()
     try:
@@ -132,13 +137,15 @@ def _end(status: int, *, out: str = "", err: str = "") -> list[Op]:
     return [*ops, Exit(status << 8)]
 
 
-def _show_hosts(settings: ClientSettings, *, count: bool) -> list[Op]:
+def _show_hosts(settings: ClientSettings, problem: str, *, count: bool) -> list[Op]:
     if settings.hosts is None:
         why = settings.problem or "no hostlist is set; can't distribute work"
         return _end(0, out="0\n" if count else "", err=f"distcc: {why}\n")
+    err = f"distcc: {problem}\n" if problem else ""
     if count:
-        return _end(0, out=f"{sum(host.slots for host in settings.hosts.hosts)}\n")
-    return _end(0, out="".join(f"{host.spelled}\n" for host in settings.hosts.hosts))
+        return _end(0, out=f"{sum(host.slots for host in settings.hosts.hosts)}\n", err=err)
+    shown = "".join(f"{host.spelled}\n" for host in settings.hosts.hosts)
+    return _end(0, out=shown, err=err)
 
 
 class _Command:
@@ -204,6 +211,7 @@ class _Command:
             why = settings.problem or "no hostlist is set; can't distribute work"
             log(Level.WARNING, why, "dcc_get_hostlist")
         try:
+            self._discover()
             ops = self._by_pump()
             return self._somewhere(scanned) if ops is None else ops
         finally:
@@ -249,6 +257,16 @@ class _Command:
             self._log(Level.ERROR, f"its headers cannot be told: {found}")
             return _end(EXIT_DISTCC_FAILED)
         return [Out(1, b"".join(b"%-9s %s\n" % row for row in found)), Exit(0)]
+
+    def _discover(self) -> None:
+        hosts = self._settings.hosts
+        if hosts is None:
+            return
+        variables, cwd = self._variables, self._request.cwd
+        hosts, problem = with_discovered(hosts, self._farm, self._talk, variables, cwd)
+        self._settings = replace(self._settings, hosts=hosts)
+        if problem:
+            self._log(Level.WARNING, problem, "dcc_zeroconf_add_hosts")
 
     def _sent_vector(self) -> tuple[bytes, ...]:
         compiler = self._compiler()

@@ -91,6 +91,11 @@ def find_compilers(directories: Iterable[bytes]) -> set[bytes]:
     return {name for directory in directories for name in _compilers_in(directory)}
 
 
+def is_ours(path: bytes) -> bool:
+    """Tell whether what stands there may be replaced: a link to a launcher, or a copy of one."""
+    return _what_is(path, b"") is not Present.FOREIGN
+
+
 def install_links(directory: bytes, launcher_path: bytes, search_path: bytes) -> list[bytes]:
     """Make ``directory`` hold one link to the launcher for each compiler found; return the names.
 

@@ -427,7 +427,11 @@ class Resident:
                 from .remote.farm import Farm
 
                 place = self.place
-                self._farm = Farm(directory="" if place is None else str(place.directory))
+                directory = "" if place is None else str(place.directory)
+                if self.stays:
+                    self._farm = Farm(directory=directory)
+                else:
+                    self._farm = Farm(directory=directory, browse=None)
             return self._farm
 
     def asking(self, key: Hashable) -> threading.Lock:
@@ -543,7 +547,7 @@ class Resident:
     def close(self) -> None:
         self.settle()
         if self._farm is not None:
-            self._farm.ways.close()
+            self._farm.close()
         for cache in self._caches.values():
             cache.close()
         self._caches.clear()

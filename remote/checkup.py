@@ -18,10 +18,11 @@ from contextlib import suppress
 from pycc.errors import Fatal
 from pycc.record import record
 
-from . import cache_place, provision
+from . import cache_place, mdns, provision
 from .access import Mask
 from .child import End, run
 from .compilers import Rules, nothing_to_run, runnable
+from .discovery import is_usable
 from .privileges import User, become, current_user, group_name
 from .settings import Settings
 
@@ -60,9 +61,23 @@ def check(
         # As is what the library consists of.
         with suppress(Fatal):
             provision.gss(settings, environment)
+    if settings("zeroconf"):
+        yield _zeroconf(settings("listen"))
     # As is the cache's place.
     made = bool(settings("cache_dir")) and cache_place.can_be_made(settings("cache_dir"))
     yield from _as_user(user, lambda: _users_findings(settings, environment, made))
+
+
+def _zeroconf(listen: str) -> Finding:
+    try:
+        mdns.load()
+    except mdns.Unavailable as problem:
+        said, _, remedy = str(problem).partition(": ")
+        return Finding("zeroconf", said, remedy)
+    if listen and not is_usable(listen):
+        text = f"no other machine can reach {listen}"
+        return Finding("zeroconf", text, "leave --zeroconf out, or give --listen another address")
+    return Finding("zeroconf", "can be announced")
 
 
 def _users_findings(

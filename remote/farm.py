@@ -9,10 +9,18 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
+from collections.abc import (
+    Callable,
+    Collection,
+    Generator,
+    Hashable,
+    Iterable,
+    Iterator,
+    Sequence,
+)
 from contextlib import contextmanager
 from enum import Enum
-from typing import Final
+from typing import Final, Protocol
 
 from pycc.record import record
 
@@ -51,15 +59,47 @@ from .transport import Conversation, Ways
 PATIENCE: Final = 1.0
 """Seconds after which whoever waits for a slot makes a sign of life."""
 MOST_SENT: Final = 100_000
+DISCOVERY_SECONDS: Final = 1.0
+MOST_BROWSERS: Final = 4
 TRIES_WITHOUT_BACKOFF: Final = 3  # distcc's
 _ENDED_BY_DAEMON: Final = 110 << 8
 
 
-class Farm:
-    """Slots and hosts; safe for several threads. ``directory`` is what `Ways` need."""
+class Browsing(Protocol):
+    """Who looks for hosts that announce themselves (mdns.Browser; a fake in tests)."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic, *, directory: str = "") -> None:
+    began: float
+    problem: str
+
+    @property
+    def alive(self) -> bool: ...
+    def hosts(self) -> tuple[HostSpec, ...]: ...
+    def close(self) -> None: ...
+
+
+def _browse(kind: str) -> Browsing:
+    from .mdns import Browser  # most users list their hosts
+
+    return Browser(kind)
+
+
+class Farm:
+    """Slots and hosts; safe for several threads. ``browse`` begins to look for hosts with a kind of
+    compiler; None where nobody will be there to hear of them. ``directory`` is what `Ways` need."""
+
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        browse: Callable[[str], Browsing] | None = _browse,
+        *,
+        directory: str = "",
+    ) -> None:
         self._clock = clock
+        self._browse = browse
+        self._browsers: dict[str, Browsing] = {}
+        self._browsers_lock = threading.Lock()
+        self.kinds: dict[Hashable, str | None] = {}
+        """Kinds of compilers (discovery.kind_of), by what tells the compilers apart."""
         self._balance = Balance()
         self._freed = threading.Condition()
         self.ways = Ways(directory)
@@ -112,6 +152,42 @@ class Farm:
             if said is None or self._clock() - said >= PATIENCE:
                 said = self._clock()
                 waiting()
+
+    def announced(self, kind: str) -> tuple[tuple[HostSpec, ...], str]:
+        """The hosts that announce themselves with this kind of compiler and have answered, and why
+        there can be none. Waits for the first of them until DISCOVERY_SECONDS after the first
+        question, and never again."""
+        browser = self._browser(kind)
+        if browser is None:
+            return (), "hosts that announce themselves are known to a resident server alone"
+        while True:
+            found = browser.hosts()
+            self.peers.ask(found)
+            # Who does not answer is not worth the time of a compile to find that out.
+            there = tuple(host for host in found if self.peers.answered(host))
+            late = self._clock() - browser.began >= DISCOVERY_SECONDS
+            if there or late or browser.problem:
+                return there, browser.problem
+            time.sleep(0.01)
+
+    def _browser(self, kind: str) -> Browsing | None:
+        if self._browse is None:
+            return None
+        with self._browsers_lock:
+            browser = self._browsers.get(kind)
+            if browser is None or not browser.alive:
+                while len(self._browsers) >= MOST_BROWSERS:
+                    self._browsers.pop(next(iter(self._browsers))).close()
+                browser = self._browsers[kind] = self._browse(kind)
+            return browser
+
+    def close(self) -> None:
+        """Stop looking for hosts, and end the connections that jobs share."""
+        self.ways.close()
+        with self._browsers_lock:
+            for browser in self._browsers.values():
+                browser.close()
+            self._browsers.clear()
 
     def keepers(self, hosts: Sequence[HostSpec], key: bytes) -> list[HostSpec]:
         """See Balance."""
@@ -221,9 +297,22 @@ class Peers:
         """Something went wrong there: another daemon may come up, so it is asked again soon."""
         self._known[_peer(host)] = (self._clock() + FAULT_SECONDS, self.daemon(host))
 
+    def answered(self, host: HostSpec) -> bool:
+        """Whether it has said, once, what runs there."""
+        return self._known.get(_peer(host), (0.0, Daemon.UNKNOWN))[1] is not Daemon.UNKNOWN
+
     def meet(self, hosts: Sequence[HostSpec], settings: ClientSettings = NOTHING_TOLD) -> None:
         """Ask those hosts that are not known; returns after GREETING_SECONDS at the latest, and
         at once where all have been asked before."""
+        waited = self.ask(hosts, settings)
+        end = time.monotonic() + GREETING_SECONDS
+        for thread in waited:
+            thread.join(max(0.0, end - time.monotonic()))
+
+    def ask(
+        self, hosts: Sequence[HostSpec], settings: ClientSettings = NOTHING_TOLD
+    ) -> list[threading.Thread]:
+        """The same without waiting; the threads that ask those who were never asked before."""
         now = self._clock()
         waited: list[threading.Thread] = []
         for host in hosts:
@@ -240,9 +329,7 @@ class Peers:
                     thread.start()
             if known is None:
                 waited.append(thread)
-        end = time.monotonic() + GREETING_SECONDS
-        for thread in waited:
-            thread.join(max(0.0, end - time.monotonic()))
+        return waited
 
     def _greet(self, host: HostSpec, settings: ClientSettings) -> None:
         before = daemon = self.daemon(host)

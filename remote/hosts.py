@@ -124,6 +124,7 @@ class HostList:
     local_cpp_slots   preprocessors on this machine
     randomize         the order is to be drawn by chance, once per client
     zeroconf          hosts that announce themselves on the network are to be added
+    zeroconf_at       behind so many of `hosts`
     membership        URLs, without the plus, where hosts that come and go are written down
     """
 
@@ -132,6 +133,7 @@ class HostList:
     local_cpp_slots: int = LOCAL_CPP_SLOTS
     randomize: bool = False
     zeroconf: bool = False
+    zeroconf_at: int = 0
     membership: tuple[str, ...] = ()
 
     @property
@@ -153,6 +155,7 @@ def parse_hosts(text: str) -> HostList:
     membership: list[str] = []
     slots = {"--localslots": LOCAL_SLOTS, "--localslots_cpp": LOCAL_CPP_SLOTS}
     flags: set[str] = set()
+    zeroconf_at = 0
     for word in _WORD.findall(text):
         if word.startswith("#"):
             continue
@@ -165,6 +168,7 @@ def parse_hosts(text: str) -> HostList:
             slots[key] = _slots(number[1:], word)
         elif word in ("--randomize", "+zeroconf"):
             flags.add(word)
+            zeroconf_at = len(hosts) if word == "+zeroconf" else zeroconf_at
         elif word.startswith("+"):
             membership.append(_url(word))
         elif word.startswith("-"):
@@ -178,6 +182,7 @@ def parse_hosts(text: str) -> HostList:
         local_cpp_slots=slots["--localslots_cpp"],
         randomize="--randomize" in flags,
         zeroconf="+zeroconf" in flags,
+        zeroconf_at=zeroconf_at,
         membership=tuple(membership),
     )
 

@@ -21,6 +21,7 @@ import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from types import FrameType
 
 from pycc import __version__, native
 from pycc.cache import disk_cache
@@ -30,15 +31,16 @@ from pycc.cache.storage_local import open_local
 from pycc.errors import Fatal
 from pycc.unfinished import Unfinished
 
-from . import cache_place, checkup, daemon_log, provision
+from . import cache_place, checkup, daemon_log, discovery, mdns, provision
 from .admission import OPEN
-from .child import Stop
-from .compilers import Rules, nothing_to_run, runnable
+from .child import Stop, run
+from .compilers import Rules, choose, nothing_to_run, runnable
 from .daemon import Daemon
 from .daemon_log import Level, Log
 from .exactness import open_exactness, opened
 from .identities import Identities
 from .job import EXIT_COMPILER_MISSING, Workshop
+from .mdns import Announcement, Announcer
 from .metrics import Metrics
 from .privileges import User, become, current_user, lower_priority, restrict, wanted_user
 from .sandbox import PROGRAM
@@ -50,6 +52,7 @@ from .streams import is_socket, peer_of
 EXIT_IO_ERROR, EXIT_ACCESS_DENIED = 107, 113  # distcc's
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # malloc.h
 LARGE_BLOCK, SPARE_BLOCKS, ARENAS = 4 << 20, 16 << 20, 2
+GOODBYE_SECONDS, CC_SECONDS = 2.0, 10.0
 _VERSION_TEXT = """\
 {name} {version} pycc
   (protocols 1, 2 and 3) (default port 3632)
@@ -149,6 +152,7 @@ def _serve(
     pid_file = _PidFile("" if inetd else settings("pid_file"))
     lower_priority(settings("nice"), settings("oom_score_adj"))
     sandbox = opened(PROGRAM)
+    announces = settings("zeroconf") and not inetd and _can_announce(log)
     if user is not None:
         become(user)
         text = f"discarded root privileges, changed to uid={user.uid} gid={user.gid}"
@@ -156,8 +160,6 @@ def _serve(
     restrict(settings("cache_size"))
     _return_memory()
     temporary = _temporary()
-    if settings("zeroconf"):
-        log(Level.WARNING, "--zeroconf: this daemon does not announce itself")
     cache = _cache(place, settings, log)
     jobs = settings("jobs") or (os.cpu_count() or 1) + 2
     turns = 1 if settings("no_fork") or settings("wizard") else jobs
@@ -175,8 +177,16 @@ def _serve(
         exact=exact,
         admission=admission,
     )
+    announcement = _announcement(settings, environment, rules, jobs) if announces else None
+    announcer: Announcer | None = None
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        if announcer is not None:  # before the last job has ended: new ones are to go elsewhere
+            announcer.leave()
+        daemon.leave(number, frame)
+
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, daemon.leave)
+        signal.signal(number, leave)
     # What no thread expected: one job is lost, and the log says why.
     threading.excepthook = lambda problem: log(
         Level.CRITICAL, f"{problem.thread}: {problem.exc_type.__name__}: {problem.exc_value}"
@@ -191,14 +201,52 @@ def _serve(
             masks = provision.masks(settings)
             StatsServer(statistics, metrics, masks, temporary).start()
             log(Level.INFO, f"HTTP server started on port {settings('stats_port')}")
+        if announcement is not None:
+            announcer = Announcer(announcement, lambda said: log(Level.NOTICE, said))
         daemon.serve(listeners, settings("lifetime") or None)
     finally:
+        if announcer is not None:
+            announcer.close(GOODBYE_SECONDS)
         if cache is not None:
             cache.close()
         if exact is not None:
             exact.close()
         pid_file.remove()
     return 0
+
+
+def _can_announce(log: Log) -> bool:
+    """Whether the package for --zeroconf is there; it is loaded while we may read it."""
+    try:
+        mdns.load()
+    except mdns.Unavailable as problem:
+        log(Level.WARNING, f"--zeroconf: not announced: {problem}")
+        return False
+    return True
+
+
+def _announcement(
+    settings: Settings, environment: Mapping[str, str], rules: Rules, jobs: int
+) -> Announcement:
+    """What --zeroconf says of this daemon: how many jobs, and which compiler ``cc`` is."""
+    variables = provision.compile_environment(settings, environment)
+    program = choose(b"cc", rules)
+    said = [b"", b""]
+    if isinstance(program, bytes):
+        with suppress(OSError):
+            said = [
+                run((program, option), cwd=b"/", environment=variables, seconds=CC_SECONDS).out
+                for option in (b"-dumpmachine", b"-dumpversion")
+            ]
+    texts = discovery.texts(
+        cpus=os.cpu_count() or 1,
+        jobs=jobs,
+        release=f"pyccd-{__version__}",
+        machine=said[0],
+        version=said[1],
+    )
+    kind = discovery.kind_of(*said)
+    return Announcement(kind, settings("port"), texts, settings("listen"))
 
 
 def _return_memory() -> None:

@@ -134,7 +134,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     _S("sysroot", str, "", "(nothing yet: -specs= is refused)", "DIR"),
     _S("no_fifo", _flag, False, "(nothing: for old scripts)"),
-    _S("zeroconf", _flag, False, "(nothing yet: the daemon does not announce itself)"),
+    _S("zeroconf", _flag, False, "announce the daemon by multicast DNS"),
     _S("tls_cert", str, "", "speak TLS, with this certificate (PEM, its chain behind it)", "FILE"),
     _S("tls_key", str, "", "its key, if it does not lie in the same file", "FILE"),
     _S("tls_ca", str, "", "clients need a certificate that this authority signed", "FILE"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import socket
@@ -10,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -186,7 +187,11 @@ def daemon(
                 # A stock one passes the signal on to its whole group, and ends by it.
                 assert process.wait(30) == (0 if kind == "pyccd" else -signal.SIGTERM)
         finally:
-            process.kill()
+            if process.poll() is None:
+                # A stock one leads a group of its own, which would live on and be found by others.
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.kill()
             process.wait()
 
 

@@ -55,6 +55,8 @@ ALLOWED = {
     "watch": "native",
     "locate": "native",
     "links": "errors locate",
+    "masquerade": "errors lifecycle links",
+    "distcc_config": "errors masquerade remote.hosts",
     "lifecycle": "native",
     # Talking with a launcher.
     "talk": "frame",
@@ -87,16 +89,17 @@ ALLOWED = {
     "closure": "cache.lookup directives searchchain searched",
     "exact": "cache.lookup cache.manifest cache.result closure collect compiler frame invocation"
     " keying native remote.client_view remote.exact_wire searchchain",
+    "announced": "call frame locate native remote.discovery remote.farm remote.hosts talk",
     "user_headers": "cache.lookup depfile directives remote.pump_words searched",
     "pump": "basedir cache.lookup cache.manifest cache.result closure collect depfile exact"
     " execution frame invocation keep keying native remote.client_view remote.protocol"
     " remote.pump_probe remote.pump_words searchchain user_headers",
-    "dispatch": "cache.lookup call distribution exact execution frame invocation job keying"
-    " locate options outcome pump remote.client_log remote.client_settings remote.commandline"
-    " remote.daemon_log remote.exact_client remote.exact_wire remote.farm remote.hosts"
+    "dispatch": "announced cache.lookup call distribution exact execution frame invocation job"
+    " keying locate options outcome pump remote.client_log remote.client_settings"
+    " remote.commandline remote.daemon_log remote.exact_client remote.exact_wire remote.farm remote.hosts"
     " remote.monitor_state remote.protocol remote.pump_client remote.pump_words remote.transport"
     " talk",
-    "distcc_command": "call dispatch exact frame locate miss remote.client_log"
+    "distcc_command": "announced call dispatch exact frame locate miss remote.client_log"
     " remote.client_settings remote.commandline remote.daemon_log remote.farm remote.hosts"
     " remote.monitor_state remote.transport responsefile talk",
     "miss": "cache.digest cache.lookup cache.result cache.storage collect dispatch distribution"
@@ -112,8 +115,8 @@ ALLOWED = {
     " cache.statistics cache.storage cache.storage_files cache.storage_local compile config"
     " directives frame lifecycle log native remote.farm searchchain server sharing talk tokens"
     " unfinished watch",
-    "__main__": "cache.disk_cache commands distcc_command execute lifecycle miss native resident"
-    " server",
+    "__main__": "cache.disk_cache commands distcc_command execute lifecycle miss native remote.mdns"
+    " resident server",
     # The compile farm: the wire, what the daemon is told, and command lines.
     "remote.bulk": "errors",
     "remote.protocol": "errors remote.bulk",
@@ -126,6 +129,8 @@ ALLOWED = {
     "remote.client_log": "remote.client_settings remote.daemon_log",
     "remote.balance": "blake remote.hosts",
     "remote.monitor_state": "",
+    "remote.discovery": "remote.hosts",
+    "remote.mdns": "errors remote.discovery remote.hosts",
     "remote.connection": "errors",
     "remote.kept": "remote.connection",
     "remote.ssh": "remote.client_settings remote.connection remote.hosts",
@@ -138,8 +143,8 @@ ALLOWED = {
     "remote.pump_client": "remote.daemon_log remote.farm remote.hosts remote.monitor_state"
     " remote.protocol remote.pump_probe",
     "remote.farm": "remote.balance remote.client_log remote.client_settings remote.connection"
-    " remote.daemon_log remote.hosts remote.monitor_state remote.protocol remote.pump_probe"
-    " remote.transport",
+    " remote.daemon_log remote.hosts remote.mdns remote.monitor_state remote.protocol"
+    " remote.pump_probe remote.transport",
     # The compile farm: one job of the daemon.
     "remote.child": "",
     "remote.textfilter": "",
@@ -162,6 +167,7 @@ ALLOWED = {
     " remote.contents remote.daemon_log remote.exact_root remote.ground remote.job remote.sandbox",
     "remote.witness": "cache.manifest remote.client_view remote.exact_root remote.sandbox",
     "remote.monitor_text": "remote.monitor_state",
+    "remote.lsdistcc": "remote.hosts remote.protocol",
     "remote.in_root": "cache.digest cache.fingerprint cache.lookup cache.manifest cache.storage"
     " remote.client_view remote.contents remote.exact_root remote.exact_wire remote.exactness"
     " remote.job remote.sandbox remote.witness",
@@ -182,16 +188,16 @@ ALLOWED = {
     " remote.daemon_log remote.gss remote.settings remote.tls",
     "remote.stats_server": "remote.access remote.metrics",
     "remote.checkup": "errors remote.access remote.cache_place remote.child remote.compilers"
-    " remote.privileges remote.provision remote.settings",
+    " remote.discovery remote.mdns remote.privileges remote.provision remote.settings",
     "remote.room": "remote.protocol",
     "remote.daemon": "remote.access remote.admission remote.daemon_log remote.exact_job"
     " remote.exactness remote.job remote.metrics remote.protocol remote.pump_job remote.room"
     " remote.server_cache remote.streams",
     "remote.pyccd": "cache.directory cache.disk_cache cache.statistics cache.storage_local errors"
     " native remote.admission remote.cache_place remote.checkup remote.child remote.compilers"
-    " remote.daemon remote.daemon_log remote.exactness remote.identities remote.job remote.metrics"
-    " remote.privileges remote.provision remote.sandbox remote.server_cache remote.settings"
-    " remote.stats_server remote.streams unfinished",
+    " remote.daemon remote.daemon_log remote.discovery remote.exactness remote.identities"
+    " remote.job remote.mdns remote.metrics remote.privileges remote.provision remote.sandbox"
+    " remote.server_cache remote.settings remote.stats_server remote.streams unfinished",
     # The cache: what things are called.
     "cache.manifest": "cache.compression cache.digest cache.fingerprint",
     "cache.result": "cache.compression",
@@ -222,6 +228,8 @@ THIRD_PARTY = {
     "filelock": {"cache.storage_files", "cache.shared_files"},
     "gssapi": {"remote.gss"},
     "setuptools": {"launcher.build_launcher"},
+    "zeroconf": {"remote.mdns"},
+    "ifaddr": {"remote.mdns"},
 }
 """Foreign libraries, and the edge modules that may know them."""
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from pycc.remote.protocol import Request
-from tests.daemon_kit import a_farm, alive, answer, free_port, open_place, said, wait_for
+from tests.daemon_kit import ROOT, a_farm, alive, answer, free_port, open_place, said, wait_for
 
 JOB = Request(1, tuple(b"gcc -c a.c -o a.o".split()), b"int x;\n")
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root becomes somebody else")
@@ -293,6 +293,18 @@ def test_a_taken_port_is_a_problem_unless_it_is_our_own() -> None:
         status, out, _ = said(*words, "--pid-file", str(farm.place / "pid"))
         assert f"is taken by the running daemon, process {farm.process.pid}" in out
         assert status == 0
+
+
+def test_a_check_says_what_keeps_a_daemon_from_being_announced(place: Path) -> None:
+    words = ("--check", "--zeroconf", "--no-cache", "--port", str(free_port()))
+    assert "ok: zeroconf: can be announced" in said(*words)[1]
+    status, out, _ = said(*words, "--listen", "127.0.0.1")
+    assert status == 1
+    assert "PROBLEM: zeroconf: no other machine can reach 127.0.0.1; leave" in out
+    (place / "zeroconf.py").write_text("raise ImportError\n")
+    status, out, _ = said(*words, PYTHONPATH=f"{place}:{ROOT}")
+    assert status == 1
+    assert "PROBLEM: zeroconf: the Python package zeroconf is not installed; pip" in out
 
 
 @needs_root

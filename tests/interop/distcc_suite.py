@@ -1,4 +1,4 @@
-"""Runs distcc's own test suite with a client and our daemon, and prints one line a case.
+"""Runs distcc's own test suite with a client, our daemon and lsdistcc; prints one line a case.
 
     python tests/interop/distcc_suite.py --suite DIR [--distcc PATH] [--distccd PATH] [case...]
 
@@ -57,7 +57,7 @@ FROM_HERE = """\
 #!%s
 import sys
 sys.path.insert(0, %r)
-from pycc.remote.pyccd import main
+from pycc.remote.%s import main
 main()
 """
 
@@ -208,12 +208,22 @@ def _script(path: Path, content: str) -> None:
     path.chmod(0o755)
 
 
+def _from_here(path: Path, module: str) -> None:
+    _script(path, FROM_HERE % (sys.executable, str(ROOT), module))
+
+
 def _bench(place: Path, name: str, suite: Path, distcc: Path, distccd: Path | None) -> Bench:
     programs = place / name
     programs.mkdir()
     (programs / "distcc").symlink_to(distcc)
+    if name != "reference":
+        installed = distccd and distccd.with_name("lsdistcc")
+        if installed and installed.exists():
+            (programs / "lsdistcc").symlink_to(installed)
+        else:
+            _from_here(programs / "lsdistcc", "lsdistcc")
     if distccd is None:
-        _script(programs / "distccd", FROM_HERE % (sys.executable, str(ROOT)))
+        _from_here(programs / "distccd", "pyccd")
     elif name == "reference":
         _script(programs / "distccd", WITHOUT_SYSROOT % (sys.executable, str(distccd)))
     else:
