@@ -107,8 +107,12 @@ ALLOWED = {
     " cache.statistics cache.storage cache.storage_files cache.storage_local compile config"
     " directives frame lifecycle log native remote.farm searchchain server sharing talk tokens"
     " unfinished watch",
-    "__main__": "cache.disk_cache commands distcc_command execute lifecycle miss native resident"
-    " server",
+    "__main__": "cache.disk_cache commands distcc_command execute lifecycle miss monitor native"
+    " resident server",
+    # The monitor.
+    "monitor_view": "remote.hosts remote.monitor_state remote.running_jobs remote.stats_client",
+    "monitor": "cache.statistics config config_access errors monitor_view remote.client_settings"
+    " remote.running_jobs remote.stats_client",
     # The compile farm: the wire, what the daemon is told, and command lines.
     "remote.bulk": "errors",
     "remote.protocol": "errors remote.bulk",
@@ -146,6 +150,8 @@ ALLOWED = {
     " remote.contents remote.daemon_log remote.exact_root remote.ground remote.job remote.sandbox",
     "remote.witness": "cache.manifest remote.client_view remote.exact_root remote.sandbox",
     "remote.monitor_text": "remote.monitor_state",
+    "remote.running_jobs": "remote.monitor_state",
+    "remote.stats_client": "",
     "remote.in_root": "cache.digest cache.fingerprint cache.lookup cache.manifest cache.storage"
     " remote.client_view remote.contents remote.exact_root remote.exact_wire remote.exactness"
     " remote.job remote.sandbox remote.witness",
@@ -163,7 +169,8 @@ ALLOWED = {
     "remote.cache_place": "remote.privileges",
     "remote.provision": "errors locate remote.access remote.compilers remote.daemon_log"
     " remote.settings",
-    "remote.stats_server": "remote.access remote.metrics",
+    "remote.stats_page": "",
+    "remote.stats_server": "remote.access remote.metrics remote.stats_page",
     "remote.checkup": "errors remote.access remote.cache_place remote.child remote.compilers"
     " remote.privileges remote.provision remote.settings",
     "remote.room": "remote.protocol",

@@ -38,9 +38,9 @@ def counted() -> tuple[Metrics, Clock]:
     metrics = Metrics(4, clock)
     metrics.accepted(allowed=True)
     metrics.accepted(allowed=False)
-    metrics.began()
+    turn = metrics.began()
     clock.now += 30
-    metrics.ended()
+    metrics.ended(turn)
     metrics.job("COMPILE_OK", source="a.c", compiler="gcc", milliseconds=30_000, cache="miss")
     metrics.job("COMPILE_OK", source="b.c", compiler="gcc", milliseconds=5, cache="hit")
     metrics.job("COMPILE_ERROR", source="c.c", compiler="gcc", milliseconds=99_000, cache="miss")
