@@ -35,9 +35,10 @@ progress { width: 100%; height: .5rem; accent-color: var(--bar); }
   border-radius: .5rem; }
 table { border-collapse: collapse; width: 100%; font-size: .9375rem; }
 th, td { text-align: left; padding: .4rem .75rem; border-top: 1px solid var(--line);
-  overflow-wrap: anywhere; vertical-align: top; }
+  white-space: nowrap; vertical-align: top; }
 thead th { border-top: 0; color: var(--dim); font-weight: 500; }
-td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
+td.long { overflow-wrap: anywhere; white-space: normal; min-width: 9rem; }
 .none { margin: 0; padding: .5rem .75rem; color: var(--dim); }
 """
 
@@ -58,7 +59,7 @@ function span(seconds) {
   return Math.floor(hours / 24) + " d " + hours % 24 + " h";
 }
 
-// Each row is a list of texts; "number" columns are named by the table's head.
+// Each row is a list of texts; the table's head says of which kind each column is.
 function fill(id, rows) {
   const table = place(id), body = document.createElement("tbody");
   const heads = table.tHead.rows[0].cells;
@@ -133,8 +134,9 @@ def _value(name: str, more: str = "") -> str:
 
 
 def _table(name: str, title: str, heads: str, empty: str) -> str:
+    kinds = {"#": ' class="number"', "~": ' class="long"'}
     cells = "".join(
-        f'<th scope="col"{" class=number" if head.startswith("#") else ""}>{head.lstrip("#")}</th>'
+        f'<th scope="col"{kinds.get(head[0], "")}>{head.lstrip("#~")}</th>'
         for head in heads.split("|")
     )
     return (
@@ -180,8 +182,8 @@ PAGE = f"""<!DOCTYPE html>
 {_card("Up for", _value("uptime"))}\
 {_card("Free memory", _value("memory") + _small(_value("space", " for jobs")))}\
 </dl>
-{_table("jobs", "Running now", "#for|source|compiler|client", "Nothing runs.")}\
-{_table("refusals", "Refused lately", "#ago|client|reason|source", "Nothing was refused.")}\
+{_table("jobs", "Running now", "#for|~source|compiler|client", "Nothing runs.")}\
+{_table("refusals", "Refused lately", "#ago|client|~reason|~source", "Nothing was refused.")}\
 {_table("clients", "Clients", "address|#jobs|#refused|#heard of", "Nobody has connected.")}\
 {_table("ends", "How jobs ended", "code|#jobs", "No job has ended.")}\
 </main>

@@ -12,67 +12,13 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import pytest
-
-from tests.daemon_kit import DISTCC, ENVIRONMENT, Daemon, daemon, free_ports, open_place
+from tests.daemon_kit import DISTCC, daemon, free_ports
 from tests.e2e.kit import World
+from tests.interop.gate_kit import JOBS, OWN_NAME, Gate, distcc_environment, running
 
-JOBS = 24
-OWN = {"DISTCC_NO_REWRITE_CROSS": "1"}
-"""The server's gcc is asked for by that name."""
 BUSY_LIMIT = 0.02
 """Of one core."""
 _JOB = re.compile(r" *(\d+)  (\w+) +\S+ +\S+  (\S+) +(\S+)\[\d+\]  (\S+)")
-
-
-class Gate:
-    """Compiles that came as far as the compiler wait here."""
-
-    def __init__(self, place: Path) -> None:
-        self.path = place / "gate"
-        os.mkfifo(self.path)
-        self.path.chmod(0o666)
-        self._end = os.open(self.path, os.O_RDWR)
-
-    @property
-    def compiler(self) -> str:
-        """A script that waits, and then compiles."""
-        return f'case "$*" in *-c*) read -r _ <{self.path} ;; esac\nexec /usr/bin/gcc "$@"'
-
-    def open(self) -> None:
-        os.write(self._end, b"\n" * JOBS)
-
-    def close(self) -> None:
-        os.close(self._end)
-
-
-@pytest.fixture
-def gate() -> Iterator[Gate]:
-    with open_place() as place:
-        made = Gate(place)
-        yield made
-        made.close()
-
-
-@contextmanager
-def running(
-    world: World, program: list[str], env: Mapping[str, str], gate: Gate
-) -> Iterator[dict[int, str]]:
-    """Many compiles at once, by process id; they go on when the block ends, and must succeed."""
-    processes: dict[int, tuple[str, subprocess.Popen[bytes]]] = {}
-    try:
-        for number in range(JOBS):
-            name = f"f{number}.c"
-            world.write(name, f"int f{number}(void) {{ return {number}; }}\n")
-            process = subprocess.Popen([*program, "-O1", "-c", name], env=dict(env), cwd=world.src)
-            processes[process.pid] = (name, process)
-        yield {pid: name for pid, (name, _) in processes.items()}
-        gate.open()
-        assert [process.wait(60) for _, process in processes.values()] == [0] * JOBS
-    finally:
-        for _, process in processes.values():
-            process.kill()
-            process.wait()
 
 
 @contextmanager
@@ -129,11 +75,16 @@ def processor_seconds(pid: int) -> float:
 def test_our_jobs_are_shown_by_both_monitors(world: World, gate: Gate) -> None:
     with daemon("distccd", "--jobs", "30", compiler=gate.compiler) as server:
         state = world.root / "distcc"
-        env = {**world.env, "DISTCC_HOSTS": server.host(slots=40), "DISTCC_DIR": str(state), **OWN}
+        env = {
+            **world.env,
+            "DISTCC_HOSTS": server.host(slots=40),
+            "DISTCC_DIR": str(state),
+            **OWN_NAME,
+        }
         world.start()
         user = pwd.getpwuid(os.getuid()).pw_name
         with monitor(world, env) as ours:
-            with running(world, ["gcc"], env, gate) as jobs:
+            with running(world.src, ["gcc"], env, gate) as jobs:
                 expected = {(pid, "Compile", name, "127.0.0.1", user) for pid, name in jobs.items()}
                 lines = until(ours, lambda lines: of(jobs, lines) == expected)
                 host = next(line for line in lines if line.startswith("127.0.0.1"))
@@ -157,10 +108,10 @@ def test_jobs_of_distcc_and_what_our_daemon_says(world: World, gate: Gate) -> No
     port = free_ports()
     options = ("--jobs", "30", "--stats", "--stats-port", str(port + 1))
     with daemon("pyccd", *options, compiler=gate.compiler, at=str(port)) as server:
-        env = distcc_environment(world, server)
+        env = distcc_environment(server)
         with (
             monitor(world, {**world.env, **env}) as ours,
-            running(world, [DISTCC, "gcc"], env, gate) as jobs,
+            running(world.src, [DISTCC, "gcc"], env, gate) as jobs,
         ):
             named = set(jobs.items())
             lines = until(
@@ -175,20 +126,6 @@ def test_jobs_of_distcc_and_what_our_daemon_says(world: World, gate: Gate) -> No
             assert {one[3] for one in of(jobs, lines)} == {"127.0.0.1"}
         with monitor(world, {**world.env, **env}) as ours:
             until(ours, lambda lines: f"0/30 run, {JOBS} compiled, 0 from" in "".join(lines))
-
-
-def distcc_environment(world: World, server: Daemon) -> dict[str, str]:
-    directory = world.root / "distcc"
-    directory.mkdir()
-    return {
-        **ENVIRONMENT,
-        "DISTCC_HOSTS": server.host(slots=40),
-        "DISTCC_DIR": str(directory),
-        "TMPDIR": world.env["TMPDIR"],
-        "HOME": world.env["HOME"],
-        "DISTCC_FALLBACK": "0",
-        **OWN,
-    }
 
 
 def test_the_other_names_open_it(world: World) -> None:
