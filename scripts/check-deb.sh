@@ -36,6 +36,27 @@ if [ "$suite" = "$(. /etc/os-release && echo "${VERSION_CODENAME-}")" ] &&
 fi
 export -p | sed -nE '/^export [a-zA-Z]+_(proxy|PROXY)=/p' >"$root/etc/check-environment"
 cp "$package" "$root/root/pycc.deb"
+# What pyccd.service does to the file system and to privileges, in its order; namespaces and system
+# calls that it forbids are compared with the sandbox's source by tests/test_distribution_files.py.
+cat >"$root/root/as-the-unit" <<'END'
+set -e
+mount --make-rprivate /
+for directory in /tmp /var/tmp; do mount -t tmpfs -o mode=1777 tmpfs $directory; done
+for directory in /home /root; do mount -t tmpfs -o mode=0,ro,nosuid,nodev,noexec tmpfs $directory; done
+mount --bind /var/cache/pycc /var/cache/pycc
+mkdir /tmp/dev
+mount -t tmpfs -o mode=755,nosuid,noexec tmpfs /tmp/dev
+for node in null zero full random urandom tty; do
+    touch /tmp/dev/$node
+    mount --bind /dev/$node /tmp/dev/$node
+done
+mkdir /tmp/dev/shm
+mount -t tmpfs tmpfs /tmp/dev/shm
+mount --move /tmp/dev /dev
+mount -o remount,bind,ro /
+exec setpriv --reuid pyccd --regid pyccd --clear-groups --bounding-set -all --no-new-privs \
+    env CACHE_DIRECTORY=/var/cache/pycc "$@"
+END
 failures=0
 
 # run COMMAND: in name spaces of its own, so that no process and no mount is left behind. Not by
@@ -90,17 +111,18 @@ step trigger "
 step serve "
     $apt install distcc"'
     install -d -o pyccd -g pyccd -m 0750 /var/cache/pycc
-    mkdir -p /tmp/log; chown pyccd /tmp/log; cd /home/somebody
-    setpriv --reuid pyccd --regid pyccd --clear-groups --bounding-set -all --no-new-privs \
-        env CACHE_DIRECTORY=/var/cache/pycc /usr/bin/pyccd --daemon --no-detach \
-        --log-file /tmp/log/log --log-level info &
-    while ! grep -q "allowing up to" /tmp/log/log; do kill -0 $!; sleep 0.1; done
+    install -d -o pyccd /var/log/pyccd
+    mount --bind /var/log/pyccd /var/log/pyccd
+    unshare --mount --uts sh /root/as-the-unit /usr/bin/pyccd --daemon --no-detach \
+        --log-file /var/log/pyccd/log --log-level info &
+    cd /home/somebody
+    while ! grep -q "allowing up to" /var/log/pyccd/log; do kill -0 $!; sleep 0.1; done
     export DISTCC_HOSTS=127.0.0.1 DISTCC_FALLBACK=0
     su somebody -c "DISTCC_HOSTS=127.0.0.1 DISTCC_FALLBACK=0 /usr/bin/distcc gcc -O1 -c a.c -o b.o"
     su somebody -c "DISTCC_HOSTS=127.0.0.1 PATH=/usr/lib/pycc/bin:\$PATH gcc -O2 -g -c a.c -o c.o"
     su somebody -c "gcc -O2 -g -c a.c -o d.o"; cmp c.o d.o
     su somebody -c "pycc --print-stats -v" | grep -qx "pycc_farm_exact	1"
-    grep -c "COMPILE_OK" /tmp/log/log | grep -qx 2
+    grep -c "COMPILE_OK" /var/log/pyccd/log | grep -qx 2
     kill $!; wait $!'
 step check "/usr/bin/pyccd --check --user pyccd --cache-dir /var/cache/pycc"
 step remove-and-purge '

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -66,6 +67,21 @@ def test_the_unit_lets_exact_jobs_have_their_namespaces(namespace: str) -> None:
 def test_the_unit_has_nothing_that_exact_jobs_cannot_bear(line: str) -> None:
     lines = (PACKAGING / "systemd/pyccd.service").read_text().splitlines()
     assert not any(one.startswith(f"{line}=") for one in lines)
+
+
+def test_the_unit_forbids_no_system_call_of_exact_jobs() -> None:
+    program = needs("systemd-analyze")
+    lines = (PACKAGING / "systemd/pyccd.service").read_text().splitlines()
+    (denied,) = [x.partition("=~")[2].split() for x in lines if x.startswith("SystemCallFilter=")]
+    listed = run(program, "syscall-filter", *denied).stdout.splitlines()
+    names = {line.strip() for line in listed if line.startswith("    ")} - {""}
+    assert "init_module" in names
+    source = "".join(
+        (ROOT / "pycc/launcher" / name).read_text() for name in ("sandbox.c", "lookups.h")
+    )
+    used = set(re.findall(r"\bSYS\((\w+)", source))
+    assert {"mount", "unshare", "pivot_root"} & used
+    assert used & names == set()
 
 
 def test_sysusers_makes_the_user(tmp_path: Path) -> None:
