@@ -15,9 +15,12 @@ from ipaddress import ip_network
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from pycc.remote.exact_wire import ASK, EXACT
+from pycc.remote.job import subject
 from pycc.remote.metrics import CLIENTS, MOST_SHOWN, REFUSALS, SHOWN_LIMIT, Machine, Metrics
 from pycc.remote.metrics import json_page as json_text
 from pycc.remote.metrics import prometheus_page as prometheus_text
+from pycc.remote.protocol import COMPILE, FETCH, OURS_LZO, OURS_PLAIN
 from pycc.remote.stats_page import PAGE, POLICY
 from pycc.remote.stats_server import StatsServer, read_request
 from tests.test_metrics import Clock, get
@@ -182,6 +185,31 @@ def test_clients_who_were_heard_of_last() -> None:
     assert [one.address for one in clients] == [str(n) for n in range(2 * CLIENTS)][
         : -CLIENTS - 1 : -1
     ]
+
+
+# ---- what a request is about ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("version", "argv", "told"),
+    [
+        (1, (b"gcc", b"-O2", b"-c", b"a.c", b"-o", b"a.o"), ("gcc", "a.c")),
+        (3, (b"g++", b"-c", b"dir/a.cc"), ("g++", "dir/a.cc")),
+        (OURS_PLAIN, (COMPILE, b"00ff", b"gcc", b"-c", b"a.i"), ("gcc", "a.i")),
+        (OURS_LZO, (FETCH, b"00ff", b"11", b"gcc", b"-c", b"a.i"), ("gcc", "a.i")),
+        (OURS_PLAIN, (EXACT, b"00ff", b"/usr/bin/gcc", b"-c", b"a.c"), ("/usr/bin/gcc", "a.c")),
+        (OURS_PLAIN, (ASK, b"00ff", b"gcc", b"-c", b"a.c"), ("gcc", "a.c")),
+        (OURS_PLAIN, (COMPILE,), ("", "")),
+        (1, (), ("", "")),
+        (1, (b"",), ("", "")),
+        (1, (b"gcc", b"-o"), ("gcc", "")),
+        (1, (b"\x1b[2J", b"-c", b"\xff\n.c"), ("\\x1b[2J", "\\\\xff\\n.c")),
+    ],
+)
+def test_what_a_request_is_about(
+    version: int, argv: tuple[bytes, ...], told: tuple[str, str]
+) -> None:
+    assert subject(version, argv) == told
 
 
 # ---- Prometheus ----------------------------------------------------------------------------
