@@ -1,4 +1,5 @@
-# /etc/profile.d/pycc.sh: compilers of this login's shells are pycc's.
+# shellcheck shell=sh
+# In /etc/profile.d: the compilers of a login's shells are pycc's.
 case ":$PATH:" in
 *:/usr/lib/pycc/bin:*) ;;
 *) PATH=/usr/lib/pycc/bin:$PATH ;;

@@ -6,6 +6,8 @@
 #   scripts/check-deb.sh PACKAGE DIR [SUITE]      as root, with debootstrap; DIR keeps the base system
 #
 # How this machine reaches its package mirrors is taken over from it, as in check-fresh.sh.
+# Steps are written for another shell, which expands them.
+# shellcheck disable=SC2016
 set -eu
 
 package=${1:?usage: scripts/check-deb.sh PACKAGE DIR [SUITE]}
@@ -62,7 +64,6 @@ failures=0
 # run COMMAND: in name spaces of its own, so that no process and no mount is left behind. Not by
 # chroot(2), because the kernel lets nobody in a chroot have the user namespaces of exact jobs.
 run() {
-    # shellcheck disable=SC2016
     unshare --mount --pid --fork sh -ec '
         mount --bind "$1" "$1"
         cd "$1"
