@@ -16,7 +16,7 @@ BENCH_FLAGS =
 TEST_FLAGS = --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 
 .PHONY: help demo test check bench fuzz-compile fuzz-planted fuzz-wire soak ccache-suite
-.PHONY: distcc-suite install-dev dist clean
+.PHONY: distcc-suite install-dev dist deb check-deb clean
 
 help:
 	@echo 'make demo           build a real project plainly, cold and warm, and compare'
@@ -31,6 +31,8 @@ help:
 	@echo "make distcc-suite   distcc's own tests, from SUITE_DIR=directory (DISTCC=, CASES=)"
 	@echo 'make install-dev    the environment for development, in $(VENV)'
 	@echo 'make dist           sdist and wheel, in dist/'
+	@echo 'make deb            the Debian package, in dist/'
+	@echo 'make check-deb      install and use that in a fresh Debian (root, debootstrap; minutes)'
 	@echo 'make clean          remove what the others made'
 
 demo:
@@ -81,6 +83,12 @@ distcc-suite: install-dev
 dist: install-dev
 	$(VENV)/bin/python -c 'from setuptools import build_meta; build_meta.build_sdist("dist")'
 	$(VENV)/bin/python -m pip --quiet wheel --no-build-isolation --no-deps -w dist dist/*.tar.gz
+
+deb: install-dev
+	$(VENV)/bin/python -I scripts/build_deb.py dist
+
+check-deb: install-dev
+	scripts/check-deb.sh "$$($(VENV)/bin/python -I scripts/build_deb.py dist)" build/check-deb
 
 clean:
 	rm -rf build dist pycc.egg-info pycc/_build.py pycc/_sandbox pycc/_statcheck.so

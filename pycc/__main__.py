@@ -1,5 +1,5 @@
-"""The two ways in: ``pycc-server --serve SOCKET [IDLE_SECONDS]`` (resident) and ``--once ARGV…``
-(in process)."""
+"""The ways in: ``pycc-server --serve SOCKET [IDLE_SECONDS]`` (resident), ``--once ARGV…`` (in
+process) and ``--monitor [SECONDS]``."""
 
 from __future__ import annotations
 
@@ -22,6 +22,10 @@ def server() -> None:
         from .execute import once
 
         once([os.fsencode(word) for word in arguments[1:]])
+    elif arguments and arguments[0] == "--monitor":
+        from .monitor import run
+
+        sys.exit(run(arguments[1:], os.environ))
     else:
         print(
             "pycc-server is started by pycc; to compile, put pycc's links first on PATH"

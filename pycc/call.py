@@ -58,7 +58,7 @@ class Call:
     cache: CacheDirectory
     log: Log
     behind: tuple[bytes, ...] = ()
-    """The wrappers that PATH names before the compiler, as realpaths."""
+    """The wrappers that PATH names before the compiler, as `Located.skipped` has them."""
     dispatches: bool = False
     """Whether prefix_command means our own dispatcher."""
     debug: DebugFiles | None = None

@@ -18,7 +18,7 @@ from .cache.directory import CacheDirectory
 from .commands_text import FEATURES, HELP
 from .config_access import home_directory
 from .errors import ConfigError, Fatal, PyccError
-from .frame import Exit, Op, Out, Request
+from .frame import Exec, Exit, Op, Out, Request
 from .lifecycle import program_path
 from .locate import DEFAULT_PATH
 from .talk import Talk
@@ -42,6 +42,7 @@ LONG = (
     "install-links",
     "max-files=",
     "max-size=",
+    "monitor",
     "print-stats",
     "print-log-stats",
     "print-version",
@@ -161,6 +162,8 @@ def answer(request: Request, talk: Talk, resident: Resident) -> Sequence[Op]:
     said: list[str] = []
     try:
         _modify(session, commands)
+        if any(option == "--monitor" for option, _ in commands):
+            return [_monitor(session)]
         for option, value in commands:
             if option not in MODIFIERS:
                 said.append(_carry_out(session, option, value, commands))
@@ -354,6 +357,13 @@ def _install_links(session: Session, _: str) -> str:
     where = os.fsdecode(directory)
     listed = " ".join(os.fsdecode(name) for name in sorted(names))
     return f"{where}: {listed}\nTo use them: export PATH={where}:$PATH\n"
+
+
+def _monitor(session: Session) -> Op:
+    """The launcher becomes the monitor: a server prints for nobody who is still looking."""
+    words = [os.fsencode(word) for word in ("--monitor", *session.rest)]
+    edits = [b"CCACHE_DIR=" + os.fsencode(session.directory)] if session.directory else []
+    return Exec((os.fsencode(program_path()), *words), edits)
 
 
 def _stop_server(session: Session, _: str) -> str:

@@ -19,6 +19,8 @@ Statistics:
         --show-log-stats         statistics of the stats_log file
         --print-log-stats        the same for programs
 
+        --monitor [SECONDS]      the whole farm as it works: hosts, jobs, hits; q ends it
+
 Cache:
     -M, --max-size SIZE          limit the size (0: none); suffixes k M G T, Ki Mi Gi Ti
     -F, --max-files N            limit the number of entries (0: none)

@@ -17,6 +17,7 @@ from .record import record
 WRAPPERS = (b"pycc", b"ccache", b"distcc")
 DEFAULT_PATH = b"/usr/local/bin:/usr/bin:/bin"
 _MARK = b"pycc"
+_MOST_LINKS = 40  # as the kernel follows
 
 
 @record
@@ -26,7 +27,7 @@ class Located:
     path: bytes
     witnesses: bytes
     skipped: tuple[bytes, ...] = ()
-    """The wrappers that stood in front, as realpaths."""
+    """The wrappers that stood in front: what each leads to (`_wrapped_by`)."""
 
     @property
     def real_name(self) -> bytes:
@@ -71,10 +72,26 @@ def locate(name: bytes, search_path: bytes, cwd: bytes) -> Located | None:
         if not found.is_regular or not os.access(path, os.X_OK):
             continue
         if is_wrapper(path):
-            skipped.append(os.path.realpath(path))
+            skipped.append(_wrapped_by(path))
             continue
         return Located(path, b"".join(witnesses), tuple(skipped))
     return None
+
+
+def _wrapped_by(path: bytes) -> bytes:
+    """The file that a wrapper is, by all links; for our own launcher under distcc's name the link
+    of that name, because who set it up wants distcc."""
+    end = os.path.realpath(path)
+    if not is_launcher(end):
+        return end
+    for _ in range(_MOST_LINKS):
+        try:
+            path = os.path.join(os.path.dirname(path), os.readlink(path))
+        except OSError:
+            break
+        if os.path.basename(path).startswith(b"distcc"):
+            return os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
+    return end
 
 
 def _witness(path: bytes) -> bytes:

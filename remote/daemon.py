@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext, suppress
+from functools import partial
 from types import FrameType
 
 from . import exact_job, job, pump_job
@@ -24,7 +25,7 @@ from .access import Mask, allows
 from .admission import OPEN, Admission, Refused
 from .daemon_log import Level, Log
 from .exactness import Exactness
-from .job import Code, Done, Workshop, greeting
+from .job import Code, Done, Workshop, greeting, subject
 from .metrics import Metrics
 from .protocol import OURS, ProtocolError, Reader, Request, Truncated, request_reader, write_reply
 from .room import NoRoom, Room, Share
@@ -145,7 +146,7 @@ class Daemon:
     def _admits(self, client: Client) -> bool:
         self._log(Level.INFO, f"connection from {client}", "dcc_check_client")
         allowed = not client.address or allows(self._masks, client.address)
-        self._metrics.accepted(allowed=allowed)
+        self._metrics.accepted(allowed=allowed, client=client.address)
         if not allowed:
             text = f"connection from client '{client}' denied by access list"
             self._log(Level.WARNING, text, "dcc_check_client")
@@ -257,11 +258,13 @@ class Daemon:
         # Who only asks has not to wait for those that compile.
         asked = exact_job.is_question(request) or job.is_question(request)
         with nullcontext() if asked else self._turns:
-            self._metrics.began()
+            turn = self._metrics.began(
+                client.address, partial(subject, request.version, request.argv)
+            )
             try:
                 done = self._do(request, connection.fileno())
             finally:
-                self._metrics.ended()
+                self._metrics.ended(turn)
         self._answer(done, client, connection)
 
     def _do(self, request: Request, client: int) -> Done:
@@ -330,7 +333,7 @@ class Daemon:
     def _summary(self, client: Client, code: Code, rest: str, done: Done | None = None) -> None:
         self._log(Level.NOTICE, f"client: {client} {code.value}{rest}", "dcc_job_summary")
         if done is None:
-            self._metrics.job(code.value, cache="")
+            self._metrics.job(code.value, cache="", client=client.address)
             return
         self._metrics.job(
             code.value,
@@ -338,4 +341,6 @@ class Daemon:
             compiler=done.compiler,
             milliseconds=done.milliseconds,
             cache=done.cache,
+            client=client.address,
+            said=done.said,
         )

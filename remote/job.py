@@ -157,6 +157,14 @@ class Answers:
         return None
 
 
+def subject(version: int, argv: tuple[bytes, ...]) -> tuple[str, str]:
+    """(compiler, source) of a request, for people; empty where the words do not say so."""
+    if version in OURS:  # each kind has an identity or a key before the command, FETCH one more
+        argv = argv[3 if argv[:1] == (FETCH,) else 2 :]
+    inputs = commandline.read(argv).inputs if argv else ()
+    return (shown(argv[0]) if argv else "", shown(inputs[0].name) if inputs else "")
+
+
 def is_question(request: Request) -> bool:
     """Whether the client asks for what is kept, and nothing is to be compiled."""
     return request.version in OURS and request.argv[:1] == (FETCH,)

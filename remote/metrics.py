@@ -21,13 +21,21 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pycc.record import record
+from pycc.record import record, replace
 
 SLICE = 3
 """Seconds of one point of a time series, distccd's."""
 MINUTES = (1, 5, 15)
 NAME_LIMIT = 1023
 """Bytes of the longest job's name that are shown."""
+SHOWN_LIMIT = 200
+"""Letters of any other text of a client's that is shown."""
+MOST_SHOWN = 100
+"""Running jobs that are listed; more are only counted."""
+REFUSALS = 20
+"""Of the last ones the reasons are kept."""
+CLIENTS = 256
+"""Addresses that are kept, those that asked last."""
 
 JOBS = {
     "REJ_BAD_REQ": "dcc_rej_bad_req",
@@ -40,6 +48,8 @@ JOBS = {
 }
 """Lines by the codes of job summaries, in the page's order."""
 _TAXING = ("COMPILE_OK", "COMPILE_ERROR", "COMPILE_TIMEOUT", "CLI_DISCONN")
+_REFUSED = {"REJ_BAD_REQ": "no request that can be read", "REJ_OVERLOAD": "no room"}
+"""And what is said of those that nobody gave a reason for."""
 CACHE = ("hit", "miss", "off")
 STATES = ("none", "used", "unusable")
 """No cache was asked for; there is one; there should be one."""
@@ -61,6 +71,37 @@ class Machine:
 
 
 @record
+class Running:
+    """A job that has its turn."""
+
+    client: str
+    compiler: str
+    source: str
+    seconds: float
+
+
+@record
+class Refusal:
+    """A job, or a connection, that was refused; so many ``seconds`` ago."""
+
+    client: str
+    source: str
+    reason: str
+    seconds: float
+
+
+@record
+class Client:
+    """An address that connected: its jobs that ended, those that were refused, and how many
+    ``seconds`` ago it was heard of."""
+
+    address: str
+    jobs: int
+    refused: int
+    seconds: float
+
+
+@record
 class Snapshot:
     """All counters at one moment."""
 
@@ -78,6 +119,12 @@ class Snapshot:
     compiles: tuple[int, ...]
     """In the last 1, 5 and 15 minutes."""
     uptime: float
+    jobs_now: tuple[Running, ...] = ()
+    """The oldest MOST_SHOWN of those that run."""
+    refusals: tuple[Refusal, ...] = ()
+    """The newest first."""
+    clients: tuple[Client, ...] = ()
+    """Who was heard of last, first."""
 
 
 class Metrics:
@@ -99,31 +146,69 @@ class Metrics:
         # (slice's number, compiles that ended in it, seconds of running in it)
         self._slices: deque[list[float]] = deque(maxlen=MINUTES[-1] * 60 // SLICE + 1)
         self._seen = self._began
+        # number -> (when, address, what tells compiler and source)
+        self._now: dict[int, tuple[float, str, Callable[[], tuple[str, str]]]] = {}
+        self._number = 0
+        # (when, address, source, reason)
+        self._refusals: deque[tuple[float, str, str, str]] = deque(maxlen=REFUSALS)
+        # address -> [jobs, refused, when]; who was heard of last stands last
+        self._clients: dict[str, tuple[int, int, float]] = {}
 
-    def accepted(self, *, allowed: bool) -> None:
+    def accepted(self, *, allowed: bool, client: str = "") -> None:
         """Somebody connected."""
         with self._lock:
             self._accepted += 1
             self._denied += not allowed
+            if not allowed:
+                self._refuse(client, "", "denied by the access list")
 
-    def began(self) -> None:
-        """A job has its turn."""
+    def began(
+        self, client: str = "", subject: Callable[[], tuple[str, str]] = lambda: ("", "")
+    ) -> int:
+        """A job has its turn; ``subject`` tells compiler and source to whoever looks. Returns what
+        `ended` is to be told."""
         with self._lock:
             self._advance()
             self._running += 1
+            self._number += 1
+            self._now[self._number] = (self._clock(), client, subject)
+            return self._number
 
-    def ended(self) -> None:
+    def ended(self, number: int) -> None:
         """It gives the turn back."""
         with self._lock:
             self._advance()
             self._running -= 1
+            self._now.pop(number, None)
+
+    def _hear(self, client: str, *, refused: bool) -> None:
+        jobs, refusals, _ = self._clients.pop(client, (0, 0, 0.0))
+        self._clients[client] = (jobs + (not refused), refusals + refused, self._clock())
+        if len(self._clients) > CLIENTS:
+            del self._clients[next(iter(self._clients))]
+
+    def _refuse(self, client: str, source: str, reason: str) -> None:
+        self._hear(client, refused=True)
+        self._refusals.append((self._clock(), client, source[:SHOWN_LIMIT], reason[:SHOWN_LIMIT]))
 
     def job(
-        self, code: str, *, source: str = "", compiler: str = "", milliseconds: int = 0, cache: str
+        self,
+        code: str,
+        *,
+        source: str = "",
+        compiler: str = "",
+        milliseconds: int = 0,
+        cache: str,
+        client: str = "",
+        said: str = "",
     ) -> None:
-        """A job came to its end, with the code of its summary."""
+        """A job came to its end, with the code of its summary; ``said`` is why it was refused."""
         with self._lock:
             self._advance()
+            if code in _REFUSED:
+                self._refuse(client, source, said or _REFUSED[code])
+            else:
+                self._hear(client, refused=False)
             self._jobs[code] += 1
             if cache in self._cache:
                 self._cache[cache] += 1
@@ -165,7 +250,16 @@ class Metrics:
                 recent = [one for one in self._slices if one[0] > first]
                 compiles.append(int(sum(one[1] for one in recent)))
                 averages.append(sum(one[2] for one in recent) / (minutes * 60))
-            return Snapshot(
+            oldest = list(self._now.values())[:MOST_SHOWN]
+            clients = [
+                Client(address, jobs, refused, now - when)
+                for address, (jobs, refused, when) in reversed(self._clients.items())
+            ]
+            refusals = [
+                Refusal(client, source, reason, now - when)
+                for when, client, source, reason in reversed(self._refusals)
+            ]
+            found = Snapshot(
                 self._accepted,
                 self._denied,
                 dict(self._jobs),
@@ -178,7 +272,18 @@ class Metrics:
                 tuple(averages),
                 tuple(compiles),
                 now - self._began,
+                (),
+                tuple(refusals),
+                tuple(clients),
             )
+        # What tells the names is not ours, and nobody waits for it.
+        running = []
+        for when, client, subject in oldest:
+            compiler, source = subject()
+            running.append(
+                Running(client, compiler[:SHOWN_LIMIT], source[:SHOWN_LIMIT], now - when)
+            )
+        return replace(found, jobs_now=tuple(running))
 
 
 def distccd_page(now: Snapshot, machine: Machine) -> str:
@@ -234,6 +339,33 @@ def json_page(now: Snapshot, machine: Machine) -> str:
                 "load": list(machine.load),
                 "free_space_mb": machine.free_space,
                 "free_memory_mb": machine.free_memory,
+                "jobs_now": [
+                    {
+                        "client": job.client,
+                        "compiler": job.compiler,
+                        "source": job.source,
+                        "seconds": round(job.seconds, 3),
+                    }
+                    for job in now.jobs_now
+                ],
+                "refusals": [
+                    {
+                        "client": one.client,
+                        "source": one.source,
+                        "reason": one.reason,
+                        "seconds_ago": round(one.seconds, 3),
+                    }
+                    for one in now.refusals
+                ],
+                "clients": [
+                    {
+                        "address": one.address,
+                        "jobs": one.jobs,
+                        "refused": one.refused,
+                        "seconds_ago": round(one.seconds, 3),
+                    }
+                    for one in now.clients
+                ],
             },
             indent=1,
         )

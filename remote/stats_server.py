@@ -1,8 +1,10 @@
 """Serves the daemon's counters over HTTP, on a thread of its own that no job ever waits for.
 
 As with distccd any request is answered with its page, even none at all, and the access list holds;
-the paths /json and /metrics have the other texts. One client is served at a time. It may take two
-seconds and send one kilobyte, so that a slow one costs the next one a wait, and memory nothing.
+the paths /json and /metrics have the other texts. Who says that he takes text/html, as browsers do
+and curl and distccd's scripts do not, gets the page for people instead; it is also at /html, and
+distccd's at /distccd whoever asks. One client is served at a time. It may take two seconds and send
+eight kilobytes, so that a slow one costs the next one a wait, and memory nothing.
 """
 
 from __future__ import annotations
@@ -17,16 +19,23 @@ from contextlib import suppress
 
 from .access import Mask, allows
 from .metrics import Machine, Metrics, distccd_page, json_page, prometheus_page
+from .stats_page import PAGE, POLICY
 
-REQUEST_LIMIT = 1024
+REQUEST_LIMIT = 8192
+"""Browsers send one or two kilobytes."""
 REQUEST_SECONDS = 2.0
 SILENCE_SECONDS = 0.5
 """After which somebody who connected and said nothing gets distccd's page, as from distccd."""
 _CONNECTION_POLL = 1.0
+FRESH_SECONDS = 1.0
+"""So long one look at the machine, which reads all of /proc, serves everybody who asks."""
 
 # distccd ends its header's lines so, and that page is kept to the byte.
 _DISTCCD_HEADER = b"HTTP/1.0 200 OK\nContent-Type: text/plain\nConnection: close\n\n"
-_HEADER = "HTTP/1.0 200 OK\r\nContent-Type: %s\r\nContent-Length: %d\r\nConnection: close\r\n\r\n"
+_HEADER = (
+    "HTTP/1.0 200 OK\r\nContent-Type: %s\r\nContent-Length: %d\r\nConnection: close\r\n"
+    "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n%s\r\n"
+)
 _PAGES: Mapping[bytes, tuple[str, Callable[..., str]]] = {
     b"/json": ("application/json", json_page),
     b"/metrics": ("text/plain; version=0.0.4; charset=utf-8", prometheus_page),
@@ -72,7 +81,7 @@ class StatsServer:
                     self._answer(connection)
 
     def _answer(self, connection: socket.socket) -> None:
-        content = self._page(_requested(connection))
+        content = self._page(*_requested(connection))
         connection.settimeout(REQUEST_SECONDS)
         connection.sendall(content)
         # What was not read makes the kernel reset the connection, and the peer lose the page.
@@ -80,17 +89,25 @@ class StatsServer:
         connection.settimeout(SILENCE_SECONDS)
         connection.recv(REQUEST_LIMIT)
 
-    def _page(self, path: bytes) -> bytes:
+    def _page(self, path: bytes, accepted: bytes) -> bytes:
+        if path == b"/html" or (path in (b"/", b"/index.html") and b"text/html" in accepted):
+            return _page_for_people()
         now, machine = self._metrics.snapshot(), self._watch.look()
         if path not in _PAGES:
             return _DISTCCD_HEADER + distccd_page(now, machine).encode(errors="replace")
         kind, write = _PAGES[path]
         body = write(now, machine).encode(errors="replace")
-        return (_HEADER % (kind, len(body))).encode() + body
+        return (_HEADER % (kind, len(body), "")).encode() + body
 
 
-def _requested(connection: socket.socket) -> bytes:
-    """The path of the request, as far as one came in time."""
+def _page_for_people() -> bytes:
+    more = f"Content-Security-Policy: {POLICY}\r\nReferrer-Policy: no-referrer\r\n"
+    body = PAGE.encode()
+    return (_HEADER % ("text/html; charset=utf-8", len(body), more)).encode() + body
+
+
+def _requested(connection: socket.socket) -> tuple[bytes, bytes]:
+    """(path, what Accept says) of the request, as far as one came in time."""
     deadline = time.monotonic() + REQUEST_SECONDS
     request = b""
     while b"\r\n\r\n" not in request and b"\n\n" not in request and len(request) < REQUEST_LIMIT:
@@ -105,8 +122,19 @@ def _requested(connection: socket.socket) -> bytes:
         if not data:
             break
         request += data
-    words = request.split(b"\n", 1)[0].split()
-    return words[1].partition(b"?")[0] if len(words) > 1 else b""
+    return read_request(request)
+
+
+def read_request(request: bytes) -> tuple[bytes, bytes]:
+    """(path, what Accept says), each empty where nothing says it."""
+    first, _, rest = request.partition(b"\n")
+    words = first.split()
+    path = words[1].partition(b"?")[0] if len(words) > 1 else b""
+    for line in rest.splitlines():
+        name, _, value = line.partition(b":")
+        if name.strip().lower() == b"accept":
+            return path, value.strip().lower()
+    return path, b""
 
 
 class _MachineWatch:
@@ -116,8 +144,15 @@ class _MachineWatch:
         self._temporary = temporary
         self._sectors: tuple[float, int] | None = None
         self._rate = -1
+        self._seen: tuple[float, Machine] | None = None
 
     def look(self) -> Machine:
+        now = time.monotonic()
+        if self._seen is None or now - self._seen[0] >= FRESH_SECONDS:
+            self._seen = (now, self._ask())
+        return self._seen[1]
+
+    def _ask(self) -> Machine:
         waiting, largest, name = _processes()
         load = (-1.0, -1.0, -1.0)
         with suppress(OSError):

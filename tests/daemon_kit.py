@@ -36,6 +36,19 @@ def free_port() -> int:
         return port
 
 
+def free_ports() -> int:
+    """A port such that the next one is free, too."""
+    while True:
+        with socket.socket() as first, socket.socket() as second:
+            first.bind(("127.0.0.1", 0))
+            port: int = first.getsockname()[1]
+            try:
+                second.bind(("127.0.0.1", port + 1))
+            except (OSError, OverflowError):
+                continue
+            return port
+
+
 @dataclass
 class Daemon:
     """A server that listens on loopback, in a place that its unprivileged user can reach, where
@@ -138,13 +151,14 @@ def daemon(
     mounts: str = "",
     wrapper: Sequence[str] = (),
     allow: str = "127.0.0.1",
+    at: str = "",
     **variables: str,
 ) -> Iterator[Daemon]:
     """A ``distccd``, or a ``pyccd`` with a cache, with ``options`` beside the usual ones.
 
     ``compiler`` is a shell script that stands for gcc on its PATH, ``mounts`` one that mounts what
     only the daemon is to see; in it and in variables $PLACE is the daemon's place. ``wrapper`` is a
-    command that runs the daemon, ``allow`` who may ask."""
+    command that runs the daemon, ``allow`` who may ask, ``at`` its port where that matters."""
     with open_place() as place:
         for name in ("project", "distcc", "bin", "notes", "tmp"):
             (place / name).mkdir()
@@ -159,7 +173,7 @@ def daemon(
             (place / "bin/gcc").write_text(f"#!/bin/sh\n{compiler}\n")
             (place / "bin/gcc").chmod(0o755)
             path = f"{place}/bin:{path}"
-        port = free_port()
+        port = int(at or free_port())
         words = ["--daemon", "--no-detach", "--port", str(port), "--listen", "127.0.0.1"]
         words += ["--allow", allow, "--jobs", "4", "--verbose"]
         words += ["--log-file", str(place / "log"), "--pid-file", str(place / "pid")]

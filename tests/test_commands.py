@@ -61,7 +61,8 @@ def test_every_option_that_is_read_is_carried_out_or_refused() -> None:
     options = {f"--{name.rstrip('=')}" for name in commands.LONG}
     options |= {f"-{letter}" for letter in commands.SHORT if letter != ":"}
     known = {commands.SAME.get(option, option) for option in options}
-    ends = {*commands._COMMANDS, *commands.MODIFIERS, *commands.UNSUPPORTED, "--evict-namespace"}
+    alone = {"--evict-namespace", "--monitor"}
+    ends = {*commands._COMMANDS, *commands.MODIFIERS, *commands.UNSUPPORTED, *alone}
     assert known == ends
 
 

@@ -96,9 +96,9 @@ ALLOWED = {
     " remote.pump_probe remote.pump_words searchchain user_headers",
     "dispatch": "announced cache.lookup call distribution exact execution frame invocation job"
     " keying locate options outcome pump remote.client_log remote.client_settings"
-    " remote.commandline remote.daemon_log remote.exact_client remote.exact_wire remote.farm remote.hosts"
-    " remote.monitor_state remote.protocol remote.pump_client remote.pump_words remote.transport"
-    " talk",
+    " remote.commandline remote.daemon_log remote.exact_client remote.exact_wire remote.farm"
+    " remote.hosts remote.monitor_state remote.protocol remote.pump_client remote.pump_words"
+    " remote.transport talk",
     "distcc_command": "announced call dispatch exact frame locate miss remote.client_log"
     " remote.client_settings remote.commandline remote.daemon_log remote.farm remote.hosts"
     " remote.monitor_state remote.transport responsefile talk",
@@ -115,8 +115,12 @@ ALLOWED = {
     " cache.statistics cache.storage cache.storage_files cache.storage_local compile config"
     " directives frame lifecycle log native remote.farm searchchain server sharing talk tokens"
     " unfinished watch",
-    "__main__": "cache.disk_cache commands distcc_command execute lifecycle miss native remote.mdns"
-    " resident server",
+    "__main__": "cache.disk_cache commands distcc_command execute lifecycle miss monitor native"
+    " remote.mdns resident server",
+    # The monitor.
+    "monitor_view": "remote.hosts remote.monitor_state remote.running_jobs remote.stats_client",
+    "monitor": "cache.statistics config config_access errors monitor_view remote.client_settings"
+    " remote.running_jobs remote.stats_client",
     # The compile farm: the wire, what the daemon is told, and command lines.
     "remote.bulk": "errors",
     "remote.protocol": "errors remote.bulk",
@@ -168,6 +172,8 @@ ALLOWED = {
     "remote.witness": "cache.manifest remote.client_view remote.exact_root remote.sandbox",
     "remote.monitor_text": "remote.monitor_state",
     "remote.lsdistcc": "remote.hosts remote.protocol",
+    "remote.running_jobs": "remote.monitor_state",
+    "remote.stats_client": "",
     "remote.in_root": "cache.digest cache.fingerprint cache.lookup cache.manifest cache.storage"
     " remote.client_view remote.contents remote.exact_root remote.exact_wire remote.exactness"
     " remote.job remote.sandbox remote.witness",
@@ -186,7 +192,8 @@ ALLOWED = {
     "remote.cache_place": "remote.privileges",
     "remote.provision": "errors locate remote.access remote.admission remote.compilers"
     " remote.daemon_log remote.gss remote.settings remote.tls",
-    "remote.stats_server": "remote.access remote.metrics",
+    "remote.stats_page": "",
+    "remote.stats_server": "remote.access remote.metrics remote.stats_page",
     "remote.checkup": "errors remote.access remote.cache_place remote.child remote.compilers"
     " remote.discovery remote.mdns remote.privileges remote.provision remote.settings",
     "remote.room": "remote.protocol",

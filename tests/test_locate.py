@@ -161,6 +161,19 @@ def test_names_need_not_be_text(machine: Machine) -> None:
     assert found.path == path
 
 
+def test_our_launcher_by_distccs_name_is_distcc(machine: Machine) -> None:
+    launcher = machine.program("bin/pycc", b"\x7fELF" + bytes(12))
+    mark_launcher(launcher)
+    machine.link("bin/distcc", "pycc")
+    machine.link("a/gcc", "../bin/distcc")
+    machine.link("b/gcc", "../bin/pycc")
+    machine.program("c/gcc")
+    found = locate(b"gcc", machine.path("a", "b", "c"), b"/")
+    assert found is not None
+    names = [os.fsdecode(name).removeprefix(f"{machine.root}/") for name in found.skipped]
+    assert names == ["bin/distcc", "bin/pycc"]
+
+
 def test_skipped_wrappers_are_named(machine: Machine) -> None:
     machine.program("bin/distcc")
     machine.link("a/gcc", "../bin/distcc")

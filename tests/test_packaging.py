@@ -29,7 +29,8 @@ SDIST_FILES = """
     LICENSE Makefile README.md pyproject.toml scripts/bootstrap tests/test_packaging.py
     pycc/launcher/launcher.c pycc/launcher/frame.h pycc/launcher/statcheck.c
     pycc/launcher/sandbox.c pycc/launcher/lookups.h pycc/launcher/syscalls.h
-    pycc/launcher/build_launcher.py
+    pycc/launcher/build_launcher.py packaging/pyccd.conf packaging/debian/control
+    docs/wiki-recipes.md
 """.split()
 
 
