@@ -172,6 +172,7 @@ ALLOWED = {
     "remote.witness": "cache.manifest remote.client_view remote.exact_root remote.sandbox",
     "remote.monitor_text": "remote.monitor_state",
     "remote.lsdistcc": "remote.hosts remote.protocol",
+    "remote.pump_command": "remote.hosts remote.lsdistcc",
     "remote.running_jobs": "remote.monitor_state",
     "remote.stats_client": "",
     "remote.in_root": "cache.digest cache.fingerprint cache.lookup cache.manifest cache.storage"

@@ -100,8 +100,8 @@ PLANTED = {
     ),
     "gives one exact result for another": (
         (
-            "from pycc.remote import exact_job; pack = exact_job.pack_result; kept = []\n"
-            "exact_job.pack_result = lambda result: kept.append(pack(result)) or kept[0]"
+            "from pycc.remote import in_root; pack = in_root.pack_result; kept = []\n"
+            "in_root.pack_result = lambda result: kept.append(pack(result)) or kept[0]"
         ),
         "exact: another object",
     ),
@@ -114,8 +114,8 @@ PLANTED = {
     ),
     "keeps what it was sent": (
         (
-            "from pycc.remote import daemon; do = daemon.do; kept = []\n"
-            "daemon.do = lambda *a: kept.append(b'x' * (1 << 20)) or do(*a)"
+            "from pycc.remote import job; do = job.do; kept = []\n"
+            "job.do = lambda *a: kept.append(b'x' * (1 << 20)) or do(*a)"
         ),
         "memory: ",
     ),
