@@ -10,7 +10,7 @@ files because the server had no others, of its own because it is asked for them 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from . import collect, exact, keep, user_headers
@@ -47,12 +47,11 @@ UPS = b"../" * 40
 
 @record
 class Sent:
-    """A job as it is sent. ``names`` are the user's files, by absolute physical path."""
+    """A job as it is sent. ``files`` are the digests of the user's, by absolute physical path."""
 
     request: Request
     command: Command
-    names: frozenset[bytes]
-    linked: tuple[bytes, ...]
+    files: Mapping[bytes, bytes]
 
 
 @record
@@ -99,17 +98,17 @@ def sent(job: Job, resident: Resident, argv: tuple[bytes, ...]) -> Sent:
     files = _files(view, resident, owns)
     links = [_link(link.path, link.target, owns) for link in view.links if not owns(link.path)]
     links += (Link(path, UPS + path[1:]) for path in linked)
-    names = frozenset(file.name for file in files)
-    if any(name.startswith(path + b"/") for path in linked for name in names):
+    digests = {file.path: file.content for file in view.files if not owns(file.path)}
+    if any(name.startswith(path + b"/") for path in linked for name in digests):
         raise CannotPump("a file would have to be laid into the server's own directory")
-    occupied = {os.path.dirname(name) for name in names}
+    occupied = set(map(os.path.dirname, digests))
     forced = [
         File(path + b"/" + FORCING, b"")
         for path in view.directories
         if path not in occupied and not owns(path) and path != job.call.cwd
     ]
     request = Request(PUMP, command.argv, cwd=job.call.cwd, files=(*files, *links, *forced))
-    return Sent(request, command, names, linked)
+    return Sent(request, command, digests)
 
 
 def content(resident: Resident, path: bytes, digest: bytes) -> bytes | None:
@@ -250,13 +249,13 @@ def _facts(job: Job, entry: ManifestEntry, untaken: Iterable[bytes], what: Sent)
         path = absolute(cwd, name)
         if owns(_plain(path)):
             files.append((path, digest))
-        elif not _was_sent(path, what):
-            raise CannotPump(f"{os.fsdecode(name)} was not sent")
+        elif _sent_digest(path, what) != digest:
+            raise CannotPump(f"{os.fsdecode(name)} was not sent, or is another now")
     for name in (*entry.present, *untaken):
         path = absolute(cwd, name)
         if owns(_plain(path)):
             present.append(path)
-        elif not _was_sent(path, what):
+        elif _sent_digest(path, what) is None:
             raise CannotPump(f"{os.fsdecode(name)} was not sent")
     for directory, names in entry.groups:
         prefix = absolute(cwd, directory).rstrip(b"/") + b"/"
@@ -275,5 +274,6 @@ def _plain(path: bytes) -> bytes:
     return os.path.normpath(path) if b"/." in path or b"//" in path else path
 
 
-def _was_sent(path: bytes, what: Sent) -> bool:
-    return path in what.names or os.path.realpath(path) in what.names
+def _sent_digest(path: bytes, what: Sent) -> bytes | None:
+    found = what.files.get(path)
+    return found if found is not None else what.files.get(os.path.realpath(path))
