@@ -124,8 +124,8 @@ def test_a_build_with_such_a_server(
     world: World, as_root: None, text: str, count: str, why: str
 ) -> None:
     need_private_mounts()
-    # A header that a macro names has the job sent as preprocessed text: else it needs no room.
-    world.write("a.c", f"#define NAME <stddef.h>\n#include NAME\n{text}")
+    # What may ask for the date is sent as preprocessed text: else it needs no room.
+    world.write("a.c", f"/* __DATE__ */\n{text}")
     with a_farm(mounts=mount("tmp", "100k"), TMPDIR="$PLACE/tmp") as farm:
         env = environment(world, f"127.0.0.1:{farm.port}")
         world.compare("gcc", "-c", "a.c", env=env)
@@ -167,11 +167,12 @@ def test_a_denied_address(world: World, kind: str) -> None:
 @SERVERS
 def test_a_compiler_that_the_server_does_not_have(world: World, kind: str) -> None:
     name = "odd-vendor-gcc"
-    script = world.script(f"odd/{name}", 'exec /usr/bin/gcc "$@"')
+    (world.root / "odd").mkdir()
+    (world.root / "odd" / name).symlink_to("/usr/bin/gcc")
     world.install.link(name)
     with daemon(kind) as server:
         env = environment(world, server.host())
-        env["PATH"] = f"{world.install.links}:{script.parent}:/usr/bin:/bin"
+        env["PATH"] = f"{world.install.links}:{world.root}/odd:/usr/bin:/bin"
         world.compare(name, "-c", "a.c", env=env)
         # distccd closes the connection, and cannot be told from one that is broken.
         expected = {"pyccd": "refused", "distccd": "unreachable"}[kind]
