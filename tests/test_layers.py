@@ -116,7 +116,7 @@ ALLOWED = {
     " directives frame lifecycle log native remote.farm searchchain server sharing talk tokens"
     " unfinished watch",
     "__main__": "cache.disk_cache commands distcc_command execute lifecycle miss monitor native"
-    " remote.mdns resident server",
+    " pump remote.mdns resident server",
     # The monitor.
     "monitor_view": "remote.hosts remote.monitor_state remote.running_jobs remote.stats_client",
     "monitor": "cache.statistics config config_access errors monitor_view remote.client_settings"
