@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from . import collect, exact, keep, user_headers
@@ -131,6 +131,13 @@ def content(resident: Resident, path: bytes, digest: bytes) -> bytes | None:
     return got[1] if got is not None and got[0] == digest else None
 
 
+def _in_line(names: Sequence[bytes]) -> bytes:
+    """As prerequisites; hardly ever one of hundreds has to be quoted."""
+    plain = b" ".join(names)
+    quoted = plain.count(b" ") >= len(names) or any(c in plain for c in (b"\t", b"#", b"$", b"\\"))
+    return b" ".join(map(quote, names)) if quoted else plain
+
+
 def _depfile(invocation: Invocation, wanted: DependencyRequest, rule: Rule) -> bytes:
     style = Style.CLANG if invocation.family is Family.CLANG else Style.GCC
     targets = wanted.targets or ((wanted.default_target, True),)
@@ -232,7 +239,7 @@ def received(
         made[absolute(invocation.cwd, wanted.path)] = _depfile(invocation, wanted, rule)
     if any(b"\n" in name for name in names):
         raise CannotPump("a name cannot be written")
-    listed = b"x: " + b" ".join(map(quote, names)) + b"\n"
+    listed = b"x: %s\n" % _in_line(names)
     err = pump_words.diagnostics(reply.err, steps)
     coloured = forces_colour(invocation)
     report = Report(0, 0, reply.out, err, 0)
