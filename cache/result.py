@@ -21,7 +21,8 @@ from ..record import record
 from .compression import CompressionError, compress, decompress, decompress_into
 
 LIMIT = 512 << 20  # bytes
-LEVEL = 1
+LEVEL = -1
+"""zstd's, where the user has not chosen: a tenth less time to unpack than at 1, 4 % more bytes."""
 _LARGE = 64 << 10
 _ROOMY = 192 << 10  # bytes from which on a room is worth its while
 

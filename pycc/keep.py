@@ -17,7 +17,7 @@ from .cache import manifest
 from .cache.fingerprint import KEY_SIZE
 from .cache.lookup import absolute, result_key_of
 from .cache.manifest import ManifestEntry
-from .cache.result import Entry, pack
+from .cache.result import LEVEL, Entry, pack
 from .cache.storage import file_key, manifest_key, result_key
 from .collect import Dependencies, Refused
 from .directives import Directives, flags_of
@@ -122,7 +122,7 @@ def store(
             resident.forget_hits()
         stored_key = result_key(key)
         entries = hardlinks.store(call, job.invocation, file_key(key), entries)
-        level = call.config.compression_level or 1
+        level = call.config.compression_level or LEVEL
         value = pack(entries, level, call.config.compression)
         call.cache.put(stored_key, value, call.config.namespace)
         call.extra[Outcome.LOCAL_STORAGE_WRITE.value] = 1
