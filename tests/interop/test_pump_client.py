@@ -227,3 +227,30 @@ def test_what_does_not_go_by_pump_is_compiled_otherwise(
     counts = farm_counts(world, hosts(stock))
     assert counts.get("not_pumped") == 1
     assert "pumped" not in counts
+
+
+@pytest.mark.parametrize(
+    ("files", "words", "pumped"),
+    [
+        ({"inc/own.h": "int own;\n", "a.c": "#include <own.h>\n#include <stdlib.h>\n"}, [], True),
+        ({"sys/own.h": "int own;\n", "a.c": "#include <own.h>\n"}, ["-isystem", "sys"], True),
+        # The system's <stdlib.h> includes it, and so does the source.
+        ({"inc/stddef.h": "#include_next <stddef.h>\n", "a.c": "#include <stdlib.h>\n"}, [], False),
+        ({"inc/own.h": "#pragma GCC system_header\n#include <x.h>\n", "inc/x.h": "int x;\n",
+          "a.c": "#include <own.h>\n"}, [], False),
+        ({"sys/own.h": "int own;\n", "a.c": '#include "sys/own.h"\n'}, ["-isystem", "sys"], False),
+    ],
+)  # fmt: skip
+def test_the_users_own_headers_are_listed(
+    world: World, stock: Daemon, files: dict[str, str], words: list[str], pumped: bool
+) -> None:
+    for name, text in files.items():
+        world.write(name, text)
+    for compiler in ("gcc", "clang"):
+        command = (compiler, "-Iinc", *words, "-MMD", "-c", "a.c", "-o", "made.o")
+        assert world.call(*command, env=hosts(stock)).status == 0
+        mine = made(world)
+        forget(world)
+        assert world.call(*command, bare=True).status == 0
+        assert mine == made(world)
+    assert ("pumped" in farm_counts(world, hosts(stock))) is pumped
