@@ -132,7 +132,7 @@ def _fault(problem: Exception) -> Fault:
         text = f"the server's certificate is not taken: {said(problem)}"
         return Fault(f"TLS: {text} (PYCC_TLS_CA says whom we believe)", EXIT_CONNECT_FAILED)
     reason = getattr(problem, "reason", None) or ""
-    if isinstance(problem, ssl.SSLEOFError | ConnectionError):
+    if isinstance(problem, ssl.SSLEOFError | ssl.SSLZeroReturnError | ConnectionError):
         text = "the server hung up: does it speak TLS, and may we ask it?"
     else:
         text = _HINTS.get(reason) or said(problem)

@@ -334,7 +334,7 @@ SPECS = (
         NAMES,
         slots=SLOTS,
         user=NAMES | st.just(""),
-        command=letters("#,") | st.just(""),
+        command=letters("#,").filter(lambda word: not word.startswith("-")) | st.just(""),
         lzo=FLAGS,
         cpp=FLAGS,
         auth=FLAGS,

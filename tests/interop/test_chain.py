@@ -22,6 +22,7 @@ import pytest
 
 from tests.daemon_kit import ENVIRONMENT, PROGRAM, ROOT, wait_for
 from tests.e2e.kit import Install, end_servers
+from tests.mounting import need_private_mounts
 
 PROJECT, VERSION = "Brotli", "1.1.0"
 PORT = 3632
@@ -47,6 +48,7 @@ LISTENS = ("grep", "-qE", ":0E30 .* 0A ", "/proc/net/tcp", "/proc/net/tcp6")
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The unpacked source."""
+    need_private_mounts()  # ip netns
     place = tmp_path_factory.mktemp("project")
     command = [sys.executable, "-I", "-m", "pip", "download", "--quiet", "--no-deps"]
     command += ["--disable-pip-version-check", "--no-build-isolation", "--no-binary", PROJECT]

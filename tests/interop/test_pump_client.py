@@ -12,6 +12,7 @@ import pytest
 from tests.daemon_kit import Daemon, daemon
 from tests.e2e.kit import World
 from tests.interop.kit import farm_counts
+from tests.mounting import need_private_mounts
 
 HEADER = """\
 #define TOLD 3
@@ -150,6 +151,7 @@ def test_headers_are_followed(world: World, stock: Daemon) -> None:
 
 @pytest.mark.parametrize("mode", ["other", "missing", "more"])
 def test_a_server_with_other_headers_is_found_out(world: World, mode: str) -> None:
+    need_private_mounts()
     mounts = {
         "other": "cp -a /usr/include/stdio.h $PLACE/s.h; echo 'extern int more;' >> $PLACE/s.h;"
         " mount --bind $PLACE/s.h /usr/include/stdio.h",

@@ -17,7 +17,7 @@ import pytest
 from pycc.remote.client_settings import read_settings
 from pycc.remote.protocol import EXACT_OFFERED, HELLO, OURS_PLAIN, Request
 from pycc.remote.transport import Conversation, Ways
-from tests.daemon_kit import DISTCC, ENVIRONMENT, daemon, free_port, open_place, wait_for
+from tests.daemon_kit import DISTCC, ENVIRONMENT, alive, daemon, free_port, open_place, wait_for
 from tests.e2e.kit import World
 from tests.interop.kit import SOURCE, WAYS, farm_counts, of_the_text, write_sources
 from tests.interop.sshd_kit import Sshd, an_sshd
@@ -149,7 +149,7 @@ def test_a_connection_that_has_died_is_made_anew(world: World, sshd: Sshd) -> No
     )
     master = int(asked.stderr.partition("pid=")[2].partition(")")[0])
     os.kill(master, signal.SIGKILL)
-    wait_for(lambda: not Path(f"/proc/{master}").exists())
+    wait_for(lambda: not alive(master))
     world.write("b.c", SOURCE.replace("int f", "int g"))
     assert world.call("gcc", "-c", "b.c", env=env).status == 0
     assert farm_counts(world, env) == {"compiled": 2}
