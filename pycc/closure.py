@@ -53,6 +53,7 @@ class Closure:
         self._take(job.invocation.source)
         for _, name in job.invocation.include.forced:
             self._look_for(b"", name, quoted=True)
+        self.absolute = False  # the command line's names are no text's
         self._follow_all()
         read: set[bytes] = set()
         while self._computing and not self.reason and read != self.names.keys():

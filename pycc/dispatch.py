@@ -180,6 +180,11 @@ class Dispatch:
             self._state.leave()
 
     @property
+    def stays(self) -> bool:
+        """Whether it is to be compiled here now: it is this machine's turn, or it failed there."""
+        return self._here
+
+    @property
     def pumps(self) -> bool:
         """Whether it may go by pump mode: a host is listed with ``,cpp``."""
         hosts = self._settings.hosts
@@ -188,17 +193,17 @@ class Dispatch:
     def pumped(self, resident: Resident, before: dict[bytes, tuple[int, int]]) -> Pumped | None:
         """What a stock server made in pump mode; as for `exactly`. ``before`` is from
         stability.identities."""
-        job = self._job
+        job, scanned = self._job, self._scanned
+        if not isinstance(scanned, commandline.Distributable):
+            return None
         from . import pump  # most farms never need it
 
         why = pump.obstacle(job)
         sent: list[pump.Sent] = []
 
         def request() -> Request | None:
-            if not isinstance(self._scanned, commandline.Distributable):
-                return None
             try:
-                sent.append(pump.sent(job, resident, self._scanned.argv))
+                sent.append(pump.sent(job, resident, scanned.argv))
             except CannotPump as problem:
                 self._not_pumped(str(problem))
                 return None
@@ -208,9 +213,7 @@ class Dispatch:
             self._not_pumped(why)
             return None
         self._talk.wait(WAIT_MS)
-        scanned = self._scanned
-        argv = scanned.argv if isinstance(scanned, commandline.Distributable) else ()
-        farm_job = self._farm_job(argv)
+        farm_job = self._farm_job(scanned.argv)
         try:
             with closing(pumping(self._farm, farm_job, request)) as found:
                 answer = next(found, None)
@@ -223,7 +226,7 @@ class Dispatch:
                     answer.host,
                     farm_job,
                     made.facts,
-                    lambda path, digest: pump.content(resident, path, digest),
+                    lambda path, digest: exact.content_at(path, digest, resident),
                 )
         except CannotPump as problem:
             self._not_pumped(f"what came back is not taken: {problem}")
@@ -257,12 +260,13 @@ class Dispatch:
             self.reason, self._here = "it is this machine's turn", True
         elif isinstance(found, Answer) and found.refused:
             shown = found.reply.err.decode(errors="backslashreplace").strip()
-            call.log(f"{found.host.spelled} does not compile it exactly: {shown}")
+            call.log(f"{found.host.spelled} does not compile it as it is: {shown}")
         elif isinstance(found, Answer) and found.other_compiler:
             self._note_other_compiler(found)
         elif isinstance(found, Answer) and self._settings.local_retry and self._settings.fallback:
             call.log(f"It failed on {found.host.spelled}")
             self._count("retried")
+            self._say_retried()
             self.reason, self._here = "it failed elsewhere", True
         elif isinstance(found, Answer):  # the text's compile says what becomes of that
             call.log(f"It failed on {found.host.spelled}")
@@ -361,8 +365,7 @@ class Dispatch:
             retry = self._settings.local_retry and self._settings.fallback
             self._count("retried" if retry else "failed")
             if retry:
-                what = f"remote compilation of '{source}' failed, retrying locally"
-                self._log(Level.WARNING, what, "dcc_build_somewhere")
+                self._say_retried()
                 return None
             return self._refuse(reply.status, text.said + reply.err)
         call.log(f"Compiled on {answer.host.spelled}")
@@ -380,6 +383,11 @@ class Dispatch:
         alike = answer.compared and bool(self._identity())
         made = {absolute(self._job.invocation.cwd, output): reply.object}
         return Execution(report, ops, coloured, None, b"", b"", (), made, alike)
+
+    def _say_retried(self) -> None:
+        source = os.fsdecode(self._job.invocation.source)
+        what = f"remote compilation of '{source}' failed, retrying locally"
+        self._log(Level.WARNING, what, "dcc_build_somewhere")
 
     def _refuse(self, status: int, err: bytes) -> Sequence[Op]:
         if not self._settings.fallback:

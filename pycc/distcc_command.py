@@ -241,7 +241,9 @@ class _Command:
         if exact is not None:
             return exact.ops
         pumped = pump(job, self._resident, dispatch)
-        return None if pumped is None else pumped.ops
+        if pumped is not None:
+            return pumped.ops
+        return self._here() if dispatch.stays else None
 
     def _scan_includes(self) -> Sequence[Op]:
         """What would be sent by pump, as distcc prints it."""

@@ -210,8 +210,13 @@ class _View:
 
 def content_of(file: ClientFile, resident: Resident) -> bytes | None:
     """The content of a file of the view, if it still has it."""
-    got = resident.digests.read(file.path, CONTENT_LIMIT)
-    return got[1] if got is not None and got[0] == file.content else None
+    return content_at(file.path, file.content, resident)
+
+
+def content_at(path: bytes, digest: bytes, resident: Resident) -> bytes | None:
+    """The content of a file, if it still is the one with that digest."""
+    got = resident.digests.read(path, CONTENT_LIMIT)
+    return got[1] if got is not None and got[0] == digest else None
 
 
 def _expected(invocation: Invocation) -> Iterable[bytes]:

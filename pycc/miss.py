@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from . import collect, hardlinks, keying, precompiled
-from .cache.digest import CLOCK_REALTIME_COARSE, file_clock
+from .cache.digest import CLOCK_REALTIME_COARSE
 from .cache.lookup import absolute, result_key_of
 from .cache.result import Entry
 from .cache.storage import result_key
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
     from .pump import Pumped
     from .resident import Resident
 
-TICK_SECONDS, TICKS = 0.002, 13
-"""Kernels stamp files with a clock that moves every 1 to 10 ms."""
 FINER_NS = int(time.clock_getres(CLOCK_REALTIME_COARSE) * 1.5e9)
 """What is made in one go may carry stamps that lie so far apart: some are of the finer clock."""
 
@@ -204,11 +202,8 @@ def _nobody_looks(job: Job) -> bool:
 
 
 def _start_anew(job: Job, resident: Resident) -> None:
-    """Let the compile start in a later clock tick than the source's last change, and than the last
-    header was made.
-
-    A file that was made in the tick in which its compile starts could be changed once more
-    without a trace; sources fresh from a generator would never be stored."""
+    """Let the compile start after the source's last change, and after the last header was made:
+    sources fresh from a generator would never be stored."""
     cwd = job.call.cwd
     checksums = job.call.config.pch_external_checksum
     opaque = precompiled.files(cwd, job.precompiled, external_checksum=checksums)
@@ -221,11 +216,7 @@ def _start_anew(job: Job, resident: Resident) -> None:
         places = [path for path in places if os.path.normpath(path) not in made]
         last_made = max([0, *(found.mtime for found in resident.look(places, True))])
         changed = max(changed, last_made + FINER_NS if last_made else 0)
-    for _ in range(TICKS):
-        job.start = file_clock()
-        if job.start > changed:
-            break
-        time.sleep(TICK_SECONDS)
+    job.start_after(changed)
 
 
 def _directories_known_before(job: Job, resident: Resident) -> list[bytes]:

@@ -10,15 +10,13 @@ files because the server had no others, of its own because it is asked for them 
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from . import collect, exact, keep, user_headers
 from .basedir import apparent_directory
 from .blake import blake2b
 from .cache import manifest
-from .cache.digest import file_clock
 from .cache.lookup import absolute
 from .closure import Closure
 from .depfile import Rule, Style, quote, render
@@ -41,7 +39,6 @@ if TYPE_CHECKING:
     from .job import Job
     from .resident import Resident
 
-TICK_SECONDS, TICKS = 0.002, 13
 FORCING = b"forcing_technique_271828"
 """distcc's name of an empty file that makes its directory exist."""
 UPS = b"../" * 40
@@ -96,7 +93,7 @@ def sent(job: Job, resident: Resident, argv: tuple[bytes, ...]) -> Sent:
     view = exact.view_of(job, resident, closure)
     if isinstance(view, str):
         raise CannotPump(view)
-    _start_after(job, max((file.mtime for file in view.files), default=0))
+    job.start_after(max((file.mtime for file in view.files), default=0))
     owns = _Own(job)
     linked = _linked(job, owns, command)
     files = _files(view, resident, owns)
@@ -113,22 +110,6 @@ def sent(job: Job, resident: Resident, argv: tuple[bytes, ...]) -> Sent:
     ]
     request = Request(PUMP, command.argv, cwd=job.call.cwd, files=(*files, *links, *forced))
     return Sent(request, command, digests)
-
-
-def _start_after(job: Job, changed: int) -> None:
-    """Let the compile begin in a later tick of the clock than the last change of its files: what
-    changes in the same tick could have changed twice, and is kept for nobody."""
-    for _ in range(TICKS):
-        job.start = file_clock()
-        if job.start > changed:
-            return
-        time.sleep(TICK_SECONDS)
-
-
-def content(resident: Resident, path: bytes, digest: bytes) -> bytes | None:
-    """The content of a header, if it still is that one."""
-    got = resident.digests.read(path, exact.CONTENT_LIMIT)
-    return got[1] if got is not None and got[0] == digest else None
 
 
 def _in_line(names: Sequence[bytes]) -> bytes:
@@ -251,18 +232,20 @@ def received(
     ops = job.delivery.operations(entries)
     if decision is None or decision.entry is None or ops is None:
         raise CannotPump("its files cannot be told")
-    facts = _facts(job, decision.entry, decision.untaken, what)
+    facts = _facts(job, owns, decision, decision.entry, what)
     # As text that is compiled elsewhere: what a stock server made is for calls that distribute.
     key = blake2b(b"pumped" + decision.key, digest_size=len(decision.key)).digest()
     flags = decision.entry.flags | manifest.ELSEWHERE
     entry = replace(decision.entry, result_key=key, flags=flags)
-    return Pumped(tuple(ops), keep.Decision(key, entry, decision.untaken), entries, facts)
+    return Pumped(tuple(ops), keep.Decision(key, entry), entries, facts)
 
 
-def _facts(job: Job, entry: ManifestEntry, untaken: Iterable[bytes], what: Sent) -> Facts:
+def _facts(
+    job: Job, owns: _Own, decision: keep.Decision, entry: ManifestEntry, what: Sent
+) -> Facts:
     """What of the entry has to hold on the server's own disk; the rest holds among the files that
     were sent. Raises CannotPump where it does not."""
-    owns, cwd = _Own(job), job.call.cwd
+    cwd = job.call.cwd
     files: list[tuple[bytes, bytes]] = []
     present: list[bytes] = []
     absent: list[tuple[bytes, tuple[bytes, ...]]] = []
@@ -272,7 +255,7 @@ def _facts(job: Job, entry: ManifestEntry, untaken: Iterable[bytes], what: Sent)
             files.append((path, digest))
         elif _sent_digest(path, what) != digest:
             raise CannotPump(f"{os.fsdecode(name)} was not sent, or is another now")
-    for name in (*entry.present, *untaken):
+    for name in (*entry.present, *decision.untaken):
         path = absolute(cwd, name)
         if owns(_plain(path)):
             present.append(path)

@@ -17,7 +17,7 @@ from .cache.lookup import absolute
 from .depfile import without_dot_slash
 from .directives import Directives
 from .remote.pump_words import CannotPump
-from .searched import Looker, chain_of
+from .searched import Looker
 
 if TYPE_CHECKING:
     from .job import Job
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 def of(job: Job, resident: Resident, names: Sequence[bytes]) -> tuple[bytes, ...]:
     """Those of ``names`` that are the user's, the source first. Raises CannotPump where it cannot
     be known."""
-    systems = _system_directories(job, resident)
+    systems = _system_directories(job)
+    look = Looker(job.call.cwd, resident)
     include = job.invocation.include
     searched = {_prefix(directory) for directory in (*include.quote, *include.angle)}
     users: list[bytes] = []
@@ -35,7 +36,7 @@ def of(job: Job, resident: Resident, names: Sequence[bytes]) -> tuple[bytes, ...
     asked_by_users: set[bytes] = set()
     asked_by_systems: set[bytes] = set()
     for name in names:
-        asked = _directives(job, resident, name)
+        asked = _directives(job, resident, name, look)
         if name.startswith(systems):
             others.append(name)
             asked_by_systems |= asked.quoted | asked.angled
@@ -78,22 +79,19 @@ def _prefix(directory: bytes) -> bytes:
     return plain if plain != b"./" else b""
 
 
-def _system_directories(job: Job, resident: Resident) -> tuple[bytes, ...]:
+def _system_directories(job: Job) -> tuple[bytes, ...]:
     """As they stand before names. Raises CannotPump."""
     include = job.invocation.include
-    chain = chain_of(job, Looker(job.call.cwd, resident))
-    users = {*include.quote, *include.angle}
-    named = {*include.system, *include.cxx_system, *include.after}
-    own = {*job.toolchain.chain.bracket, *named}
-    systems = [directory for directory in chain.bracket if directory in own]
-    if users & set(systems):
+    named = (*include.system, *include.cxx_system, *include.after)
+    systems = set(map(_prefix, (*job.toolchain.chain.bracket, *named)))
+    if systems & set(map(_prefix, (*include.quote, *include.angle))):
         raise CannotPump("a directory is the user's and the system's")
-    return tuple({_prefix(directory) for directory in (*systems, *own)})
+    return tuple(systems)
 
 
-def _directives(job: Job, resident: Resident, name: bytes) -> Directives:
+def _directives(job: Job, resident: Resident, name: bytes, look: Looker) -> Directives:
     path = absolute(job.call.cwd, name)
-    digest = resident.digests.digest(path, Looker(job.call.cwd, resident)(path))
+    digest = resident.digests.digest(path, look(path))
     asked = None if digest is None else resident.directives(path, digest)
     if asked is None:
         raise CannotPump(f"{os.fsdecode(name)} is being changed")

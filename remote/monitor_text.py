@@ -16,6 +16,7 @@ from contextlib import suppress
 from pycc.record import record
 
 from .monitor_state import Phase, unpack_state
+from .running_jobs import exists, printable
 
 STALE_SECONDS = 60.0
 EXIT_USAGE = 1
@@ -60,7 +61,7 @@ def jobs_in(directory: str, now: float) -> list[Shown]:
     for name in names:
         if name.startswith("binstate_"):
             job = _read(os.path.join(directory, name), now)
-            if job is not None and job.phase is not Phase.DONE and _lives(job.pid):
+            if job is not None and job.phase is not Phase.DONE and exists(job.pid):
                 found.append(job)
     return sorted(found, key=lambda job: (job.host, job.slot))
 
@@ -83,22 +84,7 @@ def _read(path: str, now: float) -> Shown | None:
     if said is None:
         return None
     pid, name, host, slot, phase = said
-    return Shown(pid, _printable(name), _printable(host), slot, phase)
-
-
-def _printable(text: bytes) -> str:
-    shown = text.decode(errors="backslashreplace")
-    return shown if shown.isprintable() else repr(shown)[1:-1]
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (OSError, OverflowError):
-        pass
-    return True
+    return Shown(pid, printable(name), printable(host), slot, phase)
 
 
 def run(words: list[str], variables: Mapping[str, str]) -> int:

@@ -170,7 +170,7 @@ ALLOWED = {
     "remote.exactness": "cache.digest directives native remote.cache_place remote.compilers"
     " remote.contents remote.daemon_log remote.exact_root remote.ground remote.job remote.sandbox",
     "remote.witness": "cache.manifest remote.client_view remote.exact_root remote.sandbox",
-    "remote.monitor_text": "remote.monitor_state",
+    "remote.monitor_text": "remote.monitor_state remote.running_jobs",
     "remote.lsdistcc": "remote.hosts remote.protocol",
     "remote.pump_command": "remote.hosts remote.lsdistcc",
     "remote.running_jobs": "remote.monitor_state",

@@ -108,7 +108,8 @@ PLANTED = {
     "never answers some": (
         (
             "from pycc.remote import job; import time; choose = job.choose\n"
-            "job.choose = lambda name, rules: time.sleep(9 * (name[:1] == b'.')) or choose(name, rules)"
+            "job.choose = lambda name, rules:"
+            " time.sleep(9 * (name[:1] == b'.')) or choose(name, rules)"
         ),
         "TimeoutError",
     ),
