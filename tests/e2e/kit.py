@@ -50,6 +50,13 @@ def triplet_name() -> str | None:
 # ---- the installed copy --------------------------------------------------------------------
 
 
+class Counts(dict[str, int]):
+    """Counters by name; asking for one that is missing shows those that are there."""
+
+    def __missing__(self, name: str) -> int:
+        raise AssertionError(f"no {name} among {dict(self)}")
+
+
 @dataclass(frozen=True, slots=True)
 class Install:
     """A prefix: bin/pycc, bin/pycc-server, links/gcc …, lib/pycc."""
@@ -361,11 +368,11 @@ class World:
         assert done.status == 0, done
         pairs = [line.split(b"\t") for line in done.out.splitlines()]
         hidden = ("timestamp", "storage", "cache_size", "files_in_cache", "max_")
-        return {
-            key.decode(): int(value)
+        return Counts(
+            (key.decode(), int(value))
             for key, value in pairs
             if int(value) and not any(word in key.decode() for word in hidden)
-        }
+        )
 
     # Servers.
 
