@@ -89,7 +89,8 @@ def pack(entries: Sequence[ManifestEntry]) -> bytes:
         done = packed.get(paths)
         if done is None:
             for path in paths:
-                ids.setdefault(path, len(ids))
+                if path not in ids:
+                    ids[path] = len(ids)
             done = packed[paths] = Struct(f"<{len(paths)}I").pack(*map(ids.__getitem__, paths))
         return done
 

@@ -139,9 +139,18 @@ class _Own:
             for directory in (*chain.quote, *chain.bracket)
             if directory.startswith(b"/")
         )
+        self._known: dict[bytes, bool] = {}
 
     def __call__(self, path: bytes) -> bool:
         return is_systems(path) or (path + b"/").startswith(self._directories)
+
+    def file(self, path: bytes) -> bool:
+        """The same of a file, whose path may hold ``.`` and ``..``; many share a directory."""
+        directory, last = os.path.split(path)
+        known = self._known.get(directory)
+        if known is None:
+            known = self._known[directory] = self(_plain(directory).rstrip(b"/") + b"/")
+        return self(_plain(path)) if last == b".." or directory == b"/" else known
 
     def may_be_below(self, directory: bytes) -> bool:
         """Whether a name that begins with ``directory``, a slash at its end, may be one."""
@@ -209,7 +218,7 @@ def received(
     if output is None or not reply.object or reply.dependencies is None:
         raise CannotPump("the answer is not complete")
     owns = _Own(job)
-    rule = pump_words.dependencies(reply.dependencies, steps, owns)
+    rule = pump_words.dependencies(reply.dependencies, steps, owns.file)
     content = pump_words.scrubbed(reply.object)
     names = rule.prerequisites
     made: dict[bytes, bytes | None] = {absolute(invocation.cwd, output): content}
@@ -251,13 +260,13 @@ def _facts(
     absent: list[tuple[bytes, tuple[bytes, ...]]] = []
     for name, digest in entry.files:
         path = absolute(cwd, name)
-        if owns(_plain(path)):
+        if owns.file(path):
             files.append((path, digest))
         elif _sent_digest(path, what) != digest:
             raise CannotPump(f"{os.fsdecode(name)} was not sent, or is another now")
     for name in (*entry.present, *decision.untaken):
         path = absolute(cwd, name)
-        if owns(_plain(path)):
+        if owns.file(path):
             present.append(path)
         elif _sent_digest(path, what) is None:
             raise CannotPump(f"{os.fsdecode(name)} was not sent")
@@ -267,7 +276,7 @@ def _facts(
         if owns(plain) and b"../" not in b"".join(names):
             absent.append((prefix, names))
         elif owns(plain) or owns.may_be_below(plain):
-            rest = tuple(name for name in names if owns(_plain(prefix + name)))
+            rest = tuple(name for name in names if owns.file(prefix + name))
             if rest:
                 absent.append((prefix, rest))
     return Facts(tuple(files), tuple(present), tuple(absent))

@@ -48,25 +48,32 @@ def unpack_state(data: bytes) -> tuple[int, bytes, bytes, int, Phase] | None:
 
 
 class JobState:
-    """One job's file. Whatever goes wrong with it is nobody's trouble."""
+    """One job's file, held open: some file systems make truncating and closing a file dear.
+    Whatever goes wrong with it is nobody's trouble."""
 
     def __init__(self, directory: bytes, pid: int, source: bytes) -> None:
         self._pid = pid
         self._file = os.path.basename(source)
         self._path = b"%s/state/binstate_%d" % (directory, pid) if directory and pid else b""
         self._last = b""
+        self._open = -1
 
     def enter(self, phase: Phase, host: str = "", slot: int = 0) -> None:
         """The job is in this phase now."""
         if self._path:
             name = host.encode(errors="surrogateescape")
             self._last = pack_state(self._pid, self._file, name, slot, phase)
-            self.touch()
+            if self._open < 0:
+                self.touch()
+            else:
+                with suppress(OSError):
+                    os.pwrite(self._open, self._last, 0)
 
     def touch(self) -> None:
-        """Say again what was said last."""
+        """Say again what was said last, also to who has removed the file meanwhile."""
         if not self._last:
             return
+        self._close()
         try:
             self._write()
         except FileNotFoundError:
@@ -78,14 +85,17 @@ class JobState:
 
     def _write(self) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
-        file = os.open(self._path, flags, 0o666)
-        try:
-            os.write(file, self._last)
-        finally:
-            os.close(file)
+        self._open = os.open(self._path, flags, 0o666)
+        os.write(self._open, self._last)
+
+    def _close(self) -> None:
+        if self._open >= 0:
+            os.close(self._open)
+            self._open = -1
 
     def leave(self) -> None:
         """The job has ended."""
+        self._close()
         if self._last:
             with suppress(OSError):
                 os.unlink(self._path)

@@ -15,7 +15,6 @@ it out; see `scrubbed`.
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Callable, Sequence
 from struct import error, unpack_from
 
@@ -110,15 +109,15 @@ def _here(name: bytes, steps: bytes, owns: Callable[[bytes], bool]) -> bytes:
     """A name in an answer, as the compiler would write it here."""
     if name.startswith(steps):
         return b"/" + name[len(steps) :]
-    if name.startswith(b"/") and not owns(posixpath.normpath(name)):
+    if name.startswith(b"/") and not owns(name):
         raise CannotPump(f"the server read {shown(name)} of its own")
     return name
 
 
 def dependencies(text: bytes, steps: bytes, owns: Callable[[bytes], bool]) -> Rule:
     """The list of files that an answer brings, with the names that they have here. ``owns`` tells
-    which absolute paths are the server's own. Raises CannotPump where it cannot be read, and where
-    the server read other files of its own."""
+    which absolute paths, as they are spelled, are the server's own files. Raises CannotPump where
+    it cannot be read, and where the server read other files of its own."""
     try:
         rule = parse(text)
     except DepfileError as problem:

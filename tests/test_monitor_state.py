@@ -55,6 +55,21 @@ def test_no_place_is_no_trouble(directory: bytes, pid: int) -> None:
     state.leave()
 
 
+def test_a_file_that_was_removed_comes_back(tmp_path: Path) -> None:
+    state = JobState(os.fsencode(tmp_path), os.getpid(), b"a.c")
+    state.enter(Phase.CONNECT, "one", 1)
+    (file,) = (tmp_path / "state").iterdir()
+    state.enter(Phase.SEND, "two", 2)
+    assert file.read_bytes() == pack_state(os.getpid(), b"a.c", b"two", 2, Phase.SEND)
+    file.unlink()
+    state.touch()
+    assert file.read_bytes() == pack_state(os.getpid(), b"a.c", b"two", 2, Phase.SEND)
+    before = len(os.listdir("/proc/self/fd"))
+    state.leave()
+    assert len(os.listdir("/proc/self/fd")) == before - 1
+    assert not file.exists()
+
+
 def test_a_link_in_the_way_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "state").mkdir()
     victim = tmp_path / "victim"
