@@ -417,7 +417,7 @@ def dispatch_of(job: Job, talk: Talk, resident: Resident) -> Dispatch | None:
     settings = settings_of(job.call)
     if settings is None:
         return None
-    made = Dispatch(job, talk, resident.farm(), settings)
+    made = Dispatch(job, talk, resident.farm(settings.directory), settings)
     made.discover()
     return made
 

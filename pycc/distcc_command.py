@@ -111,7 +111,7 @@ def answer(
         principal = variables.get(b"DISTCC_PRINCIPAL")
         shown = "\t: Not Set." if principal is None else f" is\t: {os.fsdecode(principal)}"
         return _end(0, out=f"Principal{shown}\n")
-    farm = resident.farm()
+    farm = resident.farm(settings.directory)
     if option in (b"--show-hosts", b"-j"):
         problem = ""
         if settings.hosts is not None:

@@ -33,6 +33,7 @@ from .cache.storage_local import open_local
 from .config import Config
 from .frame import Op, Request, Shared, name_of, read_environment, reply_parts
 from .log import log_problem
+from .ready import LARGEST_BYTES, Ready, Replies, make_ready
 from .record import record
 from .searchchain import is_systems
 from .sharing import Large
@@ -50,11 +51,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 ENVIRONMENTS, CONFIGS, LOCATIONS, TOOLCHAINS, DIRECTIVES = 64, 256, 256, 256, 20_000
-DOUBTFUL = 500
+DOUBTFUL, FARMS = 500, 20
 LARGE = 512 << 10
 """Bytes from which on a result is unpacked by another thread: about 1 ms, in which the loop answers
 others, and a second processor unpacks theirs."""
-REPLIES_SIZE, LARGEST_REPLY = 8 << 20, 128 << 10  # bytes of replies kept whole
 HOT_CALLS, HOT_RECORDS = 20_000, 60_000
 MEMORY_LIMIT = 400 << 20  # bytes resident; beyond it the server leaves and the next one starts
 
@@ -204,55 +204,68 @@ class Resident:
         self.unfinished = Unfinished()
         self.compiling = Unfinished()
         self._tokens: dict[bytes, bytes] = {}
-        self._farm: Farm | None = None
+        self._farms: dict[bytes, Farm] = {}
         self._asking: dict[Hashable, threading.Lock] = {}
         self._leaving = False
         self._dirty = False
-        self._replies: dict[Hashable, tuple[HotCall, bytes]] = {}
-        self._replies_size = 0
+        self._replies = Replies()
         self._uses: deque[HotCall] = deque()
 
     # Calls.
 
     def quick(
         self, frame: bytes, room: Room | None = None
-    ) -> bytes | Sequence[bytes] | Large | None:
+    ) -> bytes | Sequence[bytes] | Ready | Large | None:
         """The reply, maybe in pieces, to a request that was a direct hit before and still is one,
         else None. What lies in ``room`` has to go along."""
-        key = name_of(frame)
-        call = self._hot.get(key)
+        name = name_of(frame)
+        call = self._hot.get(name)
         if call is None or not self._holds(call):
             return None
         if call.cache.replaced():
             self._abandon(call.cache)
             return None
-        kept = self._replies.get(key)
-        # A reply to the call before this one under the same key would be its older object.
-        reply = kept[1] if kept is not None and kept[0] is call else None
+        reply = self._replies.get(name, call)
         if reply is None:
             value = call.cache.get(call.keys[-1])
             if value is not None and room is not None and (size := size_of(value)) >= LARGE:
-                return Large(size, partial(self._deliver, call, value))
+                return Large(size, partial(self._deliver, name, call, value))
             ops = None if value is None else call.deliver(value, room)
             if ops is None:
                 return None
             parts = reply_parts(ops)
             self._uses.append(call)
-            if sum(map(len, parts)) > LARGEST_REPLY or any(op.__class__ is Shared for op in ops):
+            if sum(map(len, parts)) > LARGEST_BYTES or any(op.__class__ is Shared for op in ops):
                 return parts
             reply = b"".join(parts)
-            with self._hot_lock:
-                self._keep_reply(key, call, reply)
+            self._replies.keep(name, call, reply)
             return reply
         self._uses.append(call)
         return reply
 
-    def _deliver(self, call: HotCall, value: bytes, room: Room) -> Sequence[bytes] | None:
-        ops = call.deliver(value, room)
-        if ops is None:
-            return None
+    def _deliver(
+        self, name: bytes, call: HotCall, value: bytes, room: Room
+    ) -> Sequence[bytes] | Ready | None:
+        made = self._made_ready(name, call, value)
+        if made is None:
+            ops = call.deliver(value, room)
+            if ops is None:
+                return None
+            made = reply_parts(ops)
         self._uses.append(call)
-        return reply_parts(ops)
+        return made
+
+    def _made_ready(
+        self, name: bytes, call: HotCall, value: bytes
+    ) -> Ready | Sequence[bytes] | None:
+        """The reply, which is kept if it is a large one; None where there is no room for one."""
+        size = size_of(value)
+        made = (
+            make_ready(partial(call.deliver, value), size) if self._replies.has_room(size) else None
+        )
+        if isinstance(made, Ready):
+            self._replies.keep(name, call, made)
+        return made
 
     def _holds(self, call: HotCall) -> bool:
         """Whether every witness of the call is true at this moment."""
@@ -280,22 +293,14 @@ class Resident:
         """Have the reply to a hot call ready, if there is room; where it may take time."""
         call = self._hot.get(request.name)
         value = None if call is None else call.cache.get(call.keys[-1])
-        if call is None or value is None or size_of(value) > LARGEST_REPLY:
+        if call is None or value is None:
+            return
+        if size_of(value) > LARGEST_BYTES:
+            self._made_ready(request.name, call, value)
             return
         ops = call.deliver(value, None)
-        if ops is None or any(op.__class__ is Shared for op in ops):
-            return
-        reply = b"".join(reply_parts(ops))
-        with self._hot_lock:
-            if self._replies_size + len(reply) <= REPLIES_SIZE:
-                self._keep_reply(request.name, call, reply)
-
-    def _keep_reply(self, key: Hashable, call: HotCall, reply: bytes) -> None:
-        if self._replies_size + len(reply) > REPLIES_SIZE:
-            self._replies.clear()
-            self._replies_size = 0
-        self._replies[key] = (call, reply)
-        self._replies_size += len(reply)
+        if ops is not None and not any(op.__class__ is Shared for op in ops):
+            self._replies.keep(request.name, call, b"".join(reply_parts(ops)))
 
     def settle(self) -> None:
         """Count the hot calls since the last time, and note that their entries were used."""
@@ -420,19 +425,22 @@ class Resident:
         known = self._tokens[digest] = tokens_digest(got[1])
         return known
 
-    def farm(self) -> Farm:
-        """What is known of other machines."""
+    def farm(self, directory: bytes) -> Farm:
+        """What is known of other machines to the builds with this DISTCC_DIR, where distcc itself
+        keeps which slots are taken and which hosts are avoided."""
         with self._caches_lock:
-            if self._farm is None:
+            farm = self._farms.get(directory)
+            if farm is None and len(self._farms) >= FARMS:
+                return next(iter(self._farms.values()))
+            if farm is None:
                 from .remote.farm import Farm
+                from .remote.transport import Ways
 
-                place = self.place
-                directory = "" if place is None else str(place.directory)
-                if self.stays:
-                    self._farm = Farm(directory=directory)
-                else:
-                    self._farm = Farm(directory=directory, browse=None)
-            return self._farm
+                place = "" if self.place is None else str(self.place.directory)
+                ways = next((other.ways for other in self._farms.values()), None) or Ways(place)
+                farm = Farm(ways=ways) if self.stays else Farm(ways=ways, browse=None)
+                self._farms[directory] = farm
+            return farm
 
     def asking(self, key: Hashable) -> threading.Lock:
         """Held by whoever asks a compiler what ``key`` stands for."""
@@ -495,8 +503,7 @@ class Resident:
     def forget_hits(self) -> None:
         """Entries were removed or replaced: nothing may be answered from what was known."""
         self._hot = {}
-        self._replies = {}
-        self._replies_size = 0
+        self._replies.clear()
 
     def read_fallbacks(self, cache: CacheDirectory) -> None:
         """Count what launchers noted when they ran the compiler without a server."""
@@ -526,6 +533,7 @@ class Resident:
 
     def tick(self, now: float) -> None:
         self.settle()
+        self._replies.sweep(now)
         dirty, self._dirty = self._dirty, False
         for cache in list(self._caches.values()):
             if dirty or cache.statistics.pending:
@@ -546,8 +554,8 @@ class Resident:
 
     def close(self) -> None:
         self.settle()
-        if self._farm is not None:
-            self._farm.close()
+        for farm in self._farms.values():
+            farm.close()
         for cache in self._caches.values():
             cache.close()
         self._caches.clear()

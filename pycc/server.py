@@ -40,6 +40,7 @@ from .frame import (
     reply_parts,
     write_reply,
 )
+from .ready import Ready
 from .sharing import Large, Slot, Slots
 from .talk import Gone, LoopTalk, NotHere, SocketTalk, Talk
 
@@ -61,7 +62,7 @@ class Handler(Protocol):
     def answer(self, request: Request, talk: Talk) -> Sequence[Op]: ...
     def quick(
         self, frame: bytes, room: Callable[[int], memoryview | None]
-    ) -> bytes | Sequence[bytes] | Large | None: ...
+    ) -> bytes | Sequence[bytes] | Ready | Large | None: ...
     def failed(self, request: Request | None, problem: BaseException) -> None: ...
     def tick(self, now: float) -> None: ...
     def should_leave(self) -> bool: ...
@@ -213,7 +214,10 @@ class Server:
                 return False
             reply = self._quick(bytes(frame))
             slot = self._slots.taken()
-            if isinstance(reply, Large) and self._threads < MAX_THREADS:
+            if isinstance(reply, Ready):
+                self._send_along(connection, reply.parts, reply.fd)
+                connection.close()
+            elif isinstance(reply, Large) and self._threads < MAX_THREADS:
                 slot = self._slots.lend(reply.size)
                 what = (reply, slot, bytes(frame), incoming.pid)
                 if not self._start(self._send_large, connection, *what) and slot is not None:
@@ -221,8 +225,10 @@ class Server:
             elif reply is not None and not isinstance(reply, Large):
                 if slot is None:
                     self._send(connection, reply)
+                elif self._send_along(connection, reply, slot.fd):
+                    slot.reader = connection
                 else:
-                    self._send_shared(connection, reply, slot)
+                    connection.close()
             else:
                 self._answer(connection, read_request(bytes(frame), incoming.pid))
         except FrameError as problem:
@@ -230,7 +236,7 @@ class Server:
             connection.close()
         return True
 
-    def _quick(self, frame: bytes) -> bytes | Sequence[bytes] | Large | None:
+    def _quick(self, frame: bytes) -> bytes | Sequence[bytes] | Ready | Large | None:
         try:
             return self._handler.quick(frame, self._slots.take)
         except Exception as problem:
@@ -266,49 +272,52 @@ class Server:
         else:
             self._start(self._send_rest, connection, b"".join(parts)[sent:])
 
-    def _send_shared(
-        self, connection: socket.socket, reply: bytes | Sequence[bytes], slot: Slot
-    ) -> None:
+    def _send_along(
+        self, connection: socket.socket, reply: bytes | Sequence[bytes], fd: int
+    ) -> bool:
+        """Send a reply with a descriptor; False if it does not go at once, and then the launcher
+        runs the compiler."""
         parts = (reply,) if isinstance(reply, bytes) else reply
         size = sum(map(len, parts))
-        rights = struct.pack("i", slot.fd)
+        rights = struct.pack("i", fd)
         try:
             if size > SEND_SPACE:
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)
-            sent = connection.sendmsg(parts, [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+            return (
+                connection.sendmsg(parts, [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)]) == size
+            )
         except OSError:
-            sent = 0
-        if sent == size:
-            slot.reader = connection
-        else:  # the launcher runs the compiler
-            connection.close()
+            return False
 
     def _send_large(
         self, connection: socket.socket, large: Large, slot: Slot | None, frame: bytes, pid: int
     ) -> None:
-        parts: Sequence[bytes] | None = None
+        made: Sequence[bytes] | Ready | None = None
         try:
-            parts = large.make(lambda size: None if slot is None else slot.memory[:size])
+            made = large.make(lambda size: None if slot is None else slot.memory[:size])
         except Exception as problem:
             self._handler.failed(None, problem)
-        if parts is not None and slot is not None:
-            sent = self._send_with(connection, parts, slot)
+        if slot is not None and (made is None or isinstance(made, Ready)):
+            slot.lent = False
+        if made is None:
+            self._converse(connection, read_request(frame, pid), None)
+        elif isinstance(made, Ready):
+            self._send_with(connection, made.parts, made.fd)
+            self._done(connection)
+        elif slot is None:
+            self._send_rest(connection, b"".join(made))
+        else:
+            sent = self._send_with(connection, made, slot.fd)
+            slot.reader = connection if sent else None
             slot.lent = False
             if sent:
                 self._ended()
             else:
                 self._done(connection)
-            return
-        if slot is not None:
-            slot.lent = False
-        if parts is None:
-            self._converse(connection, read_request(frame, pid), None)
-        else:
-            self._send_rest(connection, b"".join(parts))
 
-    def _send_with(self, connection: socket.socket, parts: Sequence[bytes], slot: Slot) -> bool:
-        """Send a reply with its slot, which has a reader then; may wait."""
-        rights = struct.pack("i", slot.fd)
+    def _send_with(self, connection: socket.socket, parts: Sequence[bytes], fd: int) -> bool:
+        """Send a reply with a descriptor; may wait."""
+        rights = struct.pack("i", fd)
         try:
             connection.settimeout(10.0)
             sent = connection.sendmsg(parts, [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
@@ -316,7 +325,6 @@ class Server:
             connection.setblocking(False)
         except OSError:
             return False
-        slot.reader = connection
         return True
 
     def _hand_on(

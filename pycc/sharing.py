@@ -15,9 +15,13 @@ import mmap
 import os
 import socket
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from .cache.result import Room
 from .record import record
+
+if TYPE_CHECKING:
+    from .ready import Ready
 
 SLOT_SIZE = 4 << 20  # bytes
 MOST_SLOTS = 6
@@ -62,10 +66,11 @@ class Slot:
 @record
 class Large:
     """A reply that takes milliseconds to make, so that a thread of its own does it: ``make`` gives
-    its parts, or None if it cannot be had, with a room of up to ``size`` bytes."""
+    its parts, maybe with memory of their own, or None if it cannot be had, with a room of up to
+    ``size`` bytes."""
 
     size: int
-    make: Callable[[Room], Sequence[bytes] | None]
+    make: Callable[[Room], Sequence[bytes] | Ready | None]
 
 
 class Slots:

@@ -85,14 +85,14 @@ def _browse(kind: str) -> Browsing:
 
 class Farm:
     """Slots and hosts; safe for several threads. ``browse`` begins to look for hosts with a kind of
-    compiler; None where nobody will be there to hear of them. ``directory`` is what `Ways` need."""
+    compiler; None where nobody will be there to hear of them. ``ways`` may be another farm's."""
 
     def __init__(
         self,
         clock: Callable[[], float] = time.monotonic,
         browse: Callable[[str], Browsing] | None = _browse,
         *,
-        directory: str = "",
+        ways: Ways | None = None,
     ) -> None:
         self._clock = clock
         self._browse = browse
@@ -102,7 +102,7 @@ class Farm:
         """Kinds of compilers (discovery.kind_of), by what tells the compilers apart."""
         self._balance = Balance()
         self._freed = threading.Condition()
-        self.ways = Ways(directory)
+        self.ways = ways or Ways()
         self.peers = Peers(clock, self.ways)
         self.headers = Known(clock)
         self._sent: dict[str, set[bytes]] = {}

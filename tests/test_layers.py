@@ -60,7 +60,8 @@ ALLOWED = {
     "lifecycle": "native",
     # Talking with a launcher.
     "talk": "frame",
-    "server": "frame sharing talk",
+    "server": "frame ready sharing talk",
+    "ready": "cache.result frame",
     "sharing": "cache.result",
     "execute": "frame locate resident talk",
     # One compile.
@@ -113,8 +114,8 @@ ALLOWED = {
     # The server and the ways in.
     "resident": "cache.digest cache.directory cache.lookup cache.mounts cache.result"
     " cache.statistics cache.storage cache.storage_files cache.storage_local compile config"
-    " directives frame lifecycle log native remote.farm searchchain server sharing talk tokens"
-    " unfinished watch",
+    " directives frame lifecycle log native ready remote.farm remote.transport searchchain server"
+    " sharing talk tokens unfinished watch",
     "__main__": "cache.disk_cache commands distcc_command execute lifecycle miss monitor native"
     " pump remote.mdns resident server",
     # The monitor.

@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 
+from pycc import ready
 from pycc import resident as residing
-from pycc.frame import Exit, Write, read_reply, read_request, write_reply
+from pycc.cache.directory import CacheDirectory
+from pycc.frame import Exit, Shared, Write, read_reply, read_request, write_reply
 from pycc.lifecycle import Place
 from pycc.native import ABSENT, SAME, pack, signature
 from pycc.resident import Memo, Records, Resident, drop_oldest
@@ -309,14 +311,15 @@ class TestHotCalls:
             assert len(hot.resident._records) <= 5
 
     def test_kept_replies_are_bounded(self, hot: Hot, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(residing, "REPLIES_SIZE", 5000)
+        monkeypatch.setattr(ready, "BYTES_SIZE", 5000)
         hot.cache.value = bytes(1000)
         for number in range(20):
             hot.frame = a_frame(number)
             hot.remember()
             hot.reply()
-            kept = sum(len(reply) for _, reply in hot.resident._replies.values())
-            assert kept <= 5000
+            kept = [k.reply for k in hot.resident._replies._kept.values()]
+            assert sum(len(reply) for reply in kept if isinstance(reply, bytes)) <= 5000
+            assert kept
 
     def test_threads_that_remember_do_not_mix_up_witnesses(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick_switches: None
@@ -473,6 +476,27 @@ class TestWithCompiler:
         bench.resident.drain()
         monkeypatch.setattr("pycc.cache.directory.CacheDirectory.get", lambda *_: None)
         assert self.quick(bench) == (bench.cwd / "out/a.o").read_bytes()
+
+    def test_so_has_one_with_a_large_object(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("pycc.job.file_clock", bench.resident.digests._clock)
+        monkeypatch.setattr(type(bench.resident), "stays", True)
+        get = CacheDirectory.get
+        words = [b"gcc", *self.LINE.encode().split()]
+        frame = frame_of_call(words, bench.variables, os.fsencode(bench.cwd))
+        for number in range(3):
+            bench.file("a.c", f"int a[200000] = {{{number + 1}}};\n")
+            bench.call(self.LINE)
+            bench.resident.drain()
+            monkeypatch.setattr(CacheDirectory, "get", lambda *_: None)
+            reply = bench.resident.quick(frame)
+            monkeypatch.setattr(CacheDirectory, "get", get)
+            assert isinstance(reply, ready.Ready)
+            shared = read_reply(b"".join(reply.parts))[0]
+            assert isinstance(shared, Shared)
+            content = os.pread(reply.fd, shared.size, shared.at)
+            assert content == (bench.cwd / "out/a.o").read_bytes()
 
     def test_an_edited_header_is_seen(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
         made = self.warm(bench, monkeypatch)

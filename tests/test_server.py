@@ -32,6 +32,7 @@ from pycc.frame import (
     reply_parts,
     write_reply,
 )
+from pycc.ready import Ready, make_ready
 from pycc.server import Server
 from pycc.sharing import MOST_SLOTS, SLOT_SIZE, Large
 from pycc.talk import Talk
@@ -50,7 +51,7 @@ class Fake:
         self.script: dict[bytes, Callable[[Request, Talk], Sequence[Op]]] = {}
         self.replies: dict[bytes, bytes] = {}
         self.shared: dict[bytes, bytes] = {}
-        self.large: dict[bytes, Large] = {}
+        self.large: dict[bytes, Large | Ready] = {}
         self.requests: list[Request] = []
         self.failures: list[tuple[Request | None, BaseException]] = []
         self.leave = False
@@ -59,7 +60,7 @@ class Fake:
 
     def quick(
         self, frame: bytes, room: Callable[[int], memoryview | None]
-    ) -> bytes | Sequence[bytes] | Large | None:
+    ) -> bytes | Sequence[bytes] | Ready | Large | None:
         with suppress(FrameError):
             word = read_request(frame).argv[0]
             if word in self.large:
@@ -506,3 +507,44 @@ def test_nothing_is_raised_where_nothing_can_be_logged(monkeypatch: pytest.Monke
     finally:
         with suppress(OSError):
             full.close()
+
+
+def a_ready(content: bytes) -> Ready:
+    def deliver(room: Callable[[int], memoryview | None]) -> list[Op]:
+        memory = room(len(content))
+        assert memory is not None
+        memory[:] = content
+        return [Shared(b"a.o", 0, len(content)), Exit(0)]
+
+    made = make_ready(deliver, len(content))
+    assert isinstance(made, Ready)
+    return made
+
+
+def shared_memory(running: Running, word: bytes, size: int) -> bytes:
+    with running.connect() as client:
+        client.sendall(named(word))
+        data, fds, _, _ = socket.recv_fds(client, 1 << 16, 1)
+        assert read_reply(data) == [Shared(b"a.o", 0, size), Exit(0)]
+        assert client.recv(1) == b"", "nobody waits for who has all that he needs"
+        content = os.pread(fds[0], size, 0)
+        os.close(fds[0])
+        return content
+
+
+def test_a_reply_that_lies_ready_is_read_by_many(running: Running) -> None:
+    content = b"object" * 100_000
+    running.handler.large = {b"x0": a_ready(content)}
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(5):
+            found = pool.map(lambda _: shared_memory(running, b"x0", len(content)), range(8))
+            assert all(one == content for one in found)
+
+
+def test_a_large_reply_may_come_with_memory_of_its_own(running: Running) -> None:
+    content = b"object" * 100_000
+    running.handler.large = {b"x0": Large(len(content), lambda _: a_ready(content))}
+    for _ in range(2 * MOST_SLOTS):
+        assert shared_memory(running, b"x0", len(content)) == content
+    assert all(slot.free() for slot in running.server._slots._slots)
+    wait_for(lambda: not running.server._threads)

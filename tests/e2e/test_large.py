@@ -20,6 +20,7 @@ from tests.e2e.kit import World
 
 MANY = 20
 LARGE = 300_000
+HUGE = 3_900_000
 
 
 @pytest.fixture
@@ -41,10 +42,17 @@ def test_a_large_object_is_the_same_whatever_way_it_comes(world: World) -> None:
     assert world.stats()["direct_cache_hit"] == 12
 
 
-def test_many_at_once_get_their_own(world: World) -> None:
+@pytest.mark.parametrize("size", [LARGE, HUGE])
+def test_many_at_once_get_their_own(world: World, size: int) -> None:
+    """Those of the second size are too many to lie ready."""
     expected = []
     for number in range(MANY):
-        world.write(f"{number}.c", large(number))
+        if size == HUGE:
+            (world.src / f"{number}.bin").write_bytes(random.Random(number).randbytes(size))
+            bin_text = f'__asm__(".section .rodata\\n.incbin \\"{number}.bin\\"\\n");\n'
+            world.write(f"{number}.c", bin_text)
+        else:
+            world.write(f"{number}.c", large(number))
         world.gcc("-c", f"{number}.c")
         expected.append((world.src / f"{number}.o").read_bytes())
     for _ in range(3):

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.daemon_kit import ENVIRONMENT, Daemon, daemon
+from tests.daemon_kit import ENVIRONMENT, Daemon, daemon, free_port
 from tests.e2e.kit import World
 from tests.interop.kit import SOURCE, WAYS, a_large_text, of_the_text
 from tests.interop.kit import farm_counts as exact_counts
@@ -352,3 +352,19 @@ def test_a_server_with_another_compiler_is_not_used(world: World) -> None:
         if exact:  # not where it is here
             assert others.pop(0).startswith("REJ_BAD_REQ exit:110")
         assert others[0].startswith("REJ_BAD_REQ exit:121")
+
+
+def test_a_fault_is_remembered_for_its_own_directory(world: World) -> None:
+    """$DISTCC_DIR is where distcc keeps which hosts are avoided."""
+    port = free_port()
+    env = {"DISTCC_HOSTS": f"127.0.0.1:{port}"}
+    for number, directory in enumerate(("one", "one", "two")):
+        world.write("a.c", f"int a{number};\n")
+        env["DISTCC_DIR"] = os.fspath(world.src / directory)
+        if directory == "two":
+            with daemon("pyccd", at=str(port)):
+                assert world.call("gcc", "-c", "a.c", env=env).status == 0
+        else:
+            assert world.call("gcc", "-c", "a.c", env=env).status == 0
+    counts = farm_counts(world, env)
+    assert counts == {"compiled": 1, "unreachable": 2}
