@@ -109,6 +109,7 @@ class Records:
     def __init__(self, generation: int = -1) -> None:
         self._numbers: dict[bytes, int] = {}
         self._records: list[bytes] = []
+        self._places: list[tuple[bytes, bytes, bytes]] = []
         self.system: set[int] = set()
         """Records of system files (watch.py)."""
         self.verified: set[int] = set()
@@ -117,18 +118,20 @@ class Records:
         self.wanted: set[int] = set()
         """Records whose watches are being laid."""
 
-    def number(self, records: Iterable[bytes]) -> array[int]:
+    def number(self, records: Iterable[bytes]) -> list[int]:
+        """Their numbers, in the order of their places."""
         numbers = self._numbers
-        out = array("I")
+        found: list[int] = []
         for single in records:
             number = numbers.get(single)
             if number is None:
                 number = numbers[single] = len(self._records)
                 self._records.append(single)
+                self._places.append(native.place_of(single))
                 if is_system(single):
                     self.system.add(number)
-            out.append(number)
-        return out
+            found.append(number)
+        return sorted(found, key=self._places.__getitem__)
 
     def take(self, numbers: Iterable[int]) -> list[bytes]:
         return list(map(self._records.__getitem__, numbers))

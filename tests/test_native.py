@@ -26,10 +26,13 @@ from pycc.native import (
     SAME_PLACE,
     STABLE_NS,
     WRITABLE,
+    RealFiles,
     Signature,
     absence,
     as_found,
     pack,
+    paths,
+    place_of,
     signature,
     unpack,
 )
@@ -270,9 +273,27 @@ def test_garbage_is_answered_alike(library: ctypes.CDLL, data: bytes) -> None:
     assert library.pycc_check(data, len(data), 0) == native._reference_check(data, 0)
 
 
-def test_records_are_kept_once_in_the_order_of_their_paths() -> None:
+def test_records_are_kept_once() -> None:
     a, b, c = pack(ABSENT, b"/x/b"), pack(ABSENT, b"/a/z"), pack(WRITABLE, b"/x/b")
-    assert unpack([a + b, a, c + b]) == [b, a, c]
+    assert unpack([a + b, b"", a, c, c + b]) == [a, b, c]
+
+
+def test_neighbours_share_a_directory() -> None:
+    names = [b"/x/b", b"/a/z", b"/x/a/c", b"/x/a", b"/a"]
+    ordered = sorted((pack(ABSENT, name) for name in names), key=place_of)
+    assert paths(b"".join(ordered)) == [b"/a", b"/a/z", b"/x/a", b"/x/b", b"/x/a/c"]
+
+
+def test_a_record_of_what_is_another_now_is_another(tmp_path: Path) -> None:
+    files, path = RealFiles(), tmp_path / "a.h"
+    made = []
+    for text in ("one", "other", "one"):
+        path.write_text(text)
+        found = signature(os.fsencode(path))
+        made.append(files.same(os.fsencode(path), found))
+        assert made[-1] == pack(SAME, os.fsencode(path), found)
+        assert files.same(os.fsencode(path), found) is made[-1]
+    assert made[0] != made[1]
 
 
 @pytest.mark.parametrize("length", [1, 7, 8, 9, 300, 4095, 65_000])

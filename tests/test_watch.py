@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-from array import array
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -45,7 +44,7 @@ def record(path: Path) -> bytes:
     return native.pack(native.SAME, name, native.signature(name))
 
 
-def covered(watcher: Watch, *paths: Path) -> tuple[Records, array[int]]:
+def covered(watcher: Watch, *paths: Path) -> tuple[Records, list[int]]:
     """A table in which these paths are verified, as a hot call would have it. The way to them leads
     through directories in which other tests work, and each of their changes ends the trust."""
     for _ in range(200):
@@ -58,7 +57,7 @@ def covered(watcher: Watch, *paths: Path) -> tuple[Records, array[int]]:
     return table, numbers
 
 
-def still_trusted(watcher: Watch, table: Records, numbers: array[int]) -> bool:
+def still_trusted(watcher: Watch, table: Records, numbers: list[int]) -> bool:
     return watcher.generation() == table.generation and table.verified.issuperset(numbers)
 
 
