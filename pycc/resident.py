@@ -433,9 +433,9 @@ class Resident:
         keeps which slots are taken and which hosts are avoided."""
         with self._caches_lock:
             farm = self._farms.get(directory)
-            if farm is None and len(self._farms) >= FARMS:
-                return next(iter(self._farms.values()))
             if farm is None:
+                if len(self._farms) >= FARMS:
+                    self._farms.pop(next(iter(self._farms))).stop_looking()
                 from .remote.farm import Farm
                 from .remote.transport import Ways
 

@@ -184,6 +184,10 @@ class Farm:
     def close(self) -> None:
         """Stop looking for hosts, and end the connections that jobs share."""
         self.ways.close()
+        self.stop_looking()
+
+    def stop_looking(self) -> None:
+        """Look for no hosts until somebody asks for them again."""
         with self._browsers_lock:
             for browser in self._browsers.values():
                 browser.close()

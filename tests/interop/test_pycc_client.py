@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from pycc.resident import FARMS
 from tests.daemon_kit import ENVIRONMENT, Daemon, daemon, free_port
 from tests.e2e.kit import World
 from tests.interop.kit import SOURCE, WAYS, a_large_text, of_the_text
@@ -356,6 +357,10 @@ def test_a_server_with_another_compiler_is_not_used(world: World) -> None:
 
 def test_a_fault_is_remembered_for_its_own_directory(world: World) -> None:
     """$DISTCC_DIR is where distcc keeps which hosts are avoided."""
+    for number in range(FARMS + 1):  # however many a server has seen
+        other = {"DISTCC_HOSTS": "127.0.0.1:1", "DISTCC_DIR": f"/nowhere/{number}"}
+        assert world.call("gcc", "-c", "a.c", "-o", f"{number}.o", env=other).status == 0
+    world.call(world.install.launcher, "-zC")
     port = free_port()
     env = {"DISTCC_HOSTS": f"127.0.0.1:{port}"}
     for number, directory in enumerate(("one", "one", "two")):
