@@ -358,7 +358,7 @@ def test_a_server_with_another_compiler_is_not_used(world: World) -> None:
 def test_a_fault_is_remembered_for_its_own_directory(world: World) -> None:
     """$DISTCC_DIR is where distcc keeps which hosts are avoided."""
     for number in range(FARMS + 1):  # however many a server has seen
-        other = {"DISTCC_HOSTS": "127.0.0.1:1", "DISTCC_DIR": f"/nowhere/{number}"}
+        other = {"DISTCC_HOSTS": "127.0.0.1:1", "DISTCC_DIR": f"{world.src}/{number}"}
         assert world.call("gcc", "-c", "a.c", "-o", f"{number}.o", env=other).status == 0
     world.call(world.install.launcher, "-zC")
     port = free_port()
