@@ -53,7 +53,9 @@ class Closure:
         self._take(job.invocation.source)
         for _, name in job.invocation.include.forced:
             self._look_for(b"", name, quoted=True)
-        self.absolute = False  # the command line's names are no text's
+        # The command line's names are no text's; a text that gives one is asked about it.
+        self.absolute = False
+        self._seen.clear()
         self._follow_all()
         read: set[bytes] = set()
         while self._computing and not self.reason and read != self.names.keys():

@@ -151,7 +151,7 @@ def place_of(record: bytes) -> tuple[bytes, bytes, bytes]:
     return record[_RECORD.size :].rpartition(b"/")
 
 
-RECORDS = 20_000
+RECORDS = 20_000  # paths whose last record is kept
 STABLE_NS = 600 * 1_000_000_000
 
 

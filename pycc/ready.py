@@ -17,7 +17,6 @@ from collections.abc import Callable, Hashable, Sequence
 
 from .cache.result import Room
 from .frame import Op, Shared, reply_parts
-from .record import record
 
 BYTES_SIZE, LARGEST_BYTES = 8 << 20, 128 << 10  # of replies kept whole
 READY_SIZE, LARGEST_READY = 64 << 20, 4 << 20  # bytes of results kept unpacked
@@ -69,71 +68,58 @@ def make_ready(
         raise
 
 
-@record
-class _Kept:
-    call: object
-    reply: bytes | Ready
-
-
 class Replies:
     """By the names of calls. One thread asks, others may keep and clear."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._kept: dict[Hashable, _Kept] = {}
-        self._bytes = self._ready = self._descriptors = 0
+        self._small: dict[Hashable, tuple[object, bytes]] = {}
+        self._small_size = 0
+        self._large: dict[Hashable, tuple[object, Ready]] = {}
 
     def get(self, name: Hashable, call: object) -> bytes | Ready | None:
         """The reply to this very call: one to the call before it under the same name would be its
         older object."""
-        kept = self._kept.get(name)
-        if kept is None or kept.call is not call:
+        small = self._small.get(name)
+        if small is not None and small[0] is call:
+            return small[1]
+        large = self._large.get(name)
+        if large is None or large[0] is not call:
             return None
-        if isinstance(kept.reply, Ready):
-            kept.reply.used = time.monotonic()
-        return kept.reply
+        large[1].used = time.monotonic()
+        return large[1]
 
     def has_room(self, size: int) -> bool:
         """Whether a large reply may be kept."""
-        fits = size <= LARGEST_READY and self._ready + size <= READY_SIZE
-        return fits and self._descriptors < MOST_READY
+        kept = list(self._large.values())
+        fits = sum(ready.size for _, ready in kept) + size <= READY_SIZE
+        return fits and size <= LARGEST_READY and len(kept) < MOST_READY
 
     def keep(self, name: Hashable, call: object, reply: bytes | Ready) -> None:
         """Keep a reply, a large one if there is room, a small one instead of others."""
         with self._lock:
-            self._drop(name)
+            _, small = self._small.pop(name, (None, b""))
+            self._small_size -= len(small)
+            self._large.pop(name, None)
             if isinstance(reply, Ready):
-                if not self.has_room(reply.size):
-                    return
-                self._ready += reply.size
-                self._descriptors += 1
-            else:
-                if self._bytes + len(reply) > BYTES_SIZE:
-                    for other in [n for n, k in self._kept.items() if isinstance(k.reply, bytes)]:
-                        self._drop(other)
-                self._bytes += len(reply)
-            self._kept[name] = _Kept(call, reply)
-
-    def _drop(self, name: Hashable) -> None:
-        kept = self._kept.pop(name, None)
-        if kept is None:
-            return
-        if isinstance(kept.reply, Ready):
-            self._ready -= kept.reply.size
-            self._descriptors -= 1
-        else:
-            self._bytes -= len(kept.reply)
+                if self.has_room(reply.size):
+                    self._large[name] = (call, reply)
+                return
+            if self._small_size + len(reply) > BYTES_SIZE:
+                self._small, self._small_size = {}, 0
+            self._small[name] = (call, reply)
+            self._small_size += len(reply)
 
     def sweep(self, now: float) -> None:
         """Drop the large ones that nobody asked for; ``now`` of time.monotonic."""
-        if not self._ready:
+        if not self._large:
             return
         with self._lock:
-            for name, kept in list(self._kept.items()):
-                if isinstance(kept.reply, Ready) and now - kept.reply.used > READY_SECONDS:
-                    self._drop(name)
+            for name, (_, ready) in list(self._large.items()):
+                if now - ready.used > READY_SECONDS:
+                    del self._large[name]
 
     def clear(self) -> None:
         with self._lock:
-            self._kept = {}
-            self._bytes = self._ready = self._descriptors = 0
+            self._small, self._small_size = {}, 0
+            self._large = {}

@@ -431,19 +431,22 @@ class Resident:
     def farm(self, directory: bytes) -> Farm:
         """What is known of other machines to the builds with this DISTCC_DIR, where distcc itself
         keeps which slots are taken and which hosts are avoided."""
+        gone: Farm | None = None
         with self._caches_lock:
-            farm = self._farms.get(directory)
+            farm = self._farms.pop(directory, None)
             if farm is None:
-                if len(self._farms) >= FARMS:
-                    self._farms.pop(next(iter(self._farms))).stop_looking()
                 from .remote.farm import Farm
                 from .remote.transport import Ways
 
                 place = "" if self.place is None else str(self.place.directory)
                 ways = next((other.ways for other in self._farms.values()), None) or Ways(place)
                 farm = Farm(ways=ways) if self.stays else Farm(ways=ways, browse=None)
-                self._farms[directory] = farm
-            return farm
+                if len(self._farms) >= FARMS:
+                    gone = self._farms.pop(next(iter(self._farms)))
+            self._farms[directory] = farm  # the one used last is the last to go
+        if gone is not None:
+            gone.stop_looking()
+        return farm
 
     def asking(self, key: Hashable) -> threading.Lock:
         """Held by whoever asks a compiler what ``key`` stands for."""
