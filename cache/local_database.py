@@ -81,6 +81,12 @@ _CONNECTION: Final = (
 _SELECT: Final = "SELECT value, filename, rowid FROM Cache WHERE key = ? AND raw = 1"
 
 
+_LISTING: Final = (
+    "SELECT Cache.rowid, Cache.key, Cache.size, Cache.tag, IFNULL(Access.time, 0.0) FROM Cache"
+    " LEFT JOIN Access ON Access.entry = Cache.rowid"
+    " WHERE Cache.rowid > ? ORDER BY Cache.rowid LIMIT ?"
+)
+
 _CHOSEN: Final = "SELECT Cache.rowid, Cache.filename, Cache.size FROM "
 _BY_AGE: Final = _CHOSEN + "Access CROSS JOIN Cache ON Cache.rowid = Access.entry "
 _BY_TAG: Final = _CHOSEN + "Cache CROSS JOIN Access ON Cache.rowid = Access.entry "
@@ -394,6 +400,14 @@ class Database:
                 count += 1
                 total += size if isinstance(size, int) else 0
         return count, total
+
+    def rows(self, after: int, limit: int) -> list[tuple[int, str, int, str, float]]:
+        """Return up to ``limit`` rows behind row ``after``: (row, key, bytes, tag, used)."""
+        found = self._held().execute(_LISTING, (after, limit)).fetchall()
+        return [
+            (row, _text(key) or "", size if isinstance(size, int) else 0, _text(tag) or "", used)
+            for row, key, size, tag, used in found
+        ]
 
     def knows_file(self, filename: str) -> bool:
         """Say whether an entry's value lies in this file."""

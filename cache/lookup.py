@@ -46,6 +46,8 @@ class Stat(Protocol):
     @property
     def mtime(self) -> int: ...
     @property
+    def ctime(self) -> int: ...
+    @property
     def changed(self) -> int: ...
     @property
     def is_regular(self) -> bool: ...
@@ -103,22 +105,33 @@ class Verifier:
         self._stands = stands
         self._listings: dict[bytes, tuple[Stat, frozenset[bytes]]] = {}
 
-    def verify(self, entry: ManifestEntry, cwd: bytes, changing: Collection[bytes] = ()) -> Verdict:
+    def verify(
+        self,
+        entry: ManifestEntry,
+        cwd: bytes,
+        changing: Collection[bytes] = (),
+        by_stat: Collection[str] = (),
+    ) -> Verdict:
         """Ask everything that ``entry`` depends on, for a call in ``cwd``.
 
         ``changing`` are directories (normal paths) that the call itself writes into: their
-        signatures would not last until the next call."""
+        signatures would not last until the next call. ``by_stat`` is the sloppiness: with
+        file_stat_matches a file of the same size and times is not read, with
+        file_stat_matches_ctime besides its ctime does not matter."""
         now = self._clock()
         records: list[bytes] = []
         settled = True
         paths = [absolute(cwd, path) for path, _ in entry.files]
         signatures = self._files.signatures(paths)
         known, pinned = self._digests.known, self._digests.settled
+        unread = _unread(entry, paths, signatures, by_stat) if by_stat else ()
         for path, signature, (_, expected) in zip(paths, signatures, entry.files, strict=True):
             digest = known(path, signature)
-            if digest is None:
+            if path in unread:
+                digest = expected
+            elif digest is None:
                 digest = self._digests.digest(path, signature)
-            if entry.flags & TIMES and digest is not None:
+            if entry.flags & TIMES and digest is not None and path not in unread:
                 digest = stamped(digest, signature.mtime)
             if digest != expected:
                 return Verdict(path)
@@ -220,6 +233,25 @@ class Verifier:
                 self._listings.clear()
             self._listings[directory] = (signature, listing)
         return listing
+
+
+def _unread(
+    entry: ManifestEntry,
+    paths: Sequence[bytes],
+    signatures: Sequence[Stat],
+    by_stat: Collection[str],
+) -> Collection[bytes]:
+    """The files whose content is taken for granted, because their size and times are the same."""
+    if "file_stat_matches" not in by_stat or len(entry.stats) != len(paths):
+        return ()
+    with_ctime = "file_stat_matches_ctime" not in by_stat
+    return {
+        path
+        for path, found, (size, mtime, ctime) in zip(paths, signatures, entry.stats, strict=True)
+        if found.is_regular
+        and (found.size, found.mtime) == (size, mtime)
+        and (found.ctime == ctime or not with_ctime)
+    }
 
 
 def may_be_among(name: bytes, listing: Collection[bytes]) -> bool:

@@ -4,6 +4,7 @@
     <table>    ::= <count:u32> <bytes:u32> { path NUL }          every path once
     <entry>    ::= <result_key:32> <flags:u16> <files:u32> <groups:u32> <present:u32> <day:u32>
                    { <path:u32> } { <digest:20> }                files
+                   { <size:i64> <mtime:i64> <ctime:i64> }        of the files, with flag STATS
                    { <directory:u32> <names:u32> { <name:u32> } }  groups
                    { <path:u32> }                                present
 Version 1: first.
@@ -33,6 +34,7 @@ _HEAD = Struct("<2sBBI")
 _TABLE = Struct("<II")
 _ENTRY = Struct("<HIIII")
 _U32 = Struct("<I")
+_STAT = Struct("<qqq")
 _MAGIC, _VERSION = b"PM", 1
 
 NEEDS_TEXT = 1
@@ -48,6 +50,9 @@ ELSEWHERE = 4
 WHOLE = 8
 """All that was asked is known: an absent name must not even be a directory's, and what was present
 has its kind (directories end in ``/``)."""
+
+STATS = 16
+"""Of each file size and times are kept, for calls that are content with them."""
 
 
 class ManifestError(Exception):
@@ -67,6 +72,8 @@ class ManifestEntry:
     flags: int = 0
     day: bytes = b""
     """The date of the compile where the sources ask for it (__DATE__), else nothing."""
+    stats: tuple[tuple[int, int, int], ...] = ()
+    """Size in bytes, mtime and ctime in ns of each of ``files`` (sloppiness file_stat_matches)."""
 
 
 def add(entries: Sequence[ManifestEntry], new: ManifestEntry) -> tuple[ManifestEntry, ...]:
@@ -76,7 +83,7 @@ def add(entries: Sequence[ManifestEntry], new: ManifestEntry) -> tuple[ManifestE
 
 
 def _witnesses(entry: ManifestEntry) -> tuple[object, ...]:
-    return entry.files, entry.present, entry.flags, entry.day
+    return entry.files, entry.present, entry.flags & ~STATS, entry.day
 
 
 def pack(entries: Sequence[ManifestEntry]) -> bytes:
@@ -99,7 +106,7 @@ def pack(entries: Sequence[ManifestEntry]) -> bytes:
         body.append(entry.result_key)
         body.append(
             _ENTRY.pack(
-                entry.flags,
+                entry.flags | STATS if entry.stats else entry.flags & ~STATS,
                 len(entry.files),
                 len(entry.groups),
                 len(entry.present),
@@ -108,6 +115,7 @@ def pack(entries: Sequence[ManifestEntry]) -> bytes:
         )
         body.append(numbers(tuple(path for path, _ in entry.files)))
         body += (digest for _, digest in entry.files)
+        body += (_STAT.pack(*one) for one in entry.stats)
         for directory, names in entry.groups:
             body += (numbers((directory,)), _U32.pack(len(names)), numbers(names))
         body.append(numbers(entry.present))
@@ -162,10 +170,16 @@ def _entry(reader: _Reader, paths: list[bytes]) -> ManifestEntry:
         (paths[number], digests[DIGEST_SIZE * i : DIGEST_SIZE * (i + 1)])
         for i, number in enumerate(numbers)
     )
+    stats: tuple[tuple[int, int, int], ...] = ()
+    if flags & STATS:
+        packed = reader.take(_STAT.size * n_files)
+        stats = tuple((size, mtime, ctime) for size, mtime, ctime in _STAT.iter_unpack(packed))
     groups = []
     for _ in range(n_groups):
         directory, n_names = reader.numbers(2)
         names = tuple(paths[number] for number in reader.numbers(n_names))
         groups.append((paths[directory], names))
     present = tuple(paths[number] for number in reader.numbers(n_present))
-    return ManifestEntry(result_key, files, tuple(groups), present, flags, paths[day])
+    return ManifestEntry(
+        result_key, files, tuple(groups), present, flags & ~STATS, paths[day], stats
+    )

@@ -17,7 +17,7 @@ History: 1 first version.
 
 import errno
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final, Protocol
 
 import xxhash
@@ -87,6 +87,17 @@ class Totals:
 
     size: int
     entries: int
+
+
+@record
+class Listed:
+    """One entry as a listing names it: ``size`` as charged against the limit, ``used`` in seconds
+    since the epoch."""
+
+    key: bytes
+    size: int
+    used: float
+    namespace: str
 
 
 def manifest_key(digest: bytes) -> bytes:
@@ -207,6 +218,9 @@ class Storage(Protocol):
 
     def totals(self) -> Totals:
         """Return what the store holds; zeros when it cannot be read."""
+
+    def listing(self) -> Iterator[Listed]:
+        """Every entry, in no particular order; what comes or goes meanwhile may be missing."""
 
     def set_limits(self, max_size: int, max_files: int) -> None:
         """Change the limits (bytes, entries; 0 means none); the next store obeys them."""

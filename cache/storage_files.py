@@ -30,11 +30,13 @@ from ..pattern import pattern
 from . import shared_files
 from .local_database import new_name
 from .storage import (
+    HEADER_SIZE,
     MAX_VALUE,
     MISSING,
     Counts,
     Failed,
     Found,
+    Listed,
     Lookup,
     Totals,
     is_full,
@@ -179,6 +181,16 @@ class FileStorage:
         return Totals(
             max(0, known.size + self._delta.size), max(0, known.entries + self._delta.entries)
         )
+
+    def listing(self) -> Iterator[Listed]:
+        """Every entry, in the order of the directories."""
+        for entry in self._entries():
+            parent, name = os.path.split(entry.path)
+            outer, second = os.path.split(parent)
+            with contextlib.suppress(ValueError):
+                digest = bytes.fromhex(os.path.basename(outer) + second + name[1:])
+                namespace = _namespace_of(entry.path)
+                yield Listed(name[:1].encode() + digest, _charge(entry.size), entry.used, namespace)
 
     def _known_totals(self) -> Totals:
         match = _TOTALS.fullmatch(self._read(f"{self.root}/totals") or b"")
@@ -483,6 +495,16 @@ def _has_namespace(path: str, namespace: str) -> bool:
             os.close(descriptor)
     except OSError:
         return False
+
+
+def _namespace_of(path: str) -> str:
+    try:
+        with open(path, "rb", buffering=0) as file:
+            head = file.read(HEADER_SIZE + 2 + 0xFFFF)
+    except OSError:
+        return ""
+    size = int.from_bytes(head[HEADER_SIZE : HEADER_SIZE + 2], "big")
+    return os.fsdecode(head[HEADER_SIZE + 2 : HEADER_SIZE + 2 + size])
 
 
 def _mtime(path: str) -> float:

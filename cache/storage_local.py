@@ -23,7 +23,8 @@ worth keeping, and the 1 % only spares most stores the work.)
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Final
 
 from . import generations
@@ -38,6 +39,7 @@ from .storage import (
     Counts,
     Failed,
     Found,
+    Listed,
     Lookup,
     Totals,
     seal,
@@ -56,6 +58,7 @@ _TOUCHES: Final = 200
 _LOW_WATER: Final = 100
 _MAX_BATCH: Final = 128
 _VACUUM_PAGES: Final = 256
+_LISTED: Final = 500
 _EVERYTHING: Final = (1 << 62, 1 << 62)
 
 
@@ -194,6 +197,24 @@ class LocalStorage:
         except DatabaseErrors as error:
             self._handle.fault(database, error)
             return Totals(0, 0)
+
+    def listing(self) -> Iterator[Listed]:
+        """Every entry, in the order of the database; read in pieces, so nobody waits."""
+        database = self._handle.database or self._handle.for_reading()
+        rows: list[tuple[int, str, int, str, float]] = []
+        last = 0
+        while database is not None:
+            try:
+                rows = database.rows(last, _LISTED)
+            except DatabaseErrors as error:
+                self._handle.fault(database, error)
+                return
+            for row, key, size, tag, used in rows:
+                last = row
+                with suppress(ValueError):
+                    yield Listed(bytes.fromhex(key), size, used, tag)
+            if len(rows) < _LISTED:
+                return
 
     # Writing: belongs on a thread that may wait.
 

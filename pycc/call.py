@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 RECURSION_GUARD = b"CCACHE_DISABLE=1"
 """For whatever the compiler runs: a ccache inside a wrapper script must not cache once more."""
 
+OWN_WORDS = b"--ccache-"
 COULD_NOT_FIND = 1
 
 
@@ -74,6 +75,11 @@ class Call:
     def cwd(self) -> bytes:
         return self.request.cwd
 
+    @property
+    def compiler_words(self) -> Sequence[bytes]:
+        """The words that the compiler is to see: --ccache-skip is for us alone."""
+        return [word for word in self.words if not word.startswith(OWN_WORDS)]
+
     def count(self, *outcomes: Outcome) -> None:
         """Note what became of the call; counted by ``commit``."""
         self.tally += outcomes
@@ -81,7 +87,7 @@ class Call:
     def plain(self, *outcomes: Outcome) -> list[Op]:
         """Run the user's own command as if we were not there."""
         self.count(*outcomes)
-        return [Exec((*self.prefix, self.compiler, *self.words), (RECURSION_GUARD,))]
+        return [Exec((*self.prefix, self.compiler, *self.compiler_words), (RECURSION_GUARD,))]
 
     def refuse(self, outcome: Outcome, detail: str) -> list[Op]:
         """Run the user's own command, because of ``detail``."""

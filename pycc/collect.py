@@ -48,6 +48,8 @@ class Dependencies:
 
     files: tuple[tuple[bytes, bytes], ...]
     directives: dict[bytes, Directives]
+    stats: dict[bytes, tuple[int, int, int]]
+    """Size, mtime and ctime of the files, by their absolute names."""
 
 
 def relative_depfile(invocation: Invocation, base_dir: BaseDirectories) -> Write | None:
@@ -172,12 +174,13 @@ def dependencies(
     known = resident.digests.known
     files: list[tuple[bytes, bytes]] = []
     directives: dict[bytes, Directives] = {}
+    stats: dict[bytes, tuple[int, int, int]] = {}
     all_paths = [source, *paths]
     links = signatures(all_paths, follow=False)
     for name, path, found in zip(
         (invocation.source, *names), all_paths, _targets(all_paths, links), strict=True
     ):
-        if ignored and name in names and any(path.startswith(prefix) for prefix in ignored):
+        if ignored and name in names and _is_below(path, ignored):
             continue
         if path == NULL:
             directives[name] = Directives()
@@ -197,6 +200,7 @@ def dependencies(
         if name not in opaque:
             directives[name] = asked
         if name != invocation.source:
+            stats[path] = found.size, found.mtime, found.ctime
             files.append((name, stamped(digest, found.mtime) if times else digest))
     if by_mtime or by_ctime:
         moved = disturbed(
@@ -205,7 +209,7 @@ def dependencies(
         if moved is not None:
             resident.doubt(moved)
             return Refused(Outcome.MODIFIED_INPUT_FILE, os.fsdecode(moved))
-    return Dependencies(tuple(files), directives)
+    return Dependencies(tuple(files), directives, stats)
 
 
 def _targets(paths: Sequence[bytes], links: Sequence[Signature]) -> list[Signature]:
@@ -216,8 +220,15 @@ def _targets(paths: Sequence[bytes], links: Sequence[Signature]) -> list[Signatu
 
 
 def _ignored_headers(call: Call) -> tuple[bytes, ...]:
+    """Files and directories, as normal paths, whose contents the user takes for granted."""
     text = call.config.ignore_headers_in_manifest
-    prefixes = [absolute(call.cwd, os.fsencode(p)) for p in text.split(":") if p]
+    named = [absolute(call.cwd, os.fsencode(p)) for p in text.split(":") if p]
     if "system_headers" in call.config.sloppiness:
-        prefixes += [b"/usr/include/", b"/usr/local/include/", b"/usr/lib/"]
-    return tuple(prefixes)
+        named += [b"/usr/include", b"/usr/local/include", b"/usr/lib"]
+    return tuple(os.path.normpath(path) for path in named)
+
+
+def _is_below(path: bytes, places: Sequence[bytes]) -> bool:
+    """Whether a file is one of ``places`` or lies below one."""
+    path = os.path.normpath(path)
+    return any(path == place or path.startswith(place.rstrip(b"/") + b"/") for place in places)

@@ -111,9 +111,9 @@ def _compile(call: Call, talk: Talk, resident: Resident) -> Sequence[Op] | Job:
     if call.config.disable:
         return call.plain()
     job = _open(call, talk, resident)
-    if not isinstance(job, Job) or not job.manifest_key:
+    if not isinstance(job, Job):
         return job
-    if not call.config.recache:
+    if job.manifest_key and not call.config.recache:
         if job.manifest_key in resident.unfinished:
             talk.may_block()
             resident.unfinished.wait(job.manifest_key)
@@ -130,7 +130,10 @@ def _open(call: Call, talk: Talk, resident: Resident) -> Sequence[Op] | Job:
     start = file_clock()
     if call.log.enabled:
         _log_compiler(call)
-    if call.config.reread_files:
+    foreign = _foreign(call)
+    if foreign:
+        return call.refuse(Outcome.UNSUPPORTED_COMPILER_OPTION, f"options of {foreign}")
+    if call.config.reads_again:
         resident.digests.forget()
     witnesses = Witnesses(resident.digests)
     witnesses.records += call.records
@@ -195,10 +198,24 @@ def _open(call: Call, talk: Talk, resident: Resident) -> Sequence[Op] | Job:
     return job
 
 
+UNKNOWN_TO_US = frozenset({"clang-cl", "cl", "icl", "icx-cl", "msvc", "nvcc"})
+"""Compilers, by name and by compiler_type, whose options mean other things than gcc's."""
+
+
+def _foreign(call: Call) -> str:
+    """Which of them this call's compiler is; empty for any other."""
+    configured = call.config.compiler_type
+    names = (os.fsdecode(call.driver), os.fsdecode(call.real_name))
+    found = (configured,) if configured != "auto" else names
+    return next((name for name in found if name in UNKNOWN_TO_US), "")
+
+
 def _log_compiler(call: Call) -> None:
     kind = call.config.compiler_type
+    if kind == "auto":
+        kind = _foreign(call) or _likely_family(call).value
     call.log(f"Compiler: {os.fsdecode(call.compiler)}")
-    call.log(f"Compiler type: {_likely_family(call).value if kind == 'auto' else kind}")
+    call.log(f"Compiler type: {kind}")
 
 
 def _base_directories(call: Call, witnesses: Witnesses) -> BaseDirectories | None:
@@ -228,7 +245,7 @@ def _read(
         return None if got is None or b"\0" in got else got
 
     try:
-        args, _ = expand(call.words, read_file)
+        args, _ = expand(call.words, read_file, call.config.response_file_format)
     except ResponseFileError as problem:
         return Uncacheable(Outcome.BAD_COMPILER_ARGUMENTS, os.fsencode(str(problem)))
     if "clang_index_store" in call.config.sloppiness:
@@ -268,8 +285,8 @@ def _parse(
 def _likely_family(call: Call) -> Family:
     """By the compiler's name; what it says itself decides later."""
     configured = call.config.compiler_type
-    if configured == "clang":
-        return Family.CLANG
+    if configured in ("clang", "gcc"):
+        return Family(configured)
     return Family.CLANG if b"clang" in call.real_name or b"clang" in call.driver else Family.GCC
 
 
@@ -321,7 +338,8 @@ def _look_up(job: Job, resident: Resident) -> Sequence[Op] | None:
             continue
         if entry.day and entry.day != job.day(job.started):
             continue
-        verdict = resident.verifier.verify(entry, call.cwd, job.output_directories())
+        by_stat = call.config.sloppiness if entry.stats else ()
+        verdict = resident.verifier.verify(entry, call.cwd, job.output_directories(), by_stat)
         if not verdict.holds:
             call.log(f"Entry does not hold: {os.fsdecode(verdict.reason)}")
             continue

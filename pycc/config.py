@@ -144,6 +144,12 @@ class Config:
         """
         return os.fsencode(posixpath.join(self.working_directory, path))
 
+    @property
+    def reads_again(self) -> bool:
+        """Whether no content is remembered by its file's time stamps: what our memory does for all
+        calls is what ccache's inode cache does, so whoever switches that off wants it so."""
+        return self.reread_files or not self.inode_cache
+
     def origin(self, key: str) -> str:
         """Where the value of ``key`` came from, in ccache's words."""
         return self.origins.get(key, "default")

@@ -72,6 +72,9 @@ def once(argv: Sequence[bytes]) -> NoReturn:
     if status is not None:
         end_as(status)
     words = list(argv[1:]) if request.own_name else [os.path.basename(argv[0]), *argv[1:]]
+    while len(words) > 1 and b"=" in words[0] and b"/" not in words[0].split(b"=")[0]:
+        words.pop(0)  # a setting for us
+    words = [word for word in words if not word.startswith(b"--ccache-")]
     located = locate(words[0], os.environb.get(b"PATH", DEFAULT_PATH), os.getcwdb())
     if located is None:
         print(f"pycc: could not find compiler {os.fsdecode(words[0])}", file=sys.stderr)

@@ -125,7 +125,7 @@ def run_compiler(
     """Run the compiler through the launcher; operations when the call ends without a result.
     ``meanwhile`` is called while it starts."""
     call, invocation = job.call, job.invocation
-    words: Sequence[bytes] = call.words if job.base_dir is None else invocation.args
+    words: Sequence[bytes] = call.compiler_words if job.base_dir is None else invocation.args
     added: list[bytes] = []
     temporary: list[bytes] = []
     forced = forces_colour(invocation)

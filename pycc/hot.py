@@ -31,7 +31,7 @@ def keep_hot(
     """Remember a direct hit, if every witness is pinned and nobody wants each call logged."""
     config = job.call.config
     quiet = not (config.log_file or config.debug or config.stats_log) and config.stats
-    if records is not None and quiet and job.witnesses.settled and not config.reread_files:
+    if records is not None and quiet and job.witnesses.settled and not config.reads_again:
         all_records = (*job.witnesses.records, *records)
         resident.remember(job.call.request, all_records, job.call.cache, keys, job.delivery, COUNTS)
 

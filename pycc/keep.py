@@ -34,6 +34,10 @@ if TYPE_CHECKING:
     from .resident import Resident
 
 
+NO_STAT = (-1, 0, 0)
+"""Of a file that was found under another name: its content counts."""
+
+
 @record
 class Decision:
     """To be stored: a result under ``key`` and, if direct mode serves this source, an entry.
@@ -144,6 +148,8 @@ def _refuse(job: Job, refused: Refused, entries: Sequence[Entry] | None) -> None
 
 def _mark(job: Job) -> None:
     """Next time, this source goes through the preprocessor at once."""
+    if job.call.config.read_only:
+        return
     if job.manifest_key and not job.invocation.preprocessed:
         marker = ManifestEntry(bytes(KEY_SIZE), (), flags=manifest.NEEDS_TEXT)
         packed = manifest.pack(manifest.add(job.entries, marker))
@@ -158,6 +164,8 @@ def _assembler_reads_more(
     GNU as lists the files that it read and those that .file directives name. gcc names the source
     there, by its last part: the one that preprocessed text came from. In assembly a name in the
     text explains it, unless macros may have put a directive together that reads the file too."""
+    if "incbin" in job.call.config.sloppiness:
+        return False
     if text.asks_assembler or asked.incbin or asked.asm_include:
         return True
     cwd, assembly = job.call.cwd, job.invocation.language.startswith(b"assembler")
@@ -182,12 +190,14 @@ def _manifest_entry(
     call, invocation = job.call, job.invocation
     if not job.manifest_key:
         return "direct mode is off"
-    sloppy_time = "time_macros" in call.config.sloppiness
+    sloppy = call.config.sloppiness
+    sloppy_time = "time_macros" in sloppy
     if (asked.time or asked.timestamp) and not sloppy_time:
         return "the time is asked for"
     if asked.embed or asked.modules or asked.dependency_pragma or asked.pch_pragma:
         return "files are read in a way that is not followed"
-    if (asked.incbin or asked.asm_include) and read_by_assembler is None:
+    unseen = (asked.incbin or asked.asm_include) and read_by_assembler is None
+    if unseen and "incbin" not in sloppy:
         return "the assembler may read files that it was not asked about"
     day = b""
     if asked.date and not sloppy_time:
@@ -206,7 +216,12 @@ def _manifest_entry(
     flags = manifest.TIMES if precompiled.records_times(invocation) else 0
     if text is not None and text.elsewhere:
         flags |= manifest.ELSEWHERE
-    return ManifestEntry(key, files, groups, present, flags, day), untaken
+    stats: tuple[tuple[int, int, int], ...] = ()
+    if "file_stat_matches" in sloppy:
+        known = {absolute(call.cwd, path): digest for path, digest in files}
+        stats = tuple(found.stats.get(path, NO_STAT) for path in known)
+        stats = stats if len(known) == len(files) else ()
+    return ManifestEntry(key, files, groups, present, flags, day, stats), untaken
 
 
 _Places = tuple[tuple[tuple[bytes, tuple[bytes, ...]], ...], tuple[bytes, ...], tuple[bytes, ...]]

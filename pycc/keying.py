@@ -8,7 +8,7 @@ included files hold is not here: the manifest's entries witness it (cache/manife
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from . import embedded, precompiled
@@ -85,6 +85,8 @@ def common(call: Call, invocation: Invocation, toolchain: Toolchain, files: File
             key.add(b"arg", *arg.words)
     for words in embedded.words(invocation):
         key.add(b"prefix", *words)
+    for field in _leniency(call, invocation):
+        key.add(b"lenient", *field)
     key.add(b"outputs", *(output.kind.value.encode() for output in invocation.outputs))
     if invocation.cwd_sensitive or invocation.object_name_sensitive:
         for fields in embedded.embedded(
@@ -111,6 +113,32 @@ def common(call: Call, invocation: Invocation, toolchain: Toolchain, files: File
         key.add(b"colour", str(invocation.color).encode())
     _add_files(key, call, invocation, files)
     return key
+
+
+def _leniency(call: Call, invocation: Invocation) -> Iterator[tuple[bytes, ...]]:
+    """What the settings let pass in this call. What was made so must not be served to a call that
+    would not have let it pass, and whose other fields are the same."""
+    config, variables = call.config, call.variables
+    sloppy = config.sloppiness
+    named = {"include_file_mtime", "include_file_ctime", "incbin"}
+    if "locale" in sloppy and any(name in variables for name in LOCALE_VARIABLES):
+        named.add("locale")
+    if "random_seed" in sloppy and any(w.startswith(b"-frandom-seed") for w in invocation.args):
+        named.add("random_seed")
+    yield from ((name.encode(),) for name in sorted(named & sloppy))
+    if config.ignore_options:
+        yield b"ignore_options", os.fsencode(config.ignore_options)
+
+
+def _direct_leniency(call: Call, invocation: Invocation) -> Iterator[tuple[bytes, ...]]:
+    """The same for what only a manifest entry may leave out."""
+    config, wanted = call.config, invocation.dependencies
+    if "system_headers" in config.sloppiness:
+        yield (b"system_headers",)
+    if config.ignore_headers_in_manifest:
+        yield b"ignore_headers", os.fsencode(config.ignore_headers_in_manifest)
+    if config.depend_mode and wanted is not None and not wanted.system:
+        yield (b"depend_mode",)
 
 
 def _add_files(key: Fingerprint, call: Call, invocation: Invocation, files: Files) -> None:
@@ -154,6 +182,8 @@ def direct(
     if "time_macros" in call.config.sloppiness:
         # An entry that was made like this holds although the time has gone on.
         key.add(b"time_macros")
+    for field in _direct_leniency(call, invocation):
+        key.add(b"lenient", *field)
     epoch = variables.get(b"SOURCE_DATE_EPOCH", b"")
     if epoch and not epoch.isdigit():
         # clang 16 and later refuse it; what a good one decides is the day of a manifest entry.

@@ -283,6 +283,8 @@ def _look_up_text(
     if job.manifest_key:
         call.count(Outcome.DIRECT_CACHE_MISS)
     call.extra.update({Outcome.LOCAL_STORAGE_HIT.value: 1, Outcome.LOCAL_STORAGE_READ_HIT.value: 1})
+    if call.config.read_only:
+        return ops
     decision = decide(job, resident, None, None, text, before)
     if decision is not None:
         store(job, resident, decision, None)

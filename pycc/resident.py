@@ -502,9 +502,15 @@ class Resident:
 
     def temporary_directory(self, config: Config) -> bytes:
         """Where files of one compile lie until it ends: ours alone, in memory if possible."""
-        if self.place is not None:
-            return os.fsencode(self.place.usable_temporary())
-        return config.absolute(config.temporary_dir)
+        wanted = config.absolute(config.temporary_dir)
+        if self.place is None:
+            return wanted
+        if config.origin("temporary_dir") != "default":
+            with suppress(OSError):
+                os.makedirs(wanted, exist_ok=True)
+            if os.access(wanted, os.W_OK | os.X_OK):
+                return wanted
+        return os.fsencode(self.place.usable_temporary())
 
     def forget_hits(self) -> None:
         """Entries were removed or replaced: nothing may be answered from what was known."""

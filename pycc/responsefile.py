@@ -5,6 +5,9 @@ deeply such words nest; a file that cannot be read leaves the word as it is. Wor
 white space; a backslash takes the next character as it is; single and double quotes hold white
 space together.
 
+clang reads by Windows' rules where the command line says --rsp-quoting=windows: a backslash is
+itself unless quotes follow, and single quotes mean nothing.
+
 In corners the readers differ from each other and from release to release: a backslash in single
 quotes is an ordinary character since binutils 2.43, LLVM drops words that are empty, drops a
 byte-order mark and converts UTF-16, libiberty ends at a NUL. A wrong guess would hand out another
@@ -30,10 +33,19 @@ class ResponseFileError(PyccError):
     """A response file that cannot be expanded for certain; the text says why."""
 
 
+def is_windows(args: Sequence[bytes]) -> bool:
+    """Whether clang reads the response files of this command line by Windows' rules."""
+    chosen = [word for word in args if word.startswith(b"--rsp-quoting=")]
+    return bool(chosen) and chosen[-1] != b"--rsp-quoting=posix"
+
+
 def expand(
-    args: Sequence[bytes], read: Callable[[bytes], bytes | None]
+    args: Sequence[bytes], read: Callable[[bytes], bytes | None], wanted: str = "auto"
 ) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
     """Replace every ``@file`` word in ``args`` (without the compiler) by the file's words.
+
+    ``wanted`` is the setting response_file_format: a file that would be other words by the rules
+    that the compiler follows is refused.
 
     ``read`` returns a file's bytes, or None when it cannot be read (a directory included). Gives
     the words and the names of the files that were asked for, in order, unreadable ones included,
@@ -41,6 +53,9 @@ def expand(
     """
     if not any(word[:1] == b"@" for word in args):
         return tuple(args), ()
+    windows = is_windows(args)
+    rules = split_windows if windows else split
+    disputed = wanted not in ("auto", "windows" if windows else "posix")
     expanded: list[bytes] = []
     asked: list[bytes] = []
     pending = list(reversed(args))
@@ -57,7 +72,9 @@ def expand(
         if content is None:
             expanded.append(word)
             continue
-        pending.extend(reversed(split(content)))
+        if disputed and any(byte in content for byte in (b"\\", b"'", b'"')):
+            raise ResponseFileError(f"the compiler reads an @-file by other rules than {wanted}")
+        pending.extend(reversed(rules(content)))
         if len(pending) + len(expanded) > MAX_WORDS:
             raise ResponseFileError("too many words in @-files")
     return tuple(expanded), tuple(asked)
@@ -68,8 +85,7 @@ def split(content: bytes) -> list[bytes]:
 
     Raises ResponseFileError where compilers disagree about them.
     """
-    if content.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")) or b"\0" in content:
-        raise ResponseFileError("an @-file is not plain text")
+    _check_plain(content)
     if b"\\" not in content and b"'" not in content and b'"' not in content:
         return content.split()
     words: list[bytes] = []
@@ -106,6 +122,58 @@ def split(content: bytes) -> list[bytes]:
     if inside:
         words.append(_finished(word))
     return words
+
+
+def split_windows(content: bytes) -> list[bytes]:
+    """The same by Windows' rules (llvm's ``TokenizeWindowsCommandLine``): backslashes are
+    themselves, but before double quotes two stand for one, and an odd one takes the quotes as they
+    are."""
+    _check_plain(content)
+    if b"\v" in content or b"\f" in content:
+        raise ResponseFileError("an @-file has white space that not every reader takes for it")
+    words: list[bytes] = []
+    word = bytearray()
+    inside = quoted = False
+    at = 0
+    while at < len(content):
+        byte = content[at]
+        if byte == 0x5C:
+            end = at
+            while content[end : end + 1] == b"\\":
+                end += 1
+            count = end - at
+            if content[end : end + 1] == b'"':
+                word += b"\\" * (count // 2) + b'"' * (count % 2)
+                end += count % 2
+            else:
+                word += b"\\" * count
+            at = end
+            inside = True
+            continue
+        at += 1
+        if byte == 0x22:
+            if quoted and content[at : at + 1] == b'"':
+                raise ResponseFileError("an @-file has quotes beside quotes")
+            quoted = not quoted
+            inside = True
+        elif byte in _SPACE and not quoted:
+            if inside:
+                words.append(_finished(word))
+                word.clear()
+                inside = False
+        else:
+            word.append(byte)
+            inside = True
+    if quoted:
+        raise ResponseFileError("an @-file ends inside quotes")
+    if inside:
+        words.append(_finished(word))
+    return words
+
+
+def _check_plain(content: bytes) -> None:
+    if content.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")) or b"\0" in content:
+        raise ResponseFileError("an @-file is not plain text")
 
 
 def _check_escape(escaped: bytes, quote: int) -> None:

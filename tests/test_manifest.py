@@ -14,6 +14,7 @@ from pycc.cache.manifest import (
     LIMIT,
     MAX_ENTRIES,
     NEEDS_TEXT,
+    STATS,
     ManifestEntry,
     ManifestError,
     add,
@@ -31,7 +32,7 @@ ENTRIES = st.builds(
     st.lists(st.tuples(PATHS, DIGESTS), max_size=4).map(tuple),
     st.lists(st.tuples(PATHS, st.lists(PATHS, max_size=3).map(tuple)), max_size=3).map(tuple),
     st.lists(PATHS, max_size=3).map(tuple),
-    st.integers(0, 2**16 - 1),
+    st.integers(0, 2**16 - 1).map(lambda flags: flags & ~STATS),  # that one is stats itself
     PATHS,
 )
 
@@ -50,6 +51,18 @@ EXAMPLE = (
     entry((file(b"a.h"), file(b"/usr/b.h")), groups=((b"/inc", (b"a.h", b"sys/b.h")),)),
     entry((file(b"a.h", b"d"),), present=(b"p.h",), day=b"2024-02-29"),
 )
+
+
+def test_sizes_and_times_survive() -> None:
+    files = (file(b"a.h"), file(b"/usr/b.h"))
+    with_stats = entry(files, stats=((1, -(2**62), 3), (2**40, 5, 2**62)), flags=NEEDS_TEXT)
+    assert unpack(pack((with_stats, entry(files)))) == (with_stats, entry(files))
+
+
+def test_an_entry_with_times_takes_the_place_of_one_without() -> None:
+    files = (file(b"a.h"),)
+    with_stats = entry(files, stats=((1, 2, 3),))
+    assert add((entry(files),), with_stats) == (with_stats,)
 
 
 @quick

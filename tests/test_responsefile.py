@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pycc.responsefile import LIMIT, ResponseFileError, expand, split
+from pycc.responsefile import (
+    LIMIT,
+    ResponseFileError,
+    expand,
+    is_windows,
+    split,
+    split_windows,
+)
 
 WORDS = [
     (b"", []),
@@ -39,6 +46,49 @@ WORDS = [
 @pytest.mark.parametrize(("content", "words"), WORDS)
 def test_words_of_a_file(content: bytes, words: list[bytes]) -> None:
     assert split(content) == words
+
+
+WINDOWS_WORDS = [
+    (rb"-DX=a\b -DY", [rb"-DX=a\b", b"-DY"]),
+    (rb'-DX="a b"', [b"-DX=a b"]),
+    (rb"-DX=\"a\"", [b'-DX="a"']),
+    (rb'"-DY=c d\\" -DZ', [b"-DY=c d\\", b"-DZ"]),
+    (rb'"-DX=a\\\"b"', [b'-DX=a\\"b']),
+    (b"-DX='a -Db'", [b"-DX='a", b"-Db'"]),
+]
+
+
+@pytest.mark.parametrize(("content", "words"), WINDOWS_WORDS)
+def test_words_by_windows_rules(content: bytes, words: list[bytes], tmp_path: Path) -> None:
+    assert split_windows(content) == words
+    clang = shutil.which("clang")
+    if clang is not None:
+        (tmp_path / "f").write_bytes(content)
+        line = [clang, "-###", "--rsp-quoting=windows", "-xc", "-c", "/dev/null", f"@{tmp_path}/f"]
+        said = subprocess.run(line, capture_output=True, check=True).stderr.decode()
+        seen = shlex.split(said.splitlines()[-1])
+        given = [f"-D{seen[at + 1]}".encode() for at, word in enumerate(seen) if word == "-D"]
+        assert given == words
+
+
+@pytest.mark.parametrize("content", [b'"a', b'"a""b"', b"a\fb", b'""', b"\xff\xfea\0"])
+def test_what_is_doubtful_by_windows_rules_is_refused(content: bytes) -> None:
+    with pytest.raises(ResponseFileError):
+        split_windows(content)
+
+
+def test_rules_other_than_the_compilers_are_refused_where_it_matters() -> None:
+    for line, wanted in ([b"@f"], "windows"), ([b"--rsp-quoting=windows", b"@f"], "posix"):
+        assert expand(line, lambda _: b"-DX=1", wanted)[0][-1] == b"-DX=1"
+        with pytest.raises(ResponseFileError):
+            expand(line, lambda _: b'-DX="1"', wanted)
+
+
+def test_the_last_word_on_quoting_counts() -> None:
+    words = [b"--rsp-quoting=windows", b"--rsp-quoting=posix"]
+    assert not is_windows(words)
+    assert is_windows(words[::-1])
+    assert not is_windows([b"-c"])
 
 
 @pytest.mark.parametrize(

@@ -314,6 +314,16 @@ static int names_compiler(const char *word)
     return 1;
 }
 
+/* Words on the line that speak to us (--ccache-skip) are unknown to compilers. */
+static void leave_out_our_words(char **argv)
+{
+    char **kept = argv;
+    for (; *argv; argv++)
+        if (!starts(*argv, "--ccache-"))
+            *kept++ = *argv;
+    *kept = NULL;
+}
+
 static _Noreturn void plain(const char *reason)
 {
     static char found[4096];
@@ -344,6 +354,8 @@ static _Noreturn void plain(const char *reason)
         else
             name = "cc";
     }
+    if (*argv)
+        leave_out_our_words(argv + 1);
     if (has_slash(name) && (self.own_name || self.distcc) && !is_wrapper(name)) {
         argv[0] = (char *)name;
         long e = SYS(execve, name, argv, edited_env(NULL, 0));
