@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 import xxhash
@@ -59,6 +59,14 @@ class Stat(Protocol):
 def digest_of(data: bytes) -> bytes:
     """The digest by which contents are named everywhere."""
     return blake2b(data, digest_size=DIGEST_SIZE).digest()
+
+
+def checksum(pieces: Iterable[bytes]) -> bytes:
+    """The XXH3-128 of ``pieces``, one behind the other: what ccache prints for a file."""
+    state = xxhash.xxh3_128()
+    for piece in pieces:
+        state.update(piece)
+    return state.digest()
 
 
 def file_clock() -> int:

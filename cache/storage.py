@@ -185,8 +185,12 @@ class Storage(Protocol):
     def lookup(self, key: bytes) -> Lookup:
         """Return the value or the reason why there is none."""
 
-    def set(self, key: bytes, value: bytes, namespace: str = "") -> bool:
-        """Store ``value``, replacing what was there; False if it was not stored."""
+    def set(
+        self, key: bytes, value: bytes, namespace: str = "", *, used: float | None = None
+    ) -> bool:
+        """Store ``value``, replacing what was there; False if it was not stored.
+
+        It counts as used now, or at ``used``."""
 
     def link_file(self, key: bytes, source: bytes, namespace: str = "") -> bool:
         """Store the file ``source`` as it is, by a second name; False if it was not stored.

@@ -198,7 +198,9 @@ class FileStorage:
 
     # Writing.
 
-    def set(self, key: bytes, value: bytes, namespace: str = "") -> bool:
+    def set(
+        self, key: bytes, value: bytes, namespace: str = "", *, used: float | None = None
+    ) -> bool:
         """Store ``value``, replacing what was there; False if it was not stored."""
         if self._read_only:
             return False
@@ -215,6 +217,8 @@ class FileStorage:
             except FileNotFoundError:
                 shared_files.make_directories(os.path.dirname(path), self._umask)
                 shared_files.replace(path, frame, self._umask)
+            if used is not None:
+                os.utime(path, (used, used))
         except OSError as error:
             self._fault(error)
             return False

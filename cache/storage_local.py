@@ -218,7 +218,9 @@ class LocalStorage:
 
     # Writing: belongs on a thread that may wait.
 
-    def set(self, key: bytes, value: bytes, namespace: str = "") -> bool:
+    def set(
+        self, key: bytes, value: bytes, namespace: str = "", *, used: float | None = None
+    ) -> bool:
         """Store ``value``, replacing what was there; False if it was not stored."""
         limit = self._max_size
         if len(value) > MAX_VALUE or (limit and charge(len(value) + HEADER_SIZE) > limit):
@@ -226,7 +228,8 @@ class LocalStorage:
             return False
         tag = os.fsencode(namespace) if namespace else None
         frame = seal(key, value)
-        stored = self._write(lambda database: database.put(key.hex(), frame, tag, self.clock()))
+        moment = self.clock() if used is None else used
+        stored = self._write(lambda database: database.put(key.hex(), frame, tag, moment))
         if stored:
             self._bad.discard(key)
         return stored

@@ -65,11 +65,11 @@ def _serve(socket_path: str, idle: float | None = None) -> None:
 
 def _load_the_rest() -> None:
     """What a hit does not need, before an upgrade takes it away from under a running server."""
-    from . import commands, distcc_command, miss, pump
+    from . import commands, commands_entries, distcc_command, miss, pump, trimming
     from .cache import disk_cache
     from .remote import mdns
 
-    del commands, disk_cache, distcc_command, mdns, miss, pump
+    del commands, commands_entries, disk_cache, distcc_command, mdns, miss, pump, trimming
 
 
 if __name__ == "__main__":

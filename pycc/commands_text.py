@@ -28,7 +28,25 @@ Cache:
     -C, --clear                  remove all entries
         --evict-older-than AGE   remove what was not used for AGE (d, h, m, s, ms)
         --evict-namespace NAME   remove what was stored under this namespace
+    -x, --show-compression       how well the entries are compressed
+    -X, --recompress LEVEL       compress all results at LEVEL, or "uncompressed"
         --dry-run                say only what would be removed
+
+Entries:
+        --print-entries          name, kind, bytes, time of the last use (seconds since 1970) and
+                                 namespace of every entry (--format tab or json)
+        --inspect NAME           what an entry holds; NAME may be cut, or the path of a file
+        --extract-result NAME    write what a result holds to ccache-result.* here
+
+Directories of remote storage:
+        --trim-dir DIR           remove the files not used longest until --trim-max-size is kept
+        --trim-max-size SIZE     for --trim-dir (0: none)
+        --trim-method METHOD     what tells the last use: atime (default) or mtime
+        --trim-recompress LEVEL  compress before that at LEVEL, or "uncompressed"
+
+Scripts:
+        --checksum-file FILE     its 128 bit XXH3 (-: standard input)
+        --hash-file FILE         its 160 bit BLAKE3 (-: standard input)
 
 Configuration:
     -p, --show-config            every setting, its value, and where that came from

@@ -106,8 +106,12 @@ ALLOWED = {
     "miss": "cache.digest cache.lookup cache.result cache.storage collect dispatch distribution"
     " execution frame hardlinks hot invocation job keep keying outcome precompiled preprocess"
     " stability talk",
-    "commands": "cache.cleanup cache.directory cache.statistics_text commands_text config"
-    " config_access errors frame lifecycle links locate talk",
+    "commands": "cache.blake3 cache.cleanup cache.digest cache.directory cache.recompression"
+    " cache.statistics_text cache.storage commands_entries commands_text config config_access"
+    " config_values errors frame lifecycle links locate talk trimming",
+    "commands_entries": "cache.manifest cache.recompression cache.result cache.storage errors"
+    " frame",
+    "trimming": "cache.cleanup cache.compression cache.recompression cache.shared_files errors",
     "compile": "arguments basedir cache.digest cache.lookup cache.manifest cache.storage call"
     " commands compiler delivery distcc_command distribution execution frame hardlinks hot"
     " invocation job keying miss outcome responsefile talk toolchains unfinished",
@@ -116,8 +120,8 @@ ALLOWED = {
     " cache.statistics cache.storage cache.storage_files cache.storage_local compile config"
     " directives frame lifecycle log native ready remote.farm remote.transport searchchain server"
     " sharing talk tokens unfinished watch",
-    "__main__": "cache.disk_cache commands distcc_command execute lifecycle miss monitor native"
-    " pump remote.mdns resident server",
+    "__main__": "cache.disk_cache commands commands_entries distcc_command execute lifecycle"
+    " miss monitor native pump remote.mdns resident server trimming",
     # The monitor.
     "monitor_view": "remote.hosts remote.monitor_state remote.running_jobs remote.stats_client",
     "monitor": "cache.statistics config config_access errors monitor_view remote.client_settings"
@@ -208,6 +212,8 @@ ALLOWED = {
     " remote.job remote.mdns remote.metrics remote.privileges remote.provision remote.sandbox"
     " remote.server_cache remote.settings remote.stats_server remote.streams unfinished",
     # The cache: what things are called.
+    "cache.blake3": "",
+    "cache.recompression": "cache.cleanup cache.compression cache.result cache.storage",
     "cache.manifest": "cache.compression cache.digest cache.fingerprint",
     "cache.result": "cache.compression",
     "cache.lookup": "cache.digest cache.fingerprint cache.manifest",
