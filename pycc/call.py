@@ -84,6 +84,15 @@ class Call:
         """Note what became of the call; counted by ``commit``."""
         self.tally += outcomes
 
+    def add(self, name: str, count: int = 1) -> None:
+        """Note something that is counted besides the outcome."""
+        self.extra[name] = self.extra.get(name, 0) + count
+
+    def take_back(self) -> None:
+        """Count nothing of what became of the call so far, but what storages were asked."""
+        self.tally.clear()
+        self.extra = {name: n for name, n in self.extra.items() if name.startswith("remote_")}
+
     def plain(self, *outcomes: Outcome) -> list[Op]:
         """Run the user's own command as if we were not there."""
         self.count(*outcomes)

@@ -199,6 +199,7 @@ def answer(request: Request, talk: Talk, resident: Resident) -> Sequence[Op]:
     """Carry out a command line that begins with an option. Raises NotHere."""
     talk.may_block()
     resident.unfinished.wait()
+    resident.remotes.written()
     name = os.path.basename(os.fsdecode(request.argv[0]))
     session = Session(request, talk, resident, name)
     words = [os.fsdecode(word) for word in request.argv[1:]]

@@ -1,6 +1,9 @@
 """The words of the maintenance command line: its help and what --version lists."""
 
-FEATURES = "diskcache zstd"
+FEATURES = (
+    "crsh-storage diskcache file-storage http-storage redis+unix-storage redis-storage"
+    " remote-storage zstd"
+)
 
 HELP = """\
 Usage:

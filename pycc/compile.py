@@ -28,10 +28,11 @@ from .cache import manifest
 from .cache.digest import file_clock
 from .cache.lookup import absolute
 from .cache.storage import manifest_key, result_key
-from .call import Call, open_call
+from .call import Call, message, open_call
 from .compiler import ProbeFailed
 from .delivery import delivery_for
 from .distribution import distributes, is_distcc
+from .errors import ConfigError
 from .execution import without_index_store
 from .frame import Op, Request
 from .hardlinks import LinkedObjects
@@ -86,14 +87,27 @@ def _miss(job: Job, talk: Talk, resident: Resident) -> Sequence[Op]:
     from .miss import miss
 
     call, key = job.call, job.manifest_key
-    if key in resident.compiling and not call.config.recache:
+    looks = bool(key) and not call.config.recache
+    if looks and key in resident.compiling:
         talk.wait(FOLLOW_MS)
         if resident.compiling.wait(key, FOLLOW_SECONDS):
             ops = _look_up(job, resident)
             if ops is not None:
                 return [*call.commit(), *ops]
     with resident.compiling.under_way([key] if key else []):
-        ops = miss(job, talk, resident)
+        ops = None
+        if call.config.remote_storage:
+            from .tiers import remote_of
+
+            try:
+                remote = remote_of(job, resident)
+            except ConfigError as problem:
+                return message(str(problem), 1)
+            ops = remote.look_up() if looks else None
+        if ops is None and call.config.read_only_direct:
+            ops = call.plain(*job.missed())
+        if ops is None:
+            ops = miss(job, talk, resident)
     return [*call.commit(), *ops]
 
 
@@ -117,10 +131,12 @@ def _compile(call: Call, talk: Talk, resident: Resident) -> Sequence[Op] | Job:
         if job.manifest_key in resident.unfinished:
             talk.may_block()
             resident.unfinished.wait(job.manifest_key)
+        if call.config.reshare and call.config.remote_storage:
+            talk.may_block()
         ops = _look_up(job, resident)
         if ops is not None:
             return ops
-    if call.config.read_only_direct:
+    if call.config.read_only_direct and not call.config.remote_storage:
         return call.plain(*job.missed())
     return job
 
@@ -321,10 +337,13 @@ def _check_files(
 def _look_up(job: Job, resident: Resident) -> Sequence[Op] | None:
     """The reply of a direct hit, or None."""
     call = job.call
+    if call.config.remote_only:
+        return None
     stored = call.cache.get(manifest_key(job.manifest_key))
     if stored is None:
         call.log("No manifest")
         return None
+    job.known_locally, job.wanted = True, ()
     try:
         job.entries = manifest.unpack(stored)
     except manifest.ManifestError as problem:
@@ -346,6 +365,8 @@ def _look_up(job: Job, resident: Resident) -> Sequence[Op] | None:
         key = result_key(entry.result_key)
         value = call.cache.get(key)
         if value is None:
+            job.wanted = (*job.wanted, (entry, None if entry.day else verdict.records))
+            job.looked_up_result = True
             continue
         ops = job.delivery(value)
         if ops is None:
@@ -354,17 +375,22 @@ def _look_up(job: Job, resident: Resident) -> Sequence[Op] | None:
         for touched in keys:
             call.cache.storage.touch(touched)
         call.count(Outcome.DIRECT_CACHE_HIT)
-        _hit(job, resident, keys, None if entry.day else verdict.records)
+        job.count_local(hit=True)
+        keep_hot(job, resident, keys, None if entry.day else verdict.records)
+        if call.config.reshare and call.config.remote_storage:
+            _reshare(job, resident, keys, (stored, value))
         return ops
     return None
 
 
-def _hit(
-    job: Job,
-    resident: Resident,
-    keys: tuple[bytes, ...],
-    records: tuple[bytes, ...] | None,
-) -> None:
-    call = job.call
-    call.extra.update({Outcome.LOCAL_STORAGE_HIT.value: 1, Outcome.LOCAL_STORAGE_READ_HIT.value: 2})
-    keep_hot(job, resident, keys, records)
+def _reshare(job: Job, resident: Resident, keys: Sequence[bytes], values: Sequence[bytes]) -> None:
+    from .tiers import remote_of
+
+    try:
+        remote = remote_of(job, resident)
+    except ConfigError as problem:  # whoever misses is told
+        job.call.log(str(problem))
+        return
+    for key, value in zip(keys, values, strict=True):
+        remote.reshare(key, value)
+    remote.flush()

@@ -29,13 +29,15 @@ from .pattern import pattern
 
 SECTIONS = {"c": b"COMMON", "d": b"DIRECT MODE", "p": b"PREPROCESSOR MODE"}
 _NOT_PREPROCESSED = b"### this call needed no preprocessed text\n"
-_PASSWORD = pattern(r"(//[^/@\s:]*:)[^@/\s]+@")
-_TOKEN = pattern(r"(bearer-token=)[^\s|]+")
+_USER = pattern(r"(//)[^/@\s|]+@")
+_ATTRIBUTE = pattern(
+    r"((?:^|[\s|])(?:@[^\s|=]+|bearer-token|header)=)[^\s|]+",
+)
 
 
 def without_secrets(text: str) -> str:
-    """A remote_storage value that may be shown."""
-    return _TOKEN.sub(r"\1********", _PASSWORD.sub(r"\1********@", text))
+    """A remote_storage value that may be shown: passwords and attributes are kept to ourselves."""
+    return _ATTRIBUTE.sub(r"\1********", _USER.sub(r"\1********@", text))
 
 
 def opening_lines(request: Request, config: Config) -> Iterator[str]:

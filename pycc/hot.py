@@ -31,6 +31,7 @@ def keep_hot(
     """Remember a direct hit, if every witness is pinned and nobody wants each call logged."""
     config = job.call.config
     quiet = not (config.log_file or config.debug or config.stats_log) and config.stats
+    quiet = quiet and not (config.remote_only or config.reshare)
     if records is not None and quiet and job.witnesses.settled and not config.reads_again:
         all_records = (*job.witnesses.records, *records)
         resident.remember(job.call.request, all_records, job.call.cache, keys, job.delivery, COUNTS)
@@ -38,7 +39,7 @@ def keep_hot(
 
 def foresee(job: Job, resident: Resident, entry: ManifestEntry) -> None:
     """Make the call of a miss hot, on the writing thread after its result is stored."""
-    if entry.day or not resident.stays:
+    if entry.day or not resident.stays or job.call.config.remote_only:
         return
     keys = (manifest_key(job.manifest_key), result_key(entry.result_key))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from typing import TYPE_CHECKING
 
 from . import keying, native
 from .basedir import BaseDirectories
@@ -17,6 +18,9 @@ from .delivery import NULL, Delivery
 from .invocation import Invocation
 from .outcome import Outcome
 from .record import made, mutable
+
+if TYPE_CHECKING:
+    from .tiers import Remote
 
 _TIME_ZONE_LOCK = threading.Lock()
 TICK_SECONDS, TICKS = 0.002, 13
@@ -117,6 +121,14 @@ class Job:
     entries: tuple[ManifestEntry, ...] = ()
     precompiled: tuple[bytes, ...] = ()
     """Precompiled headers that this compile may read, if it comes to one."""
+    known_locally: bool = False
+    """Whether the local tier had a manifest."""
+    wanted: tuple[tuple[ManifestEntry, tuple[bytes, ...] | None], ...] = ()
+    """Entries that hold, with the records of their witnesses, whose results are not in it."""
+    remote: Remote | None = None
+    """What this call has to do with remote storages, once it has."""
+    looked_up_result: bool = False
+    """Whether a tier that did not have it was asked for a result."""
     needs_text: bool = False
     """An earlier compile found that direct mode cannot serve this source."""
     started: float = made(factory=time.time)
@@ -150,6 +162,29 @@ class Job:
     def moved(self) -> tuple[bytes, ...]:
         """The names of those directories that base_dir changes: they are in dependency files."""
         return () if self.base_dir is None else self.base_dir.moved(self.search_directories())
+
+    @property
+    def depends_only(self) -> bool:
+        """Whether the compiler's dependencies take the place of preprocessed text."""
+        return self.call.config.depend_mode and self.invocation.dependencies is not None
+
+    def count_local(self, *, hit: bool) -> None:
+        """Count what the local tier was asked for: the manifest, and the result, which it had if
+        ``hit``; a compile that nobody had is counted as if it had asked for its result."""
+        if self.call.config.remote_only:
+            return
+        asked = 2 if self.manifest_key else 1
+        if self.depends_only and not (hit or self.looked_up_result):
+            asked -= 1
+        found = self.known_locally + hit
+        for outcome, count in (
+            (Outcome.LOCAL_STORAGE_READ_HIT, found),
+            (Outcome.LOCAL_STORAGE_READ_MISS, asked - found),
+            (Outcome.LOCAL_STORAGE_HIT, int(hit)),
+            (Outcome.LOCAL_STORAGE_MISS, int(not hit)),
+        ):
+            if count > 0:
+                self.call.add(outcome, count)
 
     def missed(self) -> list[Outcome]:
         """What a miss counts, as far as direct mode is concerned."""

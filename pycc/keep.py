@@ -32,6 +32,7 @@ from .stability import disturbed
 
 if TYPE_CHECKING:
     from .resident import Resident
+    from .tiers import Remote
 
 
 NO_STAT = (-1, 0, 0)
@@ -101,7 +102,7 @@ def decide(
                 call.count(Outcome.UNSUPPORTED_CODE_DIRECTIVE)
             return None
         if text is None:
-            _mark(job)
+            _mark(job, resident)
             return None
         appeared = set(precompiled.find(job, resident)).difference(job.precompiled)
         if appeared:
@@ -120,7 +121,8 @@ def store(
     job: Job, resident: Resident, decision: Decision, entries: Sequence[Entry] | None
 ) -> None:
     """Have it written; ``entries`` as for ``decide``."""
-    call, key, entry = job.call, decision.key, decision.entry
+    key, entry = decision.key, decision.entry
+    call, remote = job.call, _remote(job, resident)
     if entries is not None:
         if call.config.recache:
             resident.forget_hits()
@@ -128,32 +130,51 @@ def store(
         entries = hardlinks.store(call, job.invocation, file_key(key), entries)
         level = call.config.compression_level or LEVEL
         value = pack(entries, level, call.config.compression)
-        call.cache.put(stored_key, value, call.config.namespace)
-        call.extra[Outcome.LOCAL_STORAGE_WRITE.value] = 1
+        _put(job, remote, stored_key, value)
     if entry is not None:
         packed = manifest.pack(manifest.add(job.entries, entry))
-        call.cache.put(manifest_key(job.manifest_key), packed, call.config.namespace)
-        call.extra[Outcome.LOCAL_STORAGE_WRITE.value] = (
-            call.extra.get(Outcome.LOCAL_STORAGE_WRITE.value, 0) + 1
-        )
+        _put(job, remote, manifest_key(job.manifest_key), packed)
+    if remote is not None:
+        remote.flush()
+
+
+def _remote(job: Job, resident: Resident) -> Remote | None:
+    if not job.call.config.remote_storage:
+        return None
+    from .tiers import remote_of  # most have none
+
+    return remote_of(job, resident)
+
+
+def _put(job: Job, remote: Remote | None, key: bytes, value: bytes) -> None:
+    call = job.call
+    if not call.config.remote_only:
+        call.cache.put(key, value, call.config.namespace)
+        call.add(Outcome.LOCAL_STORAGE_WRITE)
+    if remote is not None:
+        remote.put(key, value)
 
 
 def _refuse(job: Job, refused: Refused, entries: Sequence[Entry] | None) -> None:
     job.call.log(f"Not stored: {refused.detail} ({refused.outcome.value})")
     if entries is not None:
-        job.call.tally.clear()
-        job.call.extra.clear()
+        job.call.take_back()
         job.call.count(refused.outcome)
 
 
-def _mark(job: Job) -> None:
+def _mark(job: Job, resident: Resident) -> None:
     """Next time, this source goes through the preprocessor at once."""
     if job.call.config.read_only:
         return
     if job.manifest_key and not job.invocation.preprocessed:
         marker = ManifestEntry(bytes(KEY_SIZE), (), flags=manifest.NEEDS_TEXT)
         packed = manifest.pack(manifest.add(job.entries, marker))
-        job.call.cache.put(manifest_key(job.manifest_key), packed, job.call.config.namespace)
+        key, config = manifest_key(job.manifest_key), job.call.config
+        if not config.remote_only:
+            job.call.cache.put(key, packed, config.namespace)
+        if (remote := _remote(job, resident)) is not None:
+            remote.put(key, packed)
+            remote.flush()
 
 
 def _assembler_reads_more(

@@ -76,9 +76,9 @@ def miss(job: Job, talk: Talk, resident: Resident) -> Sequence[Op]:
         trouble = precompiled.trouble(job)
         if trouble is not None:
             return call.refuse(*trouble)
-        classic = classic or (
-            bool(job.entries) and not job.precompiled and keying.free_text_allowed(invocation)
-        )
+        # Depend mode is asked for by who wants no preprocessing.
+        pays = bool(job.entries) and not (job.precompiled or job.depends_only)
+        classic = classic or (pays and keying.free_text_allowed(invocation))
         meanwhile = None
     _start_anew(job, resident)
     before = identities(_directories_known_before(job, resident), resident.look)
@@ -171,10 +171,11 @@ def _count_miss(job: Job) -> None:
         call.count(Outcome.RECACHE)
         return
     call.count(*job.missed())
-    if not (call.config.depend_mode and job.invocation.dependencies is not None):
+    if not job.depends_only:
         call.count(Outcome.PREPROCESSED_CACHE_MISS)
-    call.extra[Outcome.LOCAL_STORAGE_MISS.value] = 1
-    call.extra[Outcome.LOCAL_STORAGE_READ_MISS.value] = 2 if job.manifest_key else 1
+    job.count_local(hit=False)
+    if job.remote is not None:
+        job.remote.count_miss()
 
 
 def _preprocess(
@@ -274,15 +275,20 @@ def _look_up_text(
     call = job.call
     key = result_key(text.key)
     resident.unfinished.wait(job.base.key())
-    value = call.cache.get(key)
+    value = None if call.config.remote_only else call.cache.get(key)
     ops = None if value is None else job.delivery(value)
+    if ops is not None and value is not None:
+        call.cache.storage.touch(key)
+        job.count_local(hit=True)
+        if job.remote is not None and call.config.reshare:
+            job.remote.reshare(key, value)
+    elif job.remote is not None:
+        ops = job.remote.result(key)
     if ops is None:
         return None
-    call.cache.storage.touch(key)
     call.count(Outcome.PREPROCESSED_CACHE_HIT)
     if job.manifest_key:
         call.count(Outcome.DIRECT_CACHE_MISS)
-    call.extra.update({Outcome.LOCAL_STORAGE_HIT.value: 1, Outcome.LOCAL_STORAGE_READ_HIT.value: 1})
     if call.config.read_only:
         return ops
     decision = decide(job, resident, None, None, text, before)

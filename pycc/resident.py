@@ -35,6 +35,7 @@ from .frame import Op, Request, Shared, name_of, read_environment, reply_parts
 from .log import log_problem
 from .ready import LARGEST_BYTES, Ready, Replies, make_ready
 from .record import record
+from .remotes import RemoteTiers
 from .searchchain import is_systems
 from .sharing import Large
 from .talk import NotHere, Talk
@@ -213,6 +214,7 @@ class Resident:
         self._dirty = False
         self._replies = Replies()
         self._uses: deque[HotCall] = deque()
+        self.remotes = RemoteTiers()
 
     # Calls.
 
@@ -566,6 +568,7 @@ class Resident:
 
     def close(self) -> None:
         self.settle()
+        self.remotes.close()
         for farm in self._farms.values():
             farm.close()
         for cache in self._caches.values():

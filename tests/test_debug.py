@@ -123,9 +123,9 @@ def test_a_log_begins_with_the_settings_and_the_call(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
-        ("http://me:word@host/x", "http://me:********@host/x"),
-        ("redis://:word@host redis://host", "redis://:********@host redis://host"),
-        ("http://h @bearer-token=abc @x=1", "http://h @bearer-token=******** @x=1"),
+        ("http://me:word@host/x", "http://********@host/x"),
+        ("redis://:word@host redis://host", "redis://********@host redis://host"),
+        ("http://h @bearer-token=abc @x=1", "http://h @bearer-token=******** @x=********"),
         ("http://host:80/a@b", "http://host:80/a@b"),
         ("", ""),
     ],

@@ -75,6 +75,9 @@ ALLOWED = {
     "hardlinks": "cache.lookup cache.result frame invocation",
     "keying": "basedir cache.fingerprint call compiler embedded invocation native options outcome"
     " precompiled",
+    "remotes": "cache.remote_making lifecycle locate unfinished",
+    "tiers": "cache.manifest cache.remote_storage cache.result cache.storage distribution frame"
+    " hot job outcome",
     "job": "basedir cache.digest cache.fingerprint cache.manifest call compiler delivery invocation"
     " keying native outcome",
     "hot": "cache.manifest cache.storage job outcome",
@@ -84,7 +87,8 @@ ALLOWED = {
     "collect": "basedir cache.digest cache.lookup cache.result call delivery depfile directives"
     " frame invocation native outcome precompiled stability",
     "keep": "cache.fingerprint cache.lookup cache.manifest cache.result cache.storage collect"
-    " directives execution hardlinks job native outcome precompiled preprocess searched stability",
+    " directives execution hardlinks job native outcome precompiled preprocess searched stability"
+    " tiers",
     "distribution": "",
     "tokens": "",
     "closure": "cache.lookup directives searchchain searched",
@@ -113,15 +117,16 @@ ALLOWED = {
     " frame",
     "trimming": "cache.cleanup cache.compression cache.recompression cache.shared_files errors",
     "compile": "arguments basedir cache.digest cache.lookup cache.manifest cache.storage call"
-    " commands compiler delivery distcc_command distribution execution frame hardlinks hot"
-    " invocation job keying miss outcome responsefile talk toolchains unfinished",
+    " commands compiler delivery distcc_command distribution errors execution frame hardlinks hot"
+    " invocation job keying miss outcome responsefile talk tiers toolchains unfinished",
     # The server and the ways in.
     "resident": "cache.digest cache.directory cache.lookup cache.mounts cache.result"
     " cache.statistics cache.storage cache.storage_files cache.storage_local compile config"
-    " directives frame lifecycle log native ready remote.farm remote.transport searchchain server"
-    " sharing talk tokens unfinished watch",
-    "__main__": "cache.disk_cache commands commands_entries distcc_command execute lifecycle"
-    " miss monitor native pump remote.mdns resident server trimming",
+    " directives frame lifecycle log native ready remote.farm remote.transport remotes searchchain"
+    " server sharing talk tokens unfinished watch",
+    "__main__": "cache.disk_cache cache.remote_crsh cache.remote_file cache.remote_http"
+    " cache.remote_redis commands commands_entries distcc_command execute lifecycle miss monitor"
+    " native pump remote.mdns resident server tiers trimming",
     # The monitor.
     "monitor_view": "remote.hosts remote.monitor_state remote.running_jobs remote.stats_client",
     "monitor": "cache.statistics config config_access errors monitor_view remote.client_settings"
@@ -230,6 +235,24 @@ ALLOWED = {
     "cache.storage_files": "cache.local_database cache.shared_files cache.storage",
     "cache.statistics": "cache.shared_files cache.storage",
     "cache.statistics_text": "cache.storage",
+    "cache.remote_url": "errors",
+    "cache.remote_settings": "cache.remote_url errors",
+    "cache.remote_backend": "cache.storage",
+    "cache.remote_stream": "cache.remote_backend",
+    "cache.remote_breaker": "cache.remote_backend",
+    "cache.remote_storage": "cache.remote_backend cache.remote_breaker cache.remote_settings"
+    " cache.storage",
+    "cache.remote_file": "cache.local_handle cache.mounts cache.remote_backend"
+    " cache.remote_settings cache.remote_url cache.shared_files errors",
+    "cache.remote_http_wire": "",
+    "cache.remote_http": "cache.remote_backend cache.remote_http_wire cache.remote_settings"
+    " cache.remote_stream cache.remote_url errors",
+    "cache.remote_redis": "cache.remote_backend cache.remote_settings cache.remote_stream"
+    " cache.remote_url errors",
+    "cache.remote_crsh": "cache.remote_backend cache.remote_settings cache.remote_stream"
+    " cache.remote_url cache.shared_files",
+    "cache.remote_making": "cache.remote_backend cache.remote_crsh cache.remote_file"
+    " cache.remote_http cache.remote_redis cache.remote_settings cache.remote_storage errors",
     "cache.cleanup": "cache.statistics cache.statistics_text cache.storage",
     "cache.directory": "cache.aside cache.shared_files cache.statistics cache.storage",
     **dict.fromkeys(LEAVES.split(), "errors"),
@@ -238,7 +261,7 @@ ALLOWED = {
 THIRD_PARTY = {
     "zstandard": {"cache.compression"},
     "diskcache": {"cache.disk_cache"},
-    "xxhash": {"cache.digest", "cache.storage"},
+    "xxhash": {"cache.digest", "cache.remote_settings", "cache.storage"},
     "lzo": {"remote.bulk"},
     "filelock": {"cache.storage_files", "cache.shared_files"},
     "gssapi": {"remote.gss"},

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import argparse
 import concurrent.futures
+import contextlib
 import dataclasses
 import json
 import os
@@ -33,6 +34,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,12 +47,15 @@ DEFAULT_SUITES = (
     *("coverage_prefix_map", "debug_compilation_dir", "debug_prefix_map", "depend", "direct"),
     *("hardlink", "input_charset", "masquerading", "namespace", "pch", "profiling"),
     *("profiling_clang", "profiling_gcc", "profiling_gcc_10+", "profiling_hip_clang", "readonly"),
-    *("readonly_direct", "sanitize_ignorelist", "serialize_diagnostics", "source_date_epoch"),
-    *("split_dwarf", "stats_log", "upgrade"),
+    *("readonly_direct", "remote_file", "remote_http", "remote_only", "remote_redis"),
+    *("remote_redis_unix", "remote_url", "sanitize_ignorelist", "serialize_diagnostics"),
+    *("source_date_epoch", "split_dwarf", "stats_log", "upgrade"),
 )
 # These probe whether a directory can be made unwritable, which for root it cannot.
 UNPRIVILEGED_SUITES = frozenset({"readonly", "readonly_direct"})
 UNPRIVILEGED_ID = 65534
+# These start servers on ports of their own choice: no two of one suite at a time.
+SERVING_SUITES = frozenset({"remote_http", "remote_redis"})
 
 LIST_FILE = Path(__file__).with_name("ccache-suite.md")
 LISTED_MAX = 51  # the agreed number of names in the first table
@@ -310,6 +315,7 @@ class Runner:
         self.root = root
         self.cc = cc
         self.logs = logs
+        self.serving = {suite: threading.Lock() for suite in SERVING_SUITES}
         for subject, program in programs.items():
             links = root / "bin" / subject
             links.mkdir(parents=True)
@@ -325,6 +331,10 @@ class Runner:
 
     def run(self, job: Job, timeout: float) -> Outcome:
         """Run one suite; one that takes over `timeout` seconds is killed and counts as broken."""
+        with self.serving.get(job.suite, contextlib.nullcontext()):
+            return self._run(job, timeout)
+
+    def _run(self, job: Job, timeout: float) -> Outcome:
         place = self.root / "jobs" / f"{job.subject}-{job.order}-{job.suite}"
         build, home = place / "build", place / "home"
         # Short, because a socket's whole name has 107 bytes at most.

@@ -1,0 +1,80 @@
+"""The remote storages that the calls of one server have named, open until it ends."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from .lifecycle import program_path
+from .locate import DEFAULT_PATH
+from .unfinished import PATIENCE_SECONDS
+
+if TYPE_CHECKING:
+    from .cache.remote_storage import Remotes
+    from .call import Call
+
+MOST_SETTINGS = 20
+CLOSE_SECONDS = 10.0
+
+
+class RemoteTiers:
+    """The remote storages of one server, by the settings that name them. For several threads."""
+
+    def __init__(self) -> None:
+        self._remotes: dict[object, Remotes] = {}
+        self._lock = threading.Lock()
+
+    def of(self, call: Call, *, stays: bool) -> Remotes:
+        """Those of this call; ``stays`` as `Surroundings` has it. Raises ConfigError."""
+        from .cache.remote_making import Surroundings, open_remotes  # most have none
+
+        config, variables = call.config, call.variables
+        umask = call.request.umask if config.umask is None else config.umask
+        path = os.fsdecode(variables.get(b"PATH", DEFAULT_PATH))
+        here = os.path.dirname(os.fsdecode(program_path()))
+        around = Surroundings(
+            os.fsdecode(call.cwd),
+            variables,
+            (*config.libexec_dirs, here, *path.split(":")),
+            umask,
+            stays,
+        )
+        text = config.remote_storage
+        key = (
+            text,
+            around.search,
+            umask if "file:" in text else None,
+            # A relative name of a socket or a program.
+            call.cwd if "crsh:" in text or "helper=" in text else b"",
+        )
+        with self._lock:
+            remotes = self._remotes.pop(key, None)
+            if remotes is None:
+                remotes = open_remotes(text, around, _warn, call.log)
+                if len(self._remotes) >= MOST_SETTINGS:
+                    oldest = self._remotes.pop(next(iter(self._remotes)))
+                    threading.Thread(
+                        target=oldest.close, args=(CLOSE_SECONDS,), daemon=True
+                    ).start()
+            self._remotes[key] = remotes  # the one used last is the last to go
+            return remotes
+
+    def written(self, seconds: float = PATIENCE_SECONDS) -> None:
+        """Wait until what waits now is written, for at most ``seconds``."""
+        deadline = time.monotonic() + seconds
+        for remotes in list(self._remotes.values()):
+            remotes.written(max(0.0, deadline - time.monotonic()))
+
+    def close(self) -> None:
+        """Write what waits and let go of everything."""
+        deadline = time.monotonic() + CLOSE_SECONDS
+        for remotes in list(self._remotes.values()):
+            remotes.close(max(0.0, deadline - time.monotonic()))
+
+
+def _warn(text: str) -> None:
+    """To the server's own log."""
+    print(f"[{time.strftime('%Y-%m-%d %H:%M:%S')}] {text}", file=sys.stderr, flush=True)

@@ -1,0 +1,232 @@
+"""The two tiers of a cache: what is done with the remote storages on behalf of a call.
+
+    local        remote
+    miss         miss      compile, store in both
+    miss         hit       deliver, store locally
+    hit          -         deliver; store remotely only with ``reshare``
+
+With ``remote_only`` there is no local tier. A hit in the local tier never comes here, and nothing
+of this is loaded where no remote storage is set.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from .cache import manifest, remote_storage
+from .cache.manifest import ManifestEntry
+from .cache.remote_storage import Put, Visit
+from .cache.result import Kind, ResultError, unpack
+from .cache.storage import manifest_key, result_key
+from .distribution import distributes
+from .frame import Op
+from .hot import keep_hot
+from .job import Job
+from .outcome import Outcome
+
+if TYPE_CHECKING:
+    from .call import Call
+    from .resident import Resident
+
+
+def remote_of(job: Job, resident: Resident) -> Remote:
+    """What this call has to do with its remote storages. Raises ConfigError."""
+    if job.remote is None:
+        job.remote = Remote(job, resident)
+    return job.remote
+
+
+class Remote:
+    """The remote tier as one call sees it. Made on a thread that may wait. Raises ConfigError."""
+
+    def __init__(self, job: Job, resident: Resident) -> None:
+        call = job.call
+        config = call.config
+        self._job = job
+        self._resident = resident
+        self._remotes = resident.remotes.of(call, stays=resident.stays)
+        # Somebody reads the log of this call, or nobody will be there to write behind its back.
+        seen = bool(config.log_file or config.debug or config.stats_log)
+        later = partial(_count_later, call) if config.stats else _uncounted
+        self._visit = Visit(call.log, call.add, later, synchronous=seen)
+
+    # Looking up.
+
+    def look_up(self) -> Sequence[Op] | None:
+        """The reply of a direct hit whose result or manifest the local tier does not have."""
+        job = self._job
+        if job.wanted:
+            for entry, records in job.wanted:
+                ops = self._result(entry, records)
+                if ops is not None:
+                    return ops
+            return None
+        key = manifest_key(job.manifest_key)
+        for value in self._remotes.values(key, self._visit):
+            ops = self._by_manifest(key, value)
+            if ops is not None:
+                return ops
+        return None
+
+    def _by_manifest(self, key: bytes, value: bytes) -> Sequence[Op] | None:
+        job = self._job
+        call = job.call
+        try:
+            entries = manifest.unpack(value)
+        except manifest.ManifestError as problem:
+            call.log(f"Manifest cannot be read: {problem}")
+            call.add(remote_storage.ERROR)
+            return None
+        new = [entry for entry in entries if entry not in job.entries]
+        hit: ManifestEntry | None = None
+        ops: Sequence[Op] | None = None
+        for entry in new:
+            if entry.flags & manifest.NEEDS_TEXT:
+                job.needs_text = True
+                continue
+            records = self._holds(entry)
+            if records is None:
+                continue
+            ops = self._result(entry, records[0])
+            if ops is not None:
+                hit = entry
+                break
+        job.entries = _merged(job.entries, new, hit)
+        self._keep(key, value if job.entries == entries else manifest.pack(job.entries))
+        return ops
+
+    def _holds(self, entry: ManifestEntry) -> tuple[tuple[bytes, ...] | None] | None:
+        """The records of its witnesses in a tuple; None if it does not hold."""
+        job, call = self._job, self._job.call
+        if entry.flags & manifest.ELSEWHERE and not distributes(call):
+            return None
+        if entry.day and entry.day != job.day(job.started):
+            return None
+        by_stat = call.config.sloppiness if entry.stats else ()
+        outputs = job.output_directories()
+        verdict = self._resident.verifier.verify(entry, call.cwd, outputs, by_stat)
+        if not verdict.holds:
+            call.log(f"Entry does not hold: {os.fsdecode(verdict.reason)}")
+            return None
+        return (None if entry.day else verdict.records,)
+
+    def _result(
+        self, entry: ManifestEntry, records: tuple[bytes, ...] | None
+    ) -> Sequence[Op] | None:
+        job, call = self._job, self._job.call
+        key = result_key(entry.result_key)
+        keys = (manifest_key(job.manifest_key), key)
+        if not call.config.remote_only and not job.wanted:
+            value = call.cache.get(key)
+            ops = None if value is None else job.delivery(value)
+            if ops is not None:
+                call.cache.storage.touch(key)
+                call.count(Outcome.DIRECT_CACHE_HIT)
+                job.count_local(hit=True)
+                keep_hot(job, self._resident, keys, records)
+                return ops
+        ops = self._fetched(key)
+        if ops is None:
+            return None
+        call.count(Outcome.DIRECT_CACHE_HIT)
+        job.count_local(hit=False)
+        keep_hot(job, self._resident, keys, records)
+        if records is not None and self._resident.stays:
+            call.cache.later(partial(_make_ready, job, self._resident))
+        return ops
+
+    def result(self, key: bytes) -> Sequence[Op] | None:
+        """The reply made of the result under ``key``, which the local tier does not have."""
+        ops = self._fetched(key)
+        if ops is not None:
+            self._job.count_local(hit=False)
+        return ops
+
+    def _fetched(self, key: bytes) -> Sequence[Op] | None:
+        job = self._job
+        for value in self._values(key):
+            try:
+                entries = unpack(value)
+            except ResultError as problem:
+                job.call.log(f"Result cannot be read: {problem}")
+                job.call.add(remote_storage.ERROR)
+                continue
+            # What says that it lies in a file of the store means one of ours.
+            ops = (
+                None
+                if any(entry.kind is Kind.LINKED for entry in entries)
+                else job.delivery.operations(entries)
+            )
+            if ops is not None:
+                self._keep(key, value)
+                return ops
+        return None
+
+    def _values(self, key: bytes) -> Iterator[bytes]:
+        self._job.looked_up_result = True
+        return self._remotes.values(key, self._visit)
+
+    def _keep(self, key: bytes, value: bytes) -> None:
+        """Store in the local tier what came from the remote one."""
+        call = self._job.call
+        if call.config.remote_only or call.config.read_only:
+            return
+        call.cache.put(key, value, call.config.namespace)
+        call.add(Outcome.LOCAL_STORAGE_WRITE.value)
+
+    # Storing.
+
+    def put(self, key: bytes, value: bytes, *, overwrite: bool = True) -> None:
+        """Have an entry stored by the next ``flush``."""
+        self._visit.puts.append(Put(key, value, overwrite))
+
+    def flush(self) -> None:
+        """Send what was put; where nobody looks behind the call's back."""
+        self._remotes.flush(self._visit)
+
+    def reshare(self, key: bytes, value: bytes) -> None:
+        """Have an entry of the local tier stored, unless it is there or lies in files."""
+        if key[:1] == result_key(b""):
+            try:
+                entries = unpack(value)
+            except ResultError:
+                return
+            if any(entry.kind is Kind.LINKED for entry in entries):
+                self._job.call.log("Not putting in remote storage since it's not self-contained")
+                return
+        self.put(key, value, overwrite=False)
+
+    def count_miss(self) -> None:
+        """Count a compile that nobody had; ccache always asks for its result, too."""
+        job = self._job
+        job.call.add(Outcome.REMOTE_STORAGE_MISS.value)
+        if not job.looked_up_result and not job.depends_only:
+            key = result_key(job.manifest_key or job.base.key())
+            for _ in range(self._remotes.answering(key, self._visit)):
+                job.call.add(Outcome.REMOTE_STORAGE_READ_MISS.value)
+
+
+def _merged(
+    ours: tuple[ManifestEntry, ...], new: Sequence[ManifestEntry], hit: ManifestEntry | None
+) -> tuple[ManifestEntry, ...]:
+    """One list of both, with the one that was just right in front."""
+    merged: tuple[ManifestEntry, ...] = ()
+    for entry in reversed((*ours, *new)):
+        merged = manifest.add(merged, entry)
+    return merged if hit is None else manifest.add(merged, hit)
+
+
+def _make_ready(job: Job, resident: Resident) -> None:
+    resident.watch_over(job.call.request)
+    resident.prepare(job.call.request)
+
+
+def _count_later(call: Call, name: str) -> None:
+    call.cache.count({name: 1})
+
+
+def _uncounted(_: str) -> None:
+    pass
