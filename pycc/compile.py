@@ -38,7 +38,7 @@ from .frame import Op, Request
 from .hardlinks import LinkedObjects
 from .hot import keep_hot
 from .invocation import Family, Invocation, ParseSettings, Uncacheable
-from .job import Job, Witnesses
+from .job import Job, Several, Witnesses
 from .outcome import Outcome
 from .responsefile import ResponseFileError, expand
 from .talk import Talk
@@ -68,9 +68,23 @@ def answer(request: Request, talk: Talk, resident: Resident) -> Sequence[Op]:
     if not isinstance(call, Call):
         return call
     found = _compile(call, talk, resident)
-    if not isinstance(found, Job):
-        return [*call.commit(), *found]
-    return talk.hand_over(lambda talk: _miss(found, talk, resident))
+    if isinstance(found, Job):
+        return talk.hand_over(lambda talk: _miss(found, talk, resident))
+    if isinstance(found, Several):
+        return talk.hand_over(lambda talk: _several(found, talk, resident))
+    return [*call.commit(), *found]
+
+
+def _several(several: Several, talk: Talk, resident: Resident) -> Sequence[Op]:
+    def open_part(call: Call, read: Invocation, talk: Talk) -> Sequence[Op] | Job:
+        found = _compile(call, talk, resident, read)
+        # A part has one source and no link: it is never taken apart again.
+        return call.plain() if isinstance(found, Several) else found
+
+    from .several import answer as answer_parts
+
+    ops = answer_parts(several, talk, resident, open_part)
+    return [*several.call.commit(), *ops]
 
 
 def _job_of(request: Request, talk: Talk, resident: Resident) -> Job | None:
@@ -120,11 +134,13 @@ def count_failure(request: Request, resident: Resident) -> None:
             call.commit()
 
 
-def _compile(call: Call, talk: Talk, resident: Resident) -> Sequence[Op] | Job:
-    """What ends this call, or the job that is a miss. Raises NotHere."""
+def _compile(
+    call: Call, talk: Talk, resident: Resident, read: Invocation | None = None
+) -> Sequence[Op] | Job | Several:
+    """What ends this call, the job that is a miss, or its parts. Raises NotHere."""
     if call.config.disable:
         return call.plain()
-    job = _open(call, talk, resident)
+    job = _open(call, talk, resident, read)
     if not isinstance(job, Job):
         return job
     if job.manifest_key and not call.config.recache:
@@ -141,8 +157,11 @@ def _compile(call: Call, talk: Talk, resident: Resident) -> Sequence[Op] | Job:
     return job
 
 
-def _open(call: Call, talk: Talk, resident: Resident) -> Sequence[Op] | Job:
-    """What ends this call, or its job with its keys. Raises NotHere."""
+def _open(
+    call: Call, talk: Talk, resident: Resident, known: Invocation | None = None
+) -> Sequence[Op] | Job | Several:
+    """What ends this call, its job with its keys, or its parts. Raises NotHere. ``known`` is what
+    its words ask for, where they were read before."""
     start = file_clock()
     if call.log.enabled:
         _log_compiler(call)
@@ -154,9 +173,10 @@ def _open(call: Call, talk: Talk, resident: Resident) -> Sequence[Op] | Job:
     witnesses = Witnesses(resident.digests)
     witnesses.records += call.records
     base_dir = _base_directories(call, witnesses)
-    read = _read(call, witnesses, base_dir)
+    read = known or _read(call, witnesses, base_dir)
     if isinstance(read, Uncacheable):
-        return call.refuse(read.outcome, os.fsdecode(read.detail))
+        parts = _parts(call, read, witnesses, resident)
+        return parts or call.refuse(read.outcome, os.fsdecode(read.detail))
     try:
         toolchain = toolchains.toolchain(call, talk, resident, read)
     except ProbeFailed as problem:
@@ -271,6 +291,28 @@ def _read(
     return _parse(call, args, _likely_family(call), cwd, base_dir)
 
 
+def _parts(
+    call: Call, why: Uncacheable, witnesses: Witnesses, resident: Resident
+) -> Several | None:
+    if why.outcome not in (Outcome.CALLED_FOR_LINK, Outcome.MULTIPLE_SOURCE_FILES):
+        return None
+    # A call of one part never pays for loading it.
+    from .several import taken_apart
+
+    cwd = apparent_directory(call.cwd, call.variables.get(b"PWD"), witnesses.signature)
+    return taken_apart(call, why, _likely_family(call), _settings(call), cwd, resident)
+
+
+def _settings(call: Call) -> ParseSettings:
+    config = call.config
+    return ParseSettings(
+        sloppiness=config.sloppiness,
+        direct_mode=config.direct_mode,
+        depend_mode=config.depend_mode,
+        ignore_options=tuple(os.fsencode(p) for p in config.ignore_options.split()),
+    )
+
+
 def _parse(
     call: Call,
     args: Sequence[bytes],
@@ -278,18 +320,11 @@ def _parse(
     cwd: bytes,
     base_dir: BaseDirectories | None,
 ) -> Invocation | Uncacheable:
-    config = call.config
-    settings = ParseSettings(
-        sloppiness=config.sloppiness,
-        direct_mode=config.direct_mode,
-        depend_mode=config.depend_mode,
-        ignore_options=tuple(os.fsencode(p) for p in config.ignore_options.split()),
-    )
     invocation = parse(
         args,
         family=family,
         driver=call.driver,
-        settings=settings,
+        settings=_settings(call),
         cwd=cwd,
         environment=call.variables,
     )

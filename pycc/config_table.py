@@ -123,10 +123,12 @@ SETTINGS: tuple[Setting, ...] = (
     # Ours. Who needs them: preprocess_first, trees whose sources change in comments only (the
     # first such edit is then a hit, at the price of preprocessing every miss); reread_files,
     # trees written through mmap, which moves no timestamp; distribute, whoever has a hosts file and
-    # nothing else that says so.
+    # nothing else that says so; split_commands = false, whoever counts links and commands of
+    # several sources as ccache does.
     Setting("distribute", BOOLEAN, ("PYCC_DISTRIBUTE",)),
     Setting("preprocess_first", BOOLEAN, ("CCACHE_PREPROCESS_FIRST", "PYCC_PREPROCESS_FIRST")),
     Setting("reread_files", BOOLEAN, ("PYCC_REREAD_FILES",)),
+    Setting("split_commands", BOOLEAN, ("PYCC_SPLIT_COMMANDS",)),
 )
 
 BY_KEY: Mapping[str, Setting] = {setting.key: setting for setting in SETTINGS}

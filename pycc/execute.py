@@ -41,7 +41,7 @@ from .frame import (
     Wait,
     Write,
 )
-from .talk import HereTalk
+from .talk import Gone, HereTalk
 
 if TYPE_CHECKING:
     import subprocess
@@ -53,7 +53,6 @@ def once(argv: Sequence[bytes]) -> NoReturn:
     """Answer the call ``argv`` (argv[0] as the launcher was called) and end the process."""
     from .locate import DEFAULT_PATH, locate
     from .resident import Resident
-    from .talk import Gone
 
     _occupy_standard_streams()
     executor = Executor()
@@ -161,6 +160,15 @@ class Executor(HereTalk):
         if command.flags & FINAL and not report.error:
             self._final_status = report.status
         return report
+
+    def give(self, ops: Sequence[Op]) -> None:
+        for op in ops:
+            match op:
+                case Write() if not write_file(op):
+                    raise Gone(f"{os.fsdecode(op.path)} cannot be written")
+                case Out(fd, data):
+                    with contextlib.suppress(OSError):
+                        _write_all(fd, data)
 
     def carry_out(self, ops: Sequence[Op]) -> int | None:
         """The wait status with which to end; None when the plain compiler must run."""

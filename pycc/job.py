@@ -15,9 +15,12 @@ from .cache.manifest import ManifestEntry
 from .call import Call
 from .compiler import Toolchain
 from .delivery import NULL, Delivery
-from .invocation import Invocation
+from .invocation import Invocation, Uncacheable
 from .outcome import Outcome
-from .record import made, mutable
+from .record import made, mutable, record
+
+if TYPE_CHECKING:
+    from .parts import Parts
 
 if TYPE_CHECKING:
     from .tiers import Remote
@@ -202,6 +205,15 @@ class Job:
         if epoch is not None:
             return b"epoch " + epoch
         return local_day(variables.get(b"TZ"), now)
+
+
+@record
+class Several:
+    """A call that is taken apart, and why it would not be cached as a whole."""
+
+    call: Call
+    parts: Parts
+    otherwise: Uncacheable
 
 
 def local_day(zone: bytes | None, now: float) -> bytes:

@@ -28,7 +28,7 @@ from .job import Job
 from .keep import Decision, decide, store
 from .outcome import Outcome
 from .preprocess import Preprocessed, preprocess
-from .record import replace
+from .record import record, replace
 from .stability import identities, prefixes
 from .talk import Gone, Talk
 
@@ -42,13 +42,30 @@ FINER_NS = int(time.clock_getres(CLOCK_REALTIME_COARSE) * 1.5e9)
 """What is made in one go may carry stamps that lie so far apart: some are of the finer clock."""
 
 
+@record
+class Compiled:
+    """A compile that has succeeded, its outputs not yet read. ``before`` is from
+    stability.identities."""
+
+    job: Job
+    execution: Execution
+    text: Preprocessed | None
+    before: dict[bytes, tuple[int, int]]
+
+
+@record
+class Judged:
+    """What a compile left, and what of it is to be stored. ``ops`` end the call."""
+
+    job: Job
+    ops: Sequence[Op]
+    decision: Decision | None
+    entries: Sequence[Entry]
+
+
 def miss(job: Job, talk: Talk, resident: Resident) -> Sequence[Op]:
     """The operations that end a call whose result is not known directly. Raises Gone."""
     call, invocation = job.call, job.invocation
-
-    def find_precompiled() -> None:
-        job.precompiled = precompiled.find(job, resident)
-
     elsewhere: Dispatch | None = None
     if distributes(call):
         from .dispatch import dispatch_of  # most calls never need it
@@ -61,12 +78,30 @@ def miss(job: Job, talk: Talk, resident: Resident) -> Sequence[Op]:
                 hardlinks.make_way(call, invocation)
                 key = result_key_of(job.manifest_key, exact.entry.files, b"", exact.entry.present)
                 known = Decision(key, replace(exact.entry, result_key=key))
-                return _end(job, talk, resident, exact.ops, known, exact.entries)
+                judged = Judged(job, exact.ops, known, exact.entries)
+                return finish([judged], exact.ops, talk, resident)
             pumped = pump(job, resident, elsewhere)
             if pumped is not None:
                 _count_miss(job)
                 hardlinks.make_way(call, invocation)
-                return _end(job, talk, resident, pumped.ops, pumped.decision, pumped.entries)
+                judged = Judged(job, pumped.ops, pumped.decision, pumped.entries)
+                return finish([judged], pumped.ops, talk, resident)
+    compiled = compile_one(job, talk, resident, elsewhere)
+    if not isinstance(compiled, Compiled):
+        return compiled
+    found = judge(compiled, resident)
+    return finish([found], found.ops, talk, resident) if isinstance(found, Judged) else found
+
+
+def compile_one(
+    job: Job, talk: Talk, resident: Resident, elsewhere: Dispatch | None = None
+) -> Compiled | Sequence[Op]:
+    """The compile of a miss; operations where the call ends without one. Raises Gone."""
+    call, invocation = job.call, job.invocation
+
+    def find_precompiled() -> None:
+        job.precompiled = precompiled.find(job, resident)
+
     sent = elsewhere is not None and not elsewhere.reason
     classic = sent or _classic_order(job, resident)
     job.source_text = None
@@ -105,6 +140,13 @@ def miss(job: Job, talk: Talk, resident: Resident) -> Sequence[Op]:
     execution = run_here() if elsewhere is None else elsewhere.run(text, run_here)
     if not isinstance(execution, Execution):
         return execution
+    return Compiled(job, execution, text, before)
+
+
+def judge(compiled: Compiled, resident: Resident) -> Judged | Sequence[Op]:
+    """What to keep of a compile; operations that end its call, where that is nothing."""
+    job, execution, text = compiled.job, compiled.execution, compiled.text
+    call, invocation = job.call, job.invocation
     if execution.made is not None and text is not None:
         as_here = execution.alike and text.free and not execution.report.err
         text = text if as_here else text.compiled_elsewhere()
@@ -128,10 +170,10 @@ def miss(job: Job, talk: Talk, resident: Resident) -> Sequence[Op]:
         execution.clean()
         return execution.ops
     try:
-        decision = decide(job, resident, execution, entries, text, before)
+        decision = decide(job, resident, execution, entries, text, compiled.before)
     finally:
         execution.clean()
-    return _end(job, talk, resident, execution.ops, decision, entries)
+    return Judged(job, execution.ops, decision, entries)
 
 
 def pump(job: Job, resident: Resident, elsewhere: Dispatch) -> Pumped | None:
@@ -144,25 +186,22 @@ def pump(job: Job, resident: Resident, elsewhere: Dispatch) -> Pumped | None:
     return elsewhere.pumped(resident, before)
 
 
-def _end(
-    job: Job,
-    talk: Talk,
-    resident: Resident,
-    ops: Sequence[Op],
-    decision: Decision | None,
-    entries: Sequence[Entry],
+def finish(
+    judged: Sequence[Judged], ops: Sequence[Op], talk: Talk, resident: Resident
 ) -> Sequence[Op]:
-    """Store what was decided, if possible behind the launcher's back."""
-    with resident.unfinished.under_way([job.manifest_key, job.base.key()]):
-        released = _nobody_looks(job) and _release(talk, ops)
-        if decision is not None:
-            store(job, resident, decision, entries)
-            if decision.entry is not None:
-                foresee(job, resident, decision.entry)
-        if released:
-            job.call.commit()
-            return ()
-    return ops
+    """Store what was decided, if possible behind the launcher's back; ``ops``, if they are still
+    to be carried out."""
+    keys = [key for one in judged for key in (one.job.manifest_key, one.job.base.key())]
+    with resident.unfinished.under_way(keys):
+        released = all(_nobody_looks(one.job) for one in judged) and _release(talk, ops)
+        for one in judged:
+            if one.decision is not None:
+                store(one.job, resident, one.decision, one.entries)
+                if one.decision.entry is not None:
+                    foresee(one.job, resident, one.decision.entry)
+            if released:
+                one.job.call.commit()
+    return () if released else ops
 
 
 def _count_miss(job: Job) -> None:

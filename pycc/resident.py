@@ -209,6 +209,7 @@ class Resident:
         self.compiling = Unfinished()
         self._tokens: dict[bytes, bytes] = {}
         self._farms: dict[bytes, Farm] = {}
+        self._whole: dict[bytes, None] = {}
         self._asking: dict[Hashable, threading.Lock] = {}
         self._leaving = False
         self._dirty = False
@@ -361,6 +362,15 @@ class Resident:
             system = array("I", [n for n in numbers if n in table.system])
             call = HotCall(table, own, system, cache, keys, deliver, counts)
             self._hot[request.name] = call
+
+    def stay_whole(self, request: Request) -> None:
+        """This call is not to be taken apart again (several.py)."""
+        if len(self._whole) >= CONFIGS:
+            drop_oldest(self._whole)
+        self._whole[request.name] = None
+
+    def stays_whole(self, request: Request) -> bool:
+        return bool(request.name) and request.name in self._whole
 
     @property
     def stays(self) -> bool:

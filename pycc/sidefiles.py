@@ -80,7 +80,7 @@ class Names:
     def dependency_file(self) -> bytes:
         """Where ``-MD`` writes without ``-MF``."""
         if self.given is not None:
-            return _llvm_stem(self.given) + b".d"
+            return beside(self.given, b".d")
         return self.auxiliary + b".d"
 
     @property
@@ -182,6 +182,11 @@ def profile_data(aux: bytes, directory: bytes, prefix: bytes, cwd: bytes) -> tup
         directory + b"/" + aux + b".gcda",
         directory,
     )
+
+
+def beside(path: bytes, suffix: bytes) -> bytes:
+    """``path`` with another suffix, as both drivers name files after an output."""
+    return _llvm_stem(path) + suffix
 
 
 def _base(path: bytes) -> bytes:

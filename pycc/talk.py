@@ -24,6 +24,7 @@ from .frame import (
 if TYPE_CHECKING:
     import socket
 
+GIVEN_MS = 10_000  # what follows is on its way
 REPORT_LIMIT_SECONDS = 24 * 3600.0  # a compile may take long; a dead launcher closes its socket
 
 
@@ -69,6 +70,10 @@ class Talk(Protocol):
         """Tell the launcher that the answer takes up to ``ms`` milliseconds more."""
         ...
 
+    def give(self, ops: Sequence[Op]) -> None:
+        """Have ``ops`` carried out while more are to come. Raises Gone, NotHere."""
+        ...
+
 
 class HereTalk(Talk):
     """A Talk whose commands are this process's own children: nobody waits for an answer."""
@@ -89,6 +94,9 @@ class HereTalk(Talk):
     def wait(self, ms: int) -> None:
         return
 
+    def give(self, ops: Sequence[Op]) -> None:
+        raise Gone("nobody is there to carry out anything")
+
 
 class LoopTalk:
     """On the loop's thread nothing may block: every attempt to talk raises NotHere."""
@@ -108,6 +116,9 @@ class LoopTalk:
         raise NotHere
 
     def wait(self, ms: int) -> None:
+        raise NotHere
+
+    def give(self, ops: Sequence[Op]) -> None:
         raise NotHere
 
 
@@ -132,6 +143,9 @@ class SocketTalk:
 
     def wait(self, ms: int) -> None:
         self._send([Wait(ms)])
+
+    def give(self, ops: Sequence[Op]) -> None:
+        self._send([*ops, Wait(GIVEN_MS)])
 
     def run(self, command: Run, meanwhile: Callable[[], None] | None = None) -> Report:
         self._send([command])

@@ -55,6 +55,10 @@ class Launcher(HereTalk):
         self.environment = dict(environment)
         self.cwd = cwd
         self.commands: list[Run] = []
+        self.said = b""
+
+    def give(self, ops: Sequence[Op]) -> None:
+        self.said += self.carry_out([*ops, Exit(0)])[1]
 
     def run(self, command: Run, meanwhile: Callable[[], None] | None = None) -> Report:
         if meanwhile is not None:

@@ -123,6 +123,8 @@ def test_an_empty_umask_changes_nothing_but_its_origin() -> None:
         ("CCACHE_NOPREPROCESS_FIRST", "1", "preprocess_first", False),
         ("PYCC_REREAD_FILES", "1", "reread_files", True),
         ("PYCC_NOREREAD_FILES", "1", "reread_files", False),
+        ("PYCC_SPLIT_COMMANDS", "1", "split_commands", True),
+        ("PYCC_NOSPLIT_COMMANDS", "1", "split_commands", False),
     ],
 )
 def test_variables(name: str, value: str, key: str, expected: object) -> None:

@@ -110,6 +110,8 @@ ALLOWED = {
     "miss": "cache.digest cache.lookup cache.result cache.storage collect dispatch distribution"
     " execution frame hardlinks hot invocation job keep keying outcome precompiled preprocess"
     " stability talk",
+    "parts": "arguments invocation languages options sidefiles",
+    "several": "call delivery distribution frame invocation job miss outcome parts talk",
     "commands": "cache.blake3 cache.cleanup cache.digest cache.directory cache.recompression"
     " cache.statistics_text cache.storage commands_entries commands_text config config_access"
     " config_values errors frame lifecycle links locate talk trimming",
@@ -118,7 +120,7 @@ ALLOWED = {
     "trimming": "cache.cleanup cache.compression cache.recompression cache.shared_files errors",
     "compile": "arguments basedir cache.digest cache.lookup cache.manifest cache.storage call"
     " commands compiler delivery distcc_command distribution errors execution frame hardlinks hot"
-    " invocation job keying miss outcome responsefile talk tiers toolchains unfinished",
+    " invocation job keying miss outcome responsefile several talk tiers toolchains unfinished",
     # The server and the ways in.
     "resident": "cache.digest cache.directory cache.lookup cache.mounts cache.result"
     " cache.statistics cache.storage cache.storage_files cache.storage_local compile config"
