@@ -128,7 +128,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("distribute", BOOLEAN, ("PYCC_DISTRIBUTE",)),
     Setting("preprocess_first", BOOLEAN, ("CCACHE_PREPROCESS_FIRST", "PYCC_PREPROCESS_FIRST")),
     Setting("reread_files", BOOLEAN, ("PYCC_REREAD_FILES",)),
-    Setting("split_commands", BOOLEAN, ("PYCC_SPLIT_COMMANDS",)),
+    Setting("split_commands", BOOLEAN, ("CCACHE_SPLIT_COMMANDS", "PYCC_SPLIT_COMMANDS")),
 )
 
 BY_KEY: Mapping[str, Setting] = {setting.key: setting for setting in SETTINGS}

@@ -10,6 +10,8 @@ their sources' places. Only what is known to come out byte for byte the same is 
   where the link itself compiles and sees what its inputs are called.
 * -MD of a link names the program as target, and its file after it (gcc/gcc.cc, cpp_unique_options);
   of several sources each writes over that of the one before. One source is told its names.
+* clang has its assembler relax all branches (-mrelax-all) or not by what else there is to do, and
+  shows it so: nothing with a source in assembly.
 * clang warns of words that none of its jobs has asked for. Words of which it says so in a compile
   cannot have had a part in it, and are left out there; the same in a link.
 
@@ -37,6 +39,7 @@ ACTIONS = frozenset((b"-c", b"-S", b"-fsyntax-only"))
 _WHOLE = frozenset((b"-E", b"-specs", b"--specs", b"-specs=", b"--specs=", b"-dumpbase"))
 _WHOLE |= frozenset((b"-dumpdir", b"-dumpbase-ext", b"-Xpreprocessor", b"-pass-exit-codes"))
 _WHOLE |= frozenset((b"--serialize-diagnostics", b"-serialize-diagnostics", b"-arch"))
+_WHOLE |= frozenset((b"-index-store-path", b"-index-unit-output-path"))
 """Options that speak of the whole command, or make it do something else."""
 
 _CLANG_LINKS = frozenset(
@@ -112,6 +115,8 @@ def split(
         if normpath(output or b"a.out") in {normpath(one.name) for one in inputs}:
             return None
     elif others or len(sources) < 2 or output is not None:
+        return None
+    if family is Family.CLANG and any(b"assembler" in (one.language or b"") for one in sources):
         return None
     objects = {one.at: temporary(one.name) for one in sources} if links else {}
     parts = []

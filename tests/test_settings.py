@@ -451,3 +451,11 @@ def _(bench: Bench) -> None:
 def _(bench: Bench) -> None:
     seen(bench, STATSLOG=str(bench.root / "stats"))
     assert "cache_miss" in (bench.root / "stats").read_text()
+
+
+@row("split_commands")
+def _(bench: Bench) -> None:
+    bench.file("b.c", "int main(void) { return 0; }\n")
+    line, split = "-Wall a.c b.c -o app", {"SPLIT_COMMANDS": "1"}
+    assert in_turn(bench, {"NOSPLIT_COMMANDS": "1"}, line=line) == ["called_for_link"]
+    assert in_turn(bench, split, split, line=line) == ["miss", "hit"]
