@@ -94,7 +94,7 @@ def test_it_comes_out_as_from_gcc(world: World, line: str, hits: int) -> None:
 
 
 @pytest.mark.parametrize(("line", "hits"), CLANG_LINES, ids=[line for line, _ in CLANG_LINES])
-def test_it_comes_out_as_from_clang(world: World, clang: None, line: str, hits: int) -> None:  # noqa: ARG001
+def test_it_comes_out_as_from_clang(world: World, clang: None, line: str, hits: int) -> None:
     alike(world, line, hits)
 
 
