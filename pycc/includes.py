@@ -31,40 +31,28 @@ Not modelled, and to be refused by the caller where they occur: framework direct
 maps, -remap, -I-, and a list of dependencies without system headers (-MMD).
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import nullcontext
 
-from pycc.cache.lookup import may_be_among, those_among
+from pycc.cache.lookup import those_among
 from pycc.directives import Directives
+from pycc.places import Place, Places, Probes, normal, prefix_of
 from pycc.record import record
-from pycc.searchchain import SearchChain, parse_search_output, user_chain
+from pycc.searchchain import SearchChain
+from pycc.textlookups import CHAIN, Along, Part, TextLookups
 
-__all__ = ["Absent", "SearchChain", "absent", "normal", "parse_search_output", "user_chain"]
-
-Probe = Callable[[bytes], bool]
 Names = dict[bytes, set[bytes]]
 """Last parts of names by what stands before them: nothing, or a directory with a slash."""
-Listing = Callable[[bytes], AbstractSet[bytes] | None]
 
 
 @record
-class Spot:
-    """What is where a prefix points: a directory, or what would be one below ``rest``.
+class Remembered:
+    """What is known of one search chain and holds now. ``pin`` gives what a directory's listing may
+    be known by again, or None."""
 
-    directory  the deepest one that exists on the way, without a slash at its end
-    rest       what comes between that and the names, with a slash at its end; empty if nothing does
-    linked     ``rest`` begins with a symbolic link: one without a target, or not to a directory
-    listing    the names that are here, in lower case; None if not known
-    """
-
-    directory: bytes
-    rest: bytes
-    linked: bool
-    listing: AbstractSet[bytes] | None
-
-
-Memory = Callable[[bytes, Callable[[bytes], Spot]], Spot]
-"""(prefix, what finds out) -> its spot, which may be remembered while nothing has changed."""
+    lookups: TextLookups
+    pin: Callable[[bytes], object | None]
 
 
 @record
@@ -98,12 +86,9 @@ def absent(
     deps: Mapping[bytes, Directives],
     source: bytes,
     chain: SearchChain,
+    probes: Probes,
     *,
-    exists: Probe,
-    is_directory: Probe,
-    is_link: Probe | None = None,
-    listing: Listing | None = None,
-    memory: Memory | None = None,
+    remembered: Remembered | None = None,
     forced: Sequence[bytes] = (),
     clang: bool = False,
 ) -> Absent:
@@ -111,58 +96,35 @@ def absent(
 
     ``deps`` maps every file that was read, the source included, by the name that the compiler
     gave it in its dependency file, to its directives. ``forced`` are the names of -include and
-    -imacros. ``exists`` tells whether a non-directory is there now (links followed),
-    ``is_directory`` likewise; ``is_link`` tells whether the name itself is a symbolic link, and
-    without it dangling links are taken for nothing. Each is asked at most once a path, and not at
-    all about what ``listing`` does not show: the names in a directory, in lower case; None if it is
-    not known.
+    -imacros. The answer is the same without ``remembered``, and takes longer.
     """
-    search = _Search(deps, chain, exists, is_directory, is_link, listing, memory)
+    search = _Search(deps, chain, Places(probes), remembered)
     main = normal(source)
-    search.everything(deps, main, forced, clang=clang)
-    return search.result(complete=search.unexplained(main))
+    with remembered.lookups.lock if remembered is not None else nullcontext():
+        search.everything(deps, main, forced, clang=clang)
+        return search.result(complete=search.unexplained(main))
 
 
 def precompiled(
     asked: Directives,
     source: bytes,
     chain: SearchChain,
+    probes: Probes,
     *,
-    exists: Probe,
-    is_directory: Probe,
-    is_link: Probe | None = None,
-    listing: Listing | None = None,
-    memory: Memory | None = None,
     forced: Sequence[bytes] = (),
 ) -> tuple[bytes, ...]:
     """The precompiled headers that gcc may read for a source that asks for ``asked``, before any
     other file is known to be read; the arguments are those of `absent`."""
-    search = _Search({source: asked}, chain, exists, is_directory, is_link, listing, memory)
+    search = _Search({source: asked}, chain, Places(probes))
     search.everything({source: asked}, normal(source), forced, clang=False)
     search.unexplained(normal(source))
     return tuple(sorted(search.precompiled))
 
 
-def normal(path: bytes) -> bytes:
-    """``path`` without empty and ``.`` components; ``..`` stays, for the sake of links."""
-    if b"//" not in path and b"./" not in path and not path.endswith(b"/."):
-        return path
-    parts = [part for part in path.split(b"/") if part not in (b"", b".")]
-    return (b"/" if path.startswith(b"/") else b"") + b"/".join(parts)
-
-
-def _prefix(directory: bytes) -> bytes:
-    """What to put before a name to have it in ``directory``, in the form of `normal`."""
-    name = normal(directory)
-    if name in (b"", b"."):
-        return b""
-    return name if name.endswith(b"/") else name + b"/"
-
-
 def _normals(names: Collection[bytes]) -> Collection[bytes]:
     """The same of many, which mostly are normal already."""
-    joined = b"\0".join(names) + b"\0"
-    if b"./" in joined or b"//" in joined or b"/.\0" in joined:
+    joined = b"\0%s\0" % b"\0".join(names)
+    if b"//" in joined or b"/./" in joined or b"\0./" in joined or b"/.\0" in joined:
         return [normal(name) for name in names]
     return names
 
@@ -181,35 +143,6 @@ def _by_head(names: Iterable[bytes]) -> Names:
     return found
 
 
-def _split(path: bytes) -> tuple[bytes, bytes]:
-    """The directory and the last part of a path."""
-    head, slash, last = path.rpartition(b"/")
-    return head or slash or b".", last
-
-
-@record
-class _Place:
-    """Where names are looked for.
-
-    prefix   what stands before the names: a directory's name with a slash at its end, or nothing
-    group    the names that must stay absent from the deepest directory that exists on the way
-    rest, linked, listing  as for `Spot`
-    """
-
-    prefix: bytes
-    group: set[bytes]
-    rest: bytes
-    linked: bool
-    listing: AbstractSet[bytes] | None
-
-
-def _lacks(listing: AbstractSet[bytes] | None, name: bytes) -> bool:
-    """Whether a listing shows that there is no ``name``, which may be ``..``."""
-    if listing is None or name in (b".", b".."):
-        return False
-    return not may_be_among(name, listing)
-
-
 class _Search:
     """One run of `absent`.
 
@@ -220,25 +153,21 @@ class _Search:
         self,
         deps: Mapping[bytes, Directives],
         chain: SearchChain,
-        exists: Probe,
-        is_directory: Probe,
-        is_link: Probe | None,
-        listing: Listing | None,
-        memory: Memory | None,
+        places: Places,
+        remembered: Remembered | None = None,
     ) -> None:
         self.names = _normals(deps)  # of the texts, in order
         self.read = set(self.names)
-        # The same by directory, with a slash at its end: last parts.
-        self.read_in = _by_head(self.read)
+        self.by_directory: Names = {}
         self.explained: set[bytes] = set()
-        self.prefixes = [_prefix(name) for name in (*chain.quote, *chain.bracket)]
+        self.prefixes = [prefix_of(name) for name in (*chain.quote, *chain.bracket)]
         self.bracket = len(chain.quote)
         # (quoted, for precompiled headers too) -> names to be looked for along the chain.
         self.wanted: dict[tuple[bool, bool], set[bytes]] = {}
         self.walked: dict[tuple[bool, bool], set[bytes]] = {}
-        self.places: dict[bytes, _Place] = {}
-        # What was, or may have been, looked for in vain; the directory without a slash.
-        self.groups: Names = {}
+        self.places = places
+        self.remembered = remembered
+        self.lookups = 0  # bits of those that were remembered
         self.dangling: set[bytes] = set()
         self.untaken: set[bytes] = set()
         self.precompiled: set[bytes] = set()
@@ -246,15 +175,12 @@ class _Search:
         self.computed: set[bytes] = set()
         self.computed_in_main = False
         self.incomplete = False
-        self.ask_exists = exists
-        self.ask_is_directory = is_directory
-        self.ask_is_link = is_link
-        self.ask_listing = listing
-        self.memory = memory
-        self.known_listings: dict[bytes, AbstractSet[bytes] | None] = {}
-        self.known_files: dict[bytes, bool] = {}
-        self.known_directories: dict[bytes, bool] = {b".": True, b"/": True}
-        self.chain = [self.place(prefix) for prefix in self.prefixes]
+        self.chain = [places.at(prefix) for prefix in self.prefixes]
+
+    def read_in(self, prefix: bytes) -> set[bytes] | None:
+        """The last parts of what was read in one directory."""
+        self.by_directory = self.by_directory or _by_head(self.read)
+        return self.by_directory.get(prefix)
 
     # What the texts ask for.
 
@@ -276,42 +202,61 @@ class _Search:
                 for path in (stem, name):
                     for suffix in (b".pch", b".gch"):
                         self.look(normal(path + suffix), precompiled=True)
-        if not clang:
-            # gcc includes this one by itself before everything else, when there is one.
-            self.along(b"stdc-predef.h", quoted=False, precompiled=True)
+        # Only gcc's own source may use precompiled headers.
+        first = b"" if clang else main
+        if first:
             self.look(main + b".gch", precompiled=True)
-        self.files(deps, None if clang else main)
-
-    def files(self, deps: Mapping[bytes, Directives], main: bytes | None) -> None:
-        """Every lookup that the texts may have caused; ``main`` may use precompiled headers."""
-        angled: set[bytes] = set()
         following: set[bytes] = set()
-        for name, directives in zip(self.names, deps.values(), strict=True):
-            here = name[: name.rfind(b"/") + 1]
-            first = name == main
-            for wanted in directives.quoted:
-                self.quoted(here, wanted, precompiled=first)
-            if first:
-                for wanted in directives.angled:
-                    self.along(wanted, quoted=False, precompiled=True)
-            else:
-                angled |= directives.angled
-            following |= directives.next
-            for quoted, wanted in directives.has_include:
-                self.has_include(here, wanted, quoted=quoted, next_=wanted in directives.next)
-                if first and quoted:
-                    self.quoted(here, wanted, precompiled=True)
-                elif first:
-                    self.along(wanted, quoted=False, precompiled=True)
-            if directives.computed_include:
-                self.computed.add(here)
-                self.computed_in_main |= first
-            if directives.computed_has_include:
+        for name, asked in zip(self.names, deps.values(), strict=True):
+            following |= asked.next
+            if asked.computed_include:
+                self.computed.add(name[: name.rfind(b"/") + 1])
+                self.computed_in_main |= name == first
+            if asked.computed_has_include:
                 self.incomplete = True
-        self.wanted.setdefault((False, False), set()).update(angled)
+        self.texts(zip(self.names, deps.values(), strict=True), first)
         self.walk()
         for wanted in following:
             self.everywhere(wanted)
+
+    def text(self, name: bytes, asked: Directives, *, precompiled: bool) -> None:
+        """Every lookup that one text may have caused."""
+        here = name[: name.rfind(b"/") + 1]
+        for wanted in asked.quoted:
+            self.quoted(here, wanted, precompiled=precompiled)
+        self.wanted.setdefault((False, precompiled), set()).update(asked.angled)
+        for quoted, wanted in asked.has_include:
+            self.has_include(here, wanted, quoted=quoted, next_=wanted in asked.next)
+            if precompiled and quoted:
+                self.quoted(here, wanted, precompiled=True)
+            elif precompiled:
+                self.along(wanted, quoted=False, precompiled=True)
+
+    def texts(self, texts: Iterable[tuple[bytes, Directives]], first: bytes) -> None:
+        """The same for all, by what is remembered of them; the headers of ``first`` may be
+        precompiled."""
+        found = None
+        texts = list(texts)
+        if self.remembered is not None:
+            along = Along(self.places, self.chain, self.bracket, self.remembered.pin)
+            found = self.remembered.lookups.sum(texts, first, self.read, along)
+        if found is not None:
+            texts = found.odd
+            self.lookups = found.lookups
+            self.explained |= self.read & found.leads_to
+            self.untaken |= found.untaken
+            self.has |= found.has
+            for lookup, early in found.again:
+                here, name = lookup.here, lookup.name
+                if here is None or here == CHAIN:
+                    self.along(name, quoted=here is not None, precompiled=early)
+                else:
+                    self.quoted(here, name, precompiled=early)
+        elif first:
+            # gcc includes this one by itself before everything else, when there is one.
+            self.along(b"stdc-predef.h", quoted=False, precompiled=True)
+        for name, asked in texts:
+            self.text(name, asked, precompiled=name == first)
 
     def quoted(self, here: bytes, name: bytes, *, precompiled: bool) -> None:
         """A quoted name in a file of the directory with the prefix ``here``."""
@@ -337,7 +282,7 @@ class _Search:
             start = 0 if quoted else self.bracket
             for head, lasts in _by_head(_normals(names - walked)).items():
                 if head[:1] == b"/":
-                    place = self.places.get(head) or self.place(head)
+                    place = self.places.at(head)
                     self.look_together(place, lasts)
                     if precompiled:
                         gch = {last + b".gch" for last in lasts}
@@ -352,8 +297,8 @@ class _Search:
         """The same for the names with the directory part ``head``."""
         chain = self.chain[start:]
         if head:
-            chain = [self.below(place, head) for place in chain]
-        reads = [self.read_in.get(place.prefix) for place in chain]
+            chain = [self.places.below(place, head) for place in chain]
+        reads = [self.read_in(place.prefix) for place in chain]
         never_read = lasts.difference(*filter(None, reads))
         for place, read in zip(chain, reads, strict=True):
             if precompiled:
@@ -425,11 +370,11 @@ class _Search:
     def look(self, path: bytes, *, precompiled: bool = False) -> bool:
         """The compiler looks for this one file, or may do so: is it there?"""
         cut = path.rfind(b"/") + 1
-        place = self.places.get(path[:cut]) or self.place(path[:cut])
+        place = self.places.at(path[:cut])
         return bool(self.look_together(place, {path[cut:]}, precompiled=precompiled))
 
     def look_together(
-        self, place: _Place, names: set[bytes], *, precompiled: bool = False
+        self, place: Place, names: set[bytes], *, precompiled: bool = False
     ) -> Sequence[bytes]:
         """The same for some names in a place: which of them are there?"""
         group = place.group
@@ -446,95 +391,37 @@ class _Search:
         present = []
         for name in suspects:
             path = place.prefix + name
-            there = self.known_files.get(path)
-            if there is None:
-                there = self.known_files[path] = self.ask_exists(path)
+            there = self.places.exists(path)
             if there:
                 present.append(name)
-            if precompiled and (there or self.is_directory(path)):
+            if precompiled and (there or self.places.is_directory(path)):
                 self.precompiled.add(path)
             elif not there:
                 group.add(name)
-                if self.ask_is_link is not None and self.ask_is_link(path):
+                if self.places.is_link(path):
                     self.dangling.add(path)
             elif path not in self.read:
                 self.untaken.add(path)
         return present
 
-    def place(self, prefix: bytes) -> _Place:
-        """The place with this prefix, a directory's name with a slash at its end or nothing."""
-        known = self.places.get(prefix)
-        if known is not None:
-            return known
-        spot = self.spot(prefix) if self.memory is None else self.memory(prefix, self.spot)
-        group = self.groups.setdefault(spot.directory, set())
-        known = _Place(prefix, group, spot.rest, spot.linked, spot.listing)
-        self.places[prefix] = known
-        self.known_directories[spot.directory] = True
-        return known
-
-    def spot(self, prefix: bytes) -> Spot:
-        """What is where this prefix points."""
-        directory = prefix[:-1] or prefix or b"."
-        rest = b""
-        while not self.is_directory(directory):
-            directory, last = _split(directory)
-            rest = last + b"/" + rest
-        linked = False
-        if rest and self.ask_is_link is not None:
-            first = _prefix(directory) + rest[: rest.index(b"/")]
-            linked = self.may_be_there(first) and self.ask_is_link(first)
-        return Spot(directory, rest, linked, None if rest else self.listing(directory))
-
-    def below(self, place: _Place, head: bytes) -> _Place:
-        """The place ``head`` below another; most of those along a chain are missing."""
-        prefix = place.prefix + head
-        known = self.places.get(prefix)
-        if known is None:
-            if place.rest:
-                known = _Place(prefix, place.group, place.rest + head, place.linked, None)
-            elif _lacks(place.listing, head[: head.index(b"/")]):
-                known = _Place(prefix, place.group, head, False, None)
-            else:
-                return self.place(prefix)
-            self.places[prefix] = known
-        return known
-
-    def listing(self, directory: bytes) -> AbstractSet[bytes] | None:
-        """The names in a directory that exists, in lower case; None if they are not known."""
-        try:
-            return self.known_listings[directory]
-        except KeyError:
-            listing = None if self.ask_listing is None else self.ask_listing(directory)
-            self.known_listings[directory] = listing
-            return listing
-
-    def is_directory(self, path: bytes) -> bool:
-        known = self.known_directories.get(path)
-        if known is None:
-            # Most directories of a name are missing in most directories of the chain.
-            known = self.may_be_there(path) and self.ask_is_directory(path)
-            self.known_directories[path] = known
-        return known
-
-    def may_be_there(self, path: bytes) -> bool:
-        """False when what is known of its directory shows that it is not."""
-        parent, last = _split(path)
-        known = self.known_directories.get(parent)
-        return known is None or (known and not _lacks(self.listing(parent), last))
-
     def result(self, *, complete: bool) -> Absent:
         """What was found."""
         # Most directories of a chain lack the same names: each such set is sorted once, and held
         # in memory once.
-        ordered: dict[frozenset[bytes], tuple[bytes, ...]] = {}
+        ordered: dict[Hashable, tuple[bytes, ...]] = {}
+        parts: dict[bytes, list[Part]] = {}
+        if self.remembered is not None:
+            for directory, part in self.remembered.lookups.lacking(self.lookups):
+                parts.setdefault(directory, []).append(part)
+        own = self.places.groups
         groups = []
-        for directory, lacking in sorted(self.groups.items()):
-            key = frozenset(lacking)
-            if key and key not in ordered:
-                ordered[key] = tuple(sorted(key))
-            if key:
-                groups.append((directory, ordered[key]))
+        for directory in sorted(own.keys() | parts.keys()):
+            key = (frozenset(own.get(directory, ())), *parts.get(directory, ()))
+            names = ordered.get(key)
+            if names is None:
+                ordered[key] = names = self.names_of(*key)
+            if names:
+                groups.append((directory, names))
         return Absent(
             groups=tuple(groups),
             dangling=tuple(sorted(self.dangling)),
@@ -543,3 +430,11 @@ class _Search:
             precompiled=tuple(sorted(self.precompiled)),
             complete=complete,
         )
+
+    def names_of(self, own: AbstractSet[bytes], *parts: Part) -> tuple[bytes, ...]:
+        """Names in order: some, and those of lookups that were remembered."""
+        found = set(own)
+        if self.remembered is not None:
+            for part in parts:
+                found.update(self.remembered.lookups.names(part))
+        return tuple(sorted(found))

@@ -58,7 +58,7 @@ def named(invocation: Invocation) -> tuple[bytes, ...]:
     explicit = tuple(name for kind, name in invocation.include.forced if kind in _EXPLICIT)
     if not (invocation.pch_candidates or explicit):
         return ()
-    from .includes import normal
+    from .places import normal
 
     return tuple(map(normal, (*invocation.pch_candidates, *explicit)))
 

@@ -44,10 +44,11 @@ from .watch import Watch, is_system
 
 if TYPE_CHECKING:
     from .directives import Directives
-    from .includes import Spot
     from .lifecycle import Place
+    from .places import Spot
     from .remote.farm import Farm
     from .searchchain import SearchChain
+    from .textlookups import TextLookups
 
 T = TypeVar("T")
 
@@ -191,6 +192,7 @@ class Resident:
         self.locations = Memo(LOCATIONS)
         self.toolchains = Memo(TOOLCHAINS)
         # What searched.py remembers.
+        self.text_lookups: dict[tuple[bytes, SearchChain], TextLookups] = {}
         self.spots: dict[tuple[bytes, bytes], tuple[native.Signature, Spot]] = {}
         self.chains: dict[Hashable, tuple[dict[bytes, tuple[int, int] | None], SearchChain]] = {}
         self._doubtful: dict[bytes, None] = {}

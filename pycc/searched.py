@@ -10,15 +10,17 @@ from . import native
 from .cache.digest import file_clock
 from .cache.lookup import absolute
 from .directives import Directives
-from .includes import Absent, Spot, absent, precompiled
+from .includes import Absent, Remembered, absent, precompiled
 from .invocation import Family
+from .places import Probes, Spot
 from .searchchain import SearchChain, user_chain, variables_of
+from .textlookups import Directory, TextLookups
 
 if TYPE_CHECKING:
     from .job import Job
     from .resident import Resident
 
-SPOTS, CHAINS = 4_000, 500
+SPOTS, CHAINS, TEXT_LOOKUPS = 4_000, 500, 24
 
 
 class Looker:
@@ -30,6 +32,7 @@ class Looker:
         # A signature may be older than whoever judges it later.
         self._now = file_clock()
         self._signatures: dict[bytes, native.Signature] = {}
+        self._listings: dict[bytes, frozenset[bytes] | None] = {}
 
     def ask(self, paths: Sequence[bytes]) -> None:
         """Ask about many paths in one go."""
@@ -62,7 +65,10 @@ class Looker:
 
     def listing(self, path: bytes) -> frozenset[bytes] | None:
         """The names in a directory; None when they are too many."""
-        return self._resident.verifier.listing(absolute(self._cwd, path), self(path))
+        if path not in self._listings:
+            verifier = self._resident.verifier
+            self._listings[path] = verifier.listing(absolute(self._cwd, path), self(path))
+        return self._listings[path]
 
     def spot(self, prefix: bytes, find: Callable[[bytes], Spot]) -> Spot:
         """What ``find`` gives for a prefix. It is remembered by the signature of the directory
@@ -81,6 +87,43 @@ class Looker:
                 spots.clear()
             spots[key] = (found, spot)
         return spot
+
+    def probes(self) -> Probes:
+        return Probes(
+            self.exists, self.is_directory, self.is_link, self.listing, self.spot, self.ask
+        )
+
+    def pin(self, directory: bytes) -> native.Signature | None:
+        """The signature of a directory, where that tells that its names are the same."""
+        found = self(directory)
+        path = absolute(self._cwd, directory)
+        return found if self._resident.digests.settled(path, found, self._now) else None
+
+    def remembered(self, chain: SearchChain) -> Remembered:
+        """What is known of a chain, as far as it holds."""
+        known = self._resident.text_lookups
+        key = (self._cwd, chain)
+        lookups = known.get(key)
+        if lookups is None:
+            if len(known) >= TEXT_LOOKUPS:
+                known.clear()
+            lookups = known[key] = TextLookups()
+        with lookups.lock:
+            self.ask(list(lookups.directories))
+            if not all(self._stands(*item) for item in lookups.directories.items()):
+                lookups.clear()
+        return Remembered(lookups, self.pin)
+
+    def _stands(self, directory: bytes, known: Directory) -> bool:
+        """Whether a directory shows what it did of the names that were wanted in it."""
+        found = self(directory)
+        if found == known.signature:
+            return True
+        listing = self.listing(directory) if found.is_directory else None
+        if listing is None or not known.still(listing):
+            return False
+        known.signature = self.pin(directory)
+        return True
 
     def chain(
         self, key: Hashable, make: Callable[[Callable[[bytes], Hashable | None]], SearchChain]
@@ -110,15 +153,13 @@ class Looker:
 def searched(job: Job, directives: Mapping[bytes, Directives], look: Looker) -> Absent:
     """The places where the texts that ``directives`` describes, by name, had headers looked for."""
     invocation = job.invocation
+    chain = chain_of(job, look)
     return absent(
         directives,
         invocation.source,
-        chain_of(job, look),
-        exists=look.exists,
-        is_directory=look.is_directory,
-        is_link=look.is_link,
-        listing=look.listing,
-        memory=look.spot,
+        chain,
+        look.probes(),
+        remembered=look.remembered(chain),
         forced=[name for _, name in invocation.include.forced],
         clang=invocation.family is Family.CLANG,
     )
@@ -130,11 +171,7 @@ def precompiled_for(job: Job, asked: Directives, look: Looker) -> tuple[bytes, .
         asked,
         job.invocation.source,
         chain_of(job, look),
-        exists=look.exists,
-        is_directory=look.is_directory,
-        is_link=look.is_link,
-        listing=look.listing,
-        memory=look.spot,
+        look.probes(),
         forced=[name for _, name in job.invocation.include.forced],
     )
 

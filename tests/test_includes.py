@@ -10,7 +10,10 @@ import pytest
 
 from pycc import depfile
 from pycc.directives import Directives, scan
-from pycc.includes import Absent, SearchChain, absent, normal, parse_search_output, user_chain
+from pycc.includes import Absent, Remembered, absent
+from pycc.places import Probes, normal
+from pycc.searchchain import SearchChain, parse_search_output, user_chain
+from pycc.textlookups import TextLookups
 
 
 class Files:
@@ -56,21 +59,25 @@ def search(
 ) -> Absent:
     """`absent` for a compile that read ``texts``, the source first; no .gch unless asked for."""
     files = Files([*map(normal, texts), *also], empty, links)
-    found, listed = (
+    lookups = TextLookups()
+    found, listed, learnt, known = (
         absent(
             {name: scan(text) for name, text in texts.items()},
             next(iter(texts)),
             SearchChain(tuple(quote), tuple(bracket)),
-            exists=files.exists,
-            is_directory=files.is_directory,
-            is_link=files.is_link,
-            listing=listing,
+            Probes(files.exists, files.is_directory, files.is_link, listing),
+            remembered=remembered,
             forced=forced,
             clang=clang,
         )
-        for listing in (None, files.listing)
+        for listing, remembered in (
+            (None, None),
+            (files.listing, None),
+            (files.listing, Remembered(lookups, lambda _: None)),
+            (files.listing, Remembered(lookups, lambda _: None)),
+        )
     )
-    assert found == listed
+    assert found == listed == learnt == known
     return found
 
 
@@ -309,8 +316,7 @@ def test_each_path_is_asked_for_once() -> None:
         },
         b"m.c",
         SearchChain((), (b"i", b"no", b"j", b"k")),
-        exists=exists,
-        is_directory=is_directory,
+        Probes(exists, is_directory),
     )
     assert len(asked) == len(set(asked))
 
@@ -332,8 +338,7 @@ def test_a_precompiled_header_among_the_files_read_asks_for_nothing() -> None:
         {b"m.c": scan(b""), b"p.h.pch": Directives()},
         b"m.c",
         SearchChain(),
-        exists=lambda path: path == b"p.h.pch",
-        is_directory=lambda path: path == b".",
+        Probes(lambda path: path == b"p.h.pch", lambda path: path == b"."),
         forced=[b"p.h"],
         clang=True,
     )
@@ -419,8 +424,7 @@ def test_every_place_that_changes_the_compile_is_listed(
         {name: scan(Path(os.fsdecode(name)).read_bytes()) for name in read},
         b"src/m.c",
         chain,
-        exists=os.path.isfile,
-        is_directory=os.path.isdir,
+        Probes(os.path.isfile, os.path.isdir),
         forced=[b"forced.h"],
         clang=compiler == "clang",
     )

@@ -50,7 +50,9 @@ ALLOWED = {
     # What files say, and what is asked of the file system.
     "depfile": "errors",
     "basedir": "arguments depfile invocation",
-    "includes": "cache.lookup directives searchchain",
+    "places": "cache.lookup",
+    "textlookups": "cache.lookup directives places",
+    "includes": "cache.lookup directives places searchchain textlookups",
     "stability": "native",
     "watch": "native",
     "locate": "native",
@@ -70,8 +72,9 @@ ALLOWED = {
     "compiler": "cache.digest elf frame invocation native searchchain talk",
     "toolchains": "cache.digest call compiler invocation native searchchain talk",
     "delivery": "basedir cache.result depfile frame invocation",
-    "searched": "cache.digest cache.lookup directives includes invocation native searchchain",
-    "precompiled": "cache.lookup includes invocation languages outcome searched",
+    "searched": "cache.digest cache.lookup directives includes invocation native places searchchain"
+    " textlookups",
+    "precompiled": "cache.lookup invocation languages outcome places searched",
     "hardlinks": "cache.lookup cache.result frame invocation",
     "keying": "basedir cache.fingerprint call compiler embedded invocation native options outcome"
     " precompiled",
