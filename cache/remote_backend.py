@@ -43,6 +43,9 @@ class Backend(Protocol):
     def remove(self, key: bytes, say: Say) -> bool:
         """Remove the entry; False if there was none."""
 
+    def stop(self) -> bool:
+        """End the program that was started for it; False if none runs."""
+
     def close(self) -> None:
         """Let go of connections; whoever asks next opens others."""
 
@@ -61,6 +64,9 @@ class Unusable:
 
     def remove(self, key: bytes, say: Say) -> bool:
         raise self._reason
+
+    def stop(self) -> bool:
+        return False
 
     def close(self) -> None:
         return

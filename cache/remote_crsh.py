@@ -134,6 +134,8 @@ class CrshBackend:
             return self._started()
 
     def _started(self) -> Stream:
+        with suppress(OSError):
+            os.unlink(self._peer.path)  # one that was killed could not
         try:
             process = subprocess.Popen(
                 [self._program],
@@ -192,7 +194,6 @@ class CrshBackend:
         return self._asked("remove", exchange)
 
     def stop(self) -> bool:
-        """Have the program end; False if it does not run. Raises StorageFailed."""
         try:
             stream = self._peer.connect()
         except StorageFailed:

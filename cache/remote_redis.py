@@ -146,6 +146,9 @@ class RedisBackend:
         say(f"Redis DEL {name.decode()}")
         return self._ask(b"DEL", name) != 0
 
+    def stop(self) -> bool:
+        return False
+
     def close(self) -> None:
         self._connections.close()
 

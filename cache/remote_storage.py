@@ -20,7 +20,7 @@ from typing import Protocol
 from ..record import made, mutable, record
 from .remote_backend import Backend, Say, StorageFailed, StorageRefused
 from .remote_breaker import Breaker
-from .remote_settings import Shard, StorageSettings, shard_of
+from .remote_settings import REQUEST_TIMEOUT, Shard, StorageSettings, shard_of
 from .storage import RESULT, seal, unseal
 
 ERROR, TIMEOUT = "remote_storage_error", "remote_storage_timeout"
@@ -124,6 +124,14 @@ class Remotes:
         self._work: queue.SimpleQueue[tuple[Visit, Sequence[Put]]] = queue.SimpleQueue()
 
     # Reading.
+
+    @property
+    def longest(self) -> float:
+        """Seconds that a manifest and its result may take to be had, or not."""
+        return sum(
+            2 * (REQUEST_TIMEOUT if limit is None else limit)
+            for limit in (storage.settings.request_timeout for storage in self.storages)
+        )
 
     def values(self, key: bytes, visit: Visit) -> Iterator[bytes]:
         """The values stored under ``key``, one storage after the other."""
@@ -272,6 +280,13 @@ class Remotes:
                     return False
                 self._changed.wait(left)
         return True
+
+    def stop(self) -> None:
+        """End the programs that were started for storages."""
+        for storage in self.storages:
+            for place in storage.places:
+                with suppress(StorageFailed):
+                    place.backend.stop()
 
     def close(self, seconds: float) -> None:
         """Write what waits, for at most ``seconds``, and let go of everything."""

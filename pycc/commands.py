@@ -548,6 +548,17 @@ def _stop_server(session: Session, _: str) -> str:
     return "The server is leaving\n"
 
 
+def _stop_storage_programs(session: Session, _: str) -> str:
+    """Those of ccache's that remote storage has started."""
+    resident, settings = session.resident, session.settings()
+    if settings.remote_storage:
+        variables = session.variables()
+        resident.remotes.of(
+            settings, variables, session.request, lambda _: None, stays=resident.stays
+        ).stop()
+    return ""
+
+
 def _server_status(session: Session, _: str) -> str:
     return session.resident.status_text()
 
@@ -577,8 +588,7 @@ _COMMANDS: Mapping[str, Callable[[Session, str], str]] = {
     "--show-log-stats": _show_log_stats,
     "--show-stats": _show_stats,
     "--stop-server": _stop_server,
-    # Helpers of ccache's that remote storage starts; without any there is nothing to stop.
-    "--stop-storage-helpers": lambda _session, _value: "",
+    "--stop-storage-helpers": _stop_storage_programs,
     "--trim-dir": _trim_dir,
     "--version": _version,
     "--zero-stats": _zero_stats,

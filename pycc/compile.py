@@ -117,7 +117,9 @@ def _miss(job: Job, talk: Talk, resident: Resident) -> Sequence[Op]:
                 remote = remote_of(job, resident)
             except ConfigError as problem:
                 return message(str(problem), 1)
-            ops = remote.look_up() if looks else None
+            if looks:
+                talk.wait(remote.longest_ms)
+                ops = remote.look_up()
         if ops is None and call.config.read_only_direct:
             ops = call.plain(*job.missed())
         if ops is None:

@@ -126,7 +126,7 @@ def compile_one(
         if not call.config.recache:
             ways = (text, text.compiled_elsewhere()) if sent else (text,)
             for way in ways:
-                ops = _look_up_text(job, way, resident, before)
+                ops = _look_up_text(job, way, talk, resident, before)
                 if ops is not None:
                     return ops
     if call.config.read_only:
@@ -309,7 +309,11 @@ def _is_dependency_word(word: bytes) -> bool:
 
 
 def _look_up_text(
-    job: Job, text: Preprocessed, resident: Resident, before: dict[bytes, tuple[int, int]]
+    job: Job,
+    text: Preprocessed,
+    talk: Talk,
+    resident: Resident,
+    before: dict[bytes, tuple[int, int]],
 ) -> Sequence[Op] | None:
     call = job.call
     key = result_key(text.key)
@@ -322,6 +326,7 @@ def _look_up_text(
         if job.remote is not None and call.config.reshare:
             job.remote.reshare(key, value)
     elif job.remote is not None:
+        talk.wait(job.remote.longest_ms)
         ops = job.remote.result(key)
     if ops is None:
         return None

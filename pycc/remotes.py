@@ -6,6 +6,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from .lifecycle import program_path
@@ -14,7 +15,8 @@ from .unfinished import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from .cache.remote_storage import Remotes
-    from .call import Call
+    from .config import Config
+    from .frame import Request
 
 MOST_SETTINGS = 20
 CLOSE_SECONDS = 10.0
@@ -27,16 +29,23 @@ class RemoteTiers:
         self._remotes: dict[object, Remotes] = {}
         self._lock = threading.Lock()
 
-    def of(self, call: Call, *, stays: bool) -> Remotes:
+    def of(
+        self,
+        config: Config,
+        variables: Mapping[bytes, bytes],
+        request: Request,
+        say: Callable[[str], None],
+        *,
+        stays: bool,
+    ) -> Remotes:
         """Those of this call; ``stays`` as `Surroundings` has it. Raises ConfigError."""
         from .cache.remote_making import Surroundings, open_remotes  # most have none
 
-        config, variables = call.config, call.variables
-        umask = call.request.umask if config.umask is None else config.umask
+        umask = request.umask if config.umask is None else config.umask
         path = os.fsdecode(variables.get(b"PATH", DEFAULT_PATH))
         here = os.path.dirname(os.fsdecode(program_path()))
         around = Surroundings(
-            os.fsdecode(call.cwd),
+            os.fsdecode(request.cwd),
             variables,
             (*config.libexec_dirs, here, *path.split(":")),
             umask,
@@ -48,12 +57,12 @@ class RemoteTiers:
             around.search,
             umask if "file:" in text else None,
             # A relative name of a socket or a program.
-            call.cwd if "crsh:" in text or "helper=" in text else b"",
+            request.cwd if "crsh:" in text or "helper=" in text else b"",
         )
         with self._lock:
             remotes = self._remotes.pop(key, None)
             if remotes is None:
-                remotes = open_remotes(text, around, _warn, call.log)
+                remotes = open_remotes(text, around, _warn, say)
                 if len(self._remotes) >= MOST_SETTINGS:
                     oldest = self._remotes.pop(next(iter(self._remotes)))
                     threading.Thread(

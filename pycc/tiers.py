@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from .resident import Resident
 
 
+MOST_MS, MARGIN_MS = 600_000, 5000
+
+
 def remote_of(job: Job, resident: Resident) -> Remote:
     """What this call has to do with its remote storages. Raises ConfigError."""
     if job.remote is None:
@@ -47,13 +50,20 @@ class Remote:
         config = call.config
         self._job = job
         self._resident = resident
-        self._remotes = resident.remotes.of(call, stays=resident.stays)
+        self._remotes = resident.remotes.of(
+            config, call.variables, call.request, call.log, stays=resident.stays
+        )
         # Somebody reads the log of this call, or nobody will be there to write behind its back.
         seen = bool(config.log_file or config.debug or config.stats_log)
         later = partial(_count_later, call) if config.stats else _uncounted
         self._visit = Visit(call.log, call.add, later, synchronous=seen)
 
     # Looking up.
+
+    @property
+    def longest_ms(self) -> int:
+        """How long asking may take: so long the launcher has to wait."""
+        return min(MOST_MS, int(1000 * self._remotes.longest) + MARGIN_MS)
 
     def look_up(self) -> Sequence[Op] | None:
         """The reply of a direct hit whose result or manifest the local tier does not have."""
