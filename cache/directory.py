@@ -36,6 +36,8 @@ class CacheDirectory:
         self._root = root
         self._umask = umask
         self._identity: tuple[int, int] | None = None
+        self._held: int | None = None
+        self._holding = threading.Lock()
         self._gone = False
         self._tries = STORE_TRIES
         self.replaced()
@@ -60,10 +62,27 @@ class CacheDirectory:
         except OSError:
             now = None
         if self._identity is None:
-            self._identity = now
+            self._identity = None if now is None else self._hold()
         elif self._identity != now:
             self._gone = True
         return self._gone
+
+    def _hold(self) -> tuple[int, int] | None:
+        """The identity of the directory, kept open: else its successor might get its number."""
+        with self._holding:
+            if self._held is None:
+                try:
+                    self._held = os.open(self._root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+                except OSError:
+                    return None
+            found = os.fstat(self._held)
+            return found.st_dev, found.st_ino
+
+    def _let_go(self) -> None:
+        with self._holding:
+            held, self._held = self._held, None
+        if held is not None:
+            os.close(held)
 
     def _establish(self) -> None:
         """Have the directory before anything waits for it: what is meant for one that is removed
@@ -175,6 +194,7 @@ class CacheDirectory:
         """The directory is gone: what was not written belongs nowhere."""
         self._gone = True
         self.statistics.forget()
+        self._let_go()
         self._jobs.put(None)
 
     def close(self) -> None:
@@ -188,3 +208,4 @@ class CacheDirectory:
         if writer is not None:
             writer.join(10.0)
         self.storage.close()
+        self._let_go()

@@ -126,8 +126,11 @@ def _leniency(call: Call, invocation: Invocation) -> Iterator[tuple[bytes, ...]]
     if "random_seed" in sloppy and any(w.startswith(b"-frandom-seed") for w in invocation.args):
         named.add("random_seed")
     yield from ((name.encode(),) for name in sorted(named & sloppy))
-    if config.ignore_options:
-        yield b"ignore_options", os.fsencode(config.ignore_options)
+    # By the options' names: whether one value or all are ignored is the same leniency (ccache's
+    # suite has such lists share).
+    ignored = {p.partition("=")[0].rstrip("*") for p in config.ignore_options.split()}
+    if ignored:
+        yield b"ignore_options", *map(os.fsencode, sorted(ignored))
 
 
 def _direct_leniency(call: Call, invocation: Invocation) -> Iterator[tuple[bytes, ...]]:

@@ -170,9 +170,16 @@ def _(bench: Bench) -> None:
 @lenient("modules")
 def _(bench: Bench) -> None:
     bench.configure(DEPEND="1")
-    line = "clang -fmodules -fmodules-cache-path=cache -MD -c a.c -o a.o"
-    assert seen(bench, line) == "could_not_use_modules"
-    assert seen(bench, line, SLOPPINESS="modules") == "miss"
+    bench.file("module.modulemap", 'module M { header "h.h" export * }\n')
+    bench.file("a.c", "#pragma clang module import M\nint v = V;\n")
+    line = "clang -fmodules -fmodules-cache-path=cache -I. -MD -c a.c -o a.o"
+    sloppy = {"SLOPPINESS": "modules"}
+    assert in_turn(bench, {}, sloppy, sloppy, {}, line=line) == [
+        *("could_not_use_modules", "miss", "hit", "could_not_use_modules"),
+    ]
+    for name, text in (("h.h", "#define V 2\n"), ("module.modulemap", "\n")):
+        bench.file(name, (bench.cwd / name).read_text() + text)
+        assert in_turn(bench, sloppy, line=line) == ["miss"]
 
 
 @lenient("ivfsoverlay")
@@ -210,6 +217,52 @@ def test_the_sloppiness_has_its_effect(bench: Bench, value: str) -> None:
 
 def test_every_value_has_its_row() -> None:
     assert set(SLOPPINESS) == LENIENT.keys()
+
+
+MODULES = (
+    ("g++ -fmodules-ts -c m.cpp", "unsupported_compiler_option"),
+    ("g++ -fmodules -c m.cpp", "could_not_use_modules"),
+    ("g++ -fmodule-mapper=map -c m.cpp", "could_not_use_modules"),
+    ("g++ -fmodule-header -c m.h", "unsupported_compiler_option"),
+    ("g++ -x c++-system-header -c iostream", "could_not_use_precompiled_header"),
+    ("clang++ -std=c++20 --precompile m.cppm -o m.pcm", "unsupported_compiler_option"),
+    ("clang++ -std=c++20 -c m.cppm", "unsupported_source_language"),
+    ("clang++ -std=c++20 -x c++-module -c m.cpp", "unsupported_source_language"),
+    ("clang++ -std=c++20 -fmodule-output -c m.cpp", "could_not_use_modules"),
+    ("clang++ -std=c++20 -fprebuilt-module-path=. -c m.cpp", "could_not_use_modules"),
+    ("clang++ -std=c++20 -c m.pcm", "unsupported_source_language"),
+)
+
+
+@pytest.mark.parametrize(("line", "outcome"), MODULES)
+def test_modules_of_cxx20_are_not_cached(bench: Bench, line: str, outcome: str) -> None:
+    for name in ("m.cpp", "m.cppm", "m.h", "m.pcm"):
+        bench.file(name, "int v;\n")
+    assert seen(bench, line) == outcome
+
+
+def test_an_import_belongs_to_the_module_that_it_names(bench: Bench) -> None:
+    """clang is told where the module lies: its content is part of the key."""
+    bench.file("use.cpp", "import m;\nint v = f();\n")
+    line = "clang++ -std=c++20 -fmodule-file=m.pcm -c use.cpp -o use.o"
+    objects = []
+    for number in ("1", "2"):
+        bench.file("m.cppm", f"export module m;\nexport inline int f() {{ return {number}; }}\n")
+        bench.call(b"-std=c++20 --precompile m.cppm -o m.pcm".split(), name=b"clang++")
+        bench.file("later", "")
+        bench.counters()
+        outcomes = in_turn(bench, {}, {}, {}, line=line)
+        assert outcomes[0] == "miss"
+        assert "hit" not in outcomes
+        objects.append((bench.cwd / "use.o").read_bytes())
+    assert objects[0] != objects[1]
+
+
+def test_an_import_without_its_module_is_the_compilers_to_refuse(bench: Bench) -> None:
+    bench.file("use.cpp", "import m;\n")
+    for _twice in range(2):
+        seen(bench, "clang++ -std=c++20 -c use.cpp")
+        assert bench.status != 0
 
 
 # Found by looking for settings that had no effect, or too much.

@@ -110,6 +110,10 @@ class Run:
                     oracle.enter(state, in_place=True)
                     oracle.race(state, following, state.command.race)
                     continue
+                if state.command.unseen:
+                    oracle.enter(state, in_place=True)
+                    oracle.unseen(state)
+                    continue
                 if walk.rng.random() < 0.1:
                     oracle.clean()
                 checked = check(oracle, state, in_place=walk.rng.random() < 0.5)

@@ -62,6 +62,35 @@ CATEGORIES: dict[str, tuple[tuple[bytes, ...], ...]] = {
 }
 
 
+SETTINGS: tuple[tuple[bytes, bytes], ...] = (
+    *((b"CCACHE_PREPROCESS_FIRST", b"1"), (b"CCACHE_NODIRECT", b"1"), (b"CCACHE_READONLY", b"1")),
+    *((b"CCACHE_READONLY_DIRECT", b"1"), (b"CCACHE_RECACHE", b"1"), (b"CCACHE_NAMESPACE", b"n")),
+    *((b"CCACHE_NOINODECACHE", b"1"), (b"CCACHE_NOCOMPRESS", b"1"), (b"CCACHE_NOSTATS", b"1")),
+    *((b"CCACHE_COMPRESSLEVEL", b"9"), (b"CCACHE_COMMENTS", b"1"), (b"CCACHE_DISABLE", b"1")),
+    *((b"CCACHE_COMPILERCHECK", b"content"), (b"CCACHE_COMPILERCHECK", b"mtime")),
+    *((b"CCACHE_COMPILERTYPE", b"other"), (b"CCACHE_COMPILERTYPE", b"gcc")),
+    *((b"CCACHE_RESPONSE_FILE_FORMAT", b"windows"), (b"CCACHE_PCH_EXTSUM", b"1")),
+    *((b"CCACHE_EXTRAFILES", b"{R}/inc2/x.h"), (b"CCACHE_PREFIX", b"env")),
+    *((b"CCACHE_PREFIX_CPP", b"env"), (b"CCACHE_TEMPDIR", b"/tmp"), (b"CCACHE_UMASK", b"027")),
+)
+"""Settings under which everything is as without them."""
+LENIENT: tuple[tuple[bytes, bytes], ...] = (
+    *((b"CCACHE_IGNOREOPTIONS", b"-D* -W* -g*"), (b"CCACHE_IGNOREHEADERS", b"{R}/inc2:{R}/src")),
+    *((b"CCACHE_DEPEND", b"1"), (b"CCACHE_NOHASHDIR", b"1"), (b"CCACHE_BASEDIR", b"{R}")),
+    *((b"CCACHE_ABSSTDERR", b"1"), (b"CCACHE_SLOPPINESS", b"locale random_seed gcno_cwd")),
+    (b"CCACHE_SLOPPINESS", b"time_macros system_headers pch_defines incbin"),
+    (b"CCACHE_SLOPPINESS", b"include_file_mtime include_file_ctime"),
+    (b"CCACHE_SLOPPINESS", b"file_stat_matches file_stat_matches_ctime"),
+)
+"""Settings under which a call may get, and store, what another must not."""
+
+
+def without_settings(command: Command) -> Command:
+    """The command without settings of the wrapper."""
+    kept = ((n, v) for n, v in command.environment if not n.startswith(b"CCACHE_"))
+    return dataclasses.replace(command, environment=tuple(kept))
+
+
 def is_assembler(state: State) -> bool:
     """Whether the source is for the assembler."""
     return state.command.source.endswith(ASSEMBLER)
@@ -160,9 +189,11 @@ def anything(rng: random.Random, state: State, tools: Toolchain) -> State:
         output = rng.choice((b"out/t.o", None, b"out/a b.o", b"src/a.o", b"out/noext"))
         return state.replace("output", output=output)
     if kind == 10:
-        value = rng.choice((b"1", None))
-        command = state.command.with_variable(b"CCACHE_PREPROCESS_FIRST", value)
-        return state.set(command, "order of work")
+        command = without_settings(state.command)
+        if rng.random() < 0.3:
+            return state.set(command, "no settings")
+        variable, setting = rng.choice(SETTINGS)
+        return state.set(command.with_variable(variable, setting), f"{variable!r} {setting!r}")
     if kind == 8:
         return state.replace("response", response=rng.choice((0, 0, 1, 2)))
     return state.replace("cwd", cwd=rng.choice((b"build", b"build2", b"cwdlink", b"src")))

@@ -27,6 +27,9 @@ def replay(make: Callable[[], Oracle], states: Sequence[State]) -> Checked | Non
             if state.command.race and index + 1 < len(states):
                 oracle.enter(state, in_place=True)
                 oracle.race(state, states[index + 1], state.command.race)
+            elif state.command.unseen:
+                oracle.enter(state, in_place=True)
+                oracle.unseen(state)
             else:
                 checked = check(oracle, state)
     finally:

@@ -18,6 +18,8 @@ from tests.fuzz.edits import (
     DEPENDS,
     EXTRAS,
     GCC_ONLY,
+    LENIENT,
+    SETTINGS,
     USED_HEADERS,
     block,
     bump,
@@ -27,6 +29,7 @@ from tests.fuzz.edits import (
     is_cxx,
     switch_source,
     without_blocks,
+    without_settings,
 )
 from tests.fuzz.oracle import PRIOR
 from tests.fuzz.project import INCLUDES, Toolchain, header, shadow, wrapper_script
@@ -50,6 +53,33 @@ def header_edit(rng: random.Random, state: State, tools: Toolchain) -> Iterator[
     yield changed
     yield bump(rng, changed, rng.choice(USED_HEADERS))
     yield state.named("headers back")
+
+
+@scenario
+def settings(rng: random.Random, state: State, tools: Toolchain) -> Iterator[State]:
+    """A setting comes and goes, while a header changes and changes back."""
+    state = state.set(without_settings(state.command))
+    path = rng.choice(USED_HEADERS)
+    for name, value in rng.sample(SETTINGS, 2):
+        with_it = state.command.with_variable(name, value)
+        yield state.set(with_it, f"{name!r} {value!r}")
+        yield bump(rng, state, path).set(with_it, f"{name!r} {value!r}, edited")
+        yield state.named("without")
+
+
+@scenario
+def lenient_calls(rng: random.Random, state: State, tools: Toolchain) -> Iterator[State]:
+    """What a call stores that lets more pass is not served to one that does not."""
+    state = state.set(without_settings(state.command))
+    name, value = rng.choice(LENIENT)
+    path = rng.choice((*USED_HEADERS, state.command.source))
+    defined = flagged(c_like(rng, state, tools), define=(b"-DDEF=3",))
+    for one in (state, bump(rng, state, path), defined):
+        command = one.command.with_variable(name, value)
+        unseen = dataclasses.replace(command, unseen=True, race=0.0)
+        yield one.set(unseen, f"lenient {name!r}")
+        yield one.named(f"after lenient {name!r} {value!r}")
+    yield state.named(f"back, after lenient {name!r} {value!r}")
 
 
 @scenario

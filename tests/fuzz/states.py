@@ -67,6 +67,8 @@ class Command:
     wrapper_first: bool = False
     # Seconds after which, while a compile runs, the tree is swapped for the next one; see race().
     race: float = 0.0
+    # Through the wrapper alone, and nobody compares: what counts is what it leaves in the cache.
+    unseen: bool = False
     # Seconds to wait before the compile, so that the files' times can be trusted.
     settle: float = 0.0
 

@@ -19,6 +19,11 @@ SETTLED_SHARE = 0.07  # of the scenarios
 FAILURES = 4  # compiles in a row that may fail before the walk starts afresh
 
 
+def at_rest(state: State) -> State:
+    """The state without what holds for one step alone."""
+    return state.replace(race=0.0, prior="", settle=0.0, unseen=False)
+
+
 class Walk:
     """An endless sequence of states, the same for the same seed and the same answers."""
 
@@ -60,7 +65,7 @@ class Walk:
             self.failures += 1
 
     def _choose(self) -> None:
-        base = self.state.replace(race=0.0, wrapper_first=False, prior="", settle=0.0)
+        base = at_rest(self.state).replace(wrapper_first=False)
         if self.failures >= FAILURES:
             self.failures = 0
             self.plan.append(self._afresh())
@@ -75,14 +80,14 @@ class Walk:
                 self.plan.append(state.named(f"{name}: {state.note}"))
             if self.rng.random() < SETTLED_SHARE:
                 first = self.plan[0]
-                settled = first.replace(f"{first.note}, settled", settle=SETTLE, race=0.0)
+                settled = at_rest(first).replace(f"{first.note}, settled", settle=SETTLE)
                 self.plan.extendleft((settled.replace(settle=0.0), settled, first))
         elif draw < 0.58:
             self.plan.append(anything(self.rng, base, self.tools))
         elif draw < 0.66:
             self.plan.append(base.named("again"))
         elif draw < 0.96:
-            earlier = self.rng.choice(self.history).replace(race=0.0, prior="", settle=0.0)
+            earlier = at_rest(self.rng.choice(self.history))
             self.plan.append(earlier.named("back to an earlier state"))
         else:
             self.plan.append(self._afresh())

@@ -58,6 +58,7 @@ UNPRIVILEGED_ID = 65534
 SERVING_SUITES = frozenset({"remote_http", "remote_redis"})
 
 LIST_FILE = Path(__file__).with_name("ccache-suite.md")
+WHOLE = "*"  # names all cases of a suite that skips itself with us
 LISTED_MAX = 51  # the agreed number of names in the first table
 ORDERS = {"default": "", "classic": "CCACHE_PREPROCESS_FIRST=1"}
 
@@ -240,11 +241,15 @@ def judge(
         reference = outcomes.get(Job("reference", suite, "default"))
         second = outcomes.get(Job("launcher", suite, "classic"))
         classic = {case.test: case for case in second.cases} if second else {}
+        whole = rows.pop((suite, WHOLE), None)
         if ours.skip is not None:
             good = reference is not None and reference.skip is not None
+            word = "SKIP" if whole is None else f"LISTED-{whole}"
             why = ours.skip + ("" if reference else " (no reference to compare with)")
-            verdicts.append(Verdict(suite, "", order, "SKIP", good, why))
+            verdicts.append(Verdict(suite, "", order, word, good or whole is not None, why))
             continue
+        if whole is not None:
+            verdicts.append(Verdict(suite, WHOLE, order, "STALE", False, "listed, but not skipped"))
         verdicts.extend(
             Verdict(suite, "", outcome.job.order, "BROKEN", False, outcome.broken)
             for outcome in (ours, second)
