@@ -176,9 +176,9 @@ class Session:
         return config.load(self.variables(), self.request.cwd, home=home_directory())
 
     def cache(self) -> CacheDirectory:
-        self.resident.settle()
         cache = self.resident.cache(self.settings())
-        cache.drain()
+        # All of them: the same directory may be open once more, with another umask.
+        self.resident.drain()
         return cache
 
     def counters(self) -> tuple[dict[str, int], config.Config]:
@@ -235,16 +235,17 @@ def answer(request: Request, talk: Talk, resident: Resident) -> Sequence[Op]:
 def _usage_problem(problem: getopt.GetoptError) -> str:
     """In the words of glibc's getopt_long, which ccache's callers see."""
     option, said = problem.opt, problem.msg
-    shown = f"--{option}" if len(option) > 1 else f"-{option}"
+    long = f"--{option} " in said
+    shown = f"--{option}" if long else f"-{option}"
     if "not a unique prefix" in said:
         those = sorted(f"--{name.rstrip('=')}" for name in LONG if name.startswith(option))
         return f"option '{shown}' is ambiguous; possibilities: " + " ".join(map(repr, those))
     if "must not have an argument" in said:
         return f"option '{shown}' doesn't allow an argument"
     if "requires argument" in said:
-        long, short = f"option '{shown}' requires an argument", "option requires an argument"
-        return long if len(option) > 1 else f"{short} -- '{option}'"
-    return f"unrecognized option '{shown}'" if len(option) > 1 else f"invalid option -- '{option}'"
+        needs = "requires an argument"
+        return f"option '{shown}' {needs}" if long else f"option {needs} -- '{option}'"
+    return f"unrecognized option '{shown}'" if long else f"invalid option -- '{option}'"
 
 
 def _modify(session: Session, commands: Sequence[tuple[str, str]]) -> None:
