@@ -227,10 +227,11 @@ def free_text_allowed(invocation: Invocation) -> bool:
 
     It does not where columns or comments reach them: debug information with columns, sanitizers,
     diagnostics in structured form, and warnings (-Wimplicit-fallthrough reads comments,
-    -Wmisleading-indentation columns).
+    -Wmisleading-indentation columns). Of clang's modules it holds the names alone.
     """
     return not (
-        invocation.debug.value != "none"
+        b"-fmodules" in invocation.args
+        or invocation.debug.value != "none"
         or invocation.sanitize
         or invocation.structured_diagnostics
         or invocation.warnings

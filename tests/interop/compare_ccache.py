@@ -108,7 +108,6 @@ COMPILES = """
 -c missing.c
 -c nothing.c
 -c empty.c
--c t.c
 -c d.c
 -c inc.c
 -c off.c
@@ -374,7 +373,6 @@ EXPLAINED = {
         ),
         NO_TEXT,
     ),
-    "-c t.c": "a source that asks for the time is preprocessed from its second compile on",
     "-c inc.c": "cached: the assembler is asked which files it reads",
     "-c k.cu": "counted by its language; ccache runs the compiler to see that nothing comes",
     "-fpreprocessed -c pre.i": "passed through",
