@@ -108,33 +108,47 @@ class HttpBackend:
         self._connections.close()
 
     def _ask(self, method: str, target: str, say: Say, body: bytes | None = None) -> Answer:
-        fields: Sequence[tuple[str, str]] = self._fields
-        if body is not None:
-            fields = [*fields, ("Content-Type", "application/octet-stream")]
-        head = request(method, target, fields, None if body is None else len(body))
-
-        def exchange(stream: Stream) -> tuple[Answer, bool]:
-            refused: StorageFailed | None = None
-            try:
-                stream.send(head, *(() if body is None else (body,)))
-            except StorageFailed as problem:
-                if problem.timeout:
-                    raise
-                refused = problem  # a server that does not want the body may have said so
-            try:
-                answer = read_answer(stream, method, LARGEST)
-            except (StorageFailed, EOFError, ValueError) as problem:
-                raise refused or problem from problem
-            return answer, answer.again and refused is None
-
-        try:
-            answer = self._connections.ask(exchange)
-        except StorageFailed as problem:
-            verb = {"GET": "get", "HEAD": "check for", "PUT": "put"}.get(method, "delete")
-            text = f"Failed to {verb} {target} in http storage: {problem}"
-            raise StorageFailed(text, timeout=problem.timeout) from problem
+        answer = ask(self._connections, method, target, self._fields, body)
         say(f"{method} {self._shown}{target} -> {answer.status}")
         return answer
+
+
+def ask(
+    connections: Connections,
+    method: str,
+    target: str,
+    fields: Sequence[tuple[str, str]],
+    body: bytes | None = None,
+) -> Answer:
+    """What a server of HTTP answers. Raises StorageFailed."""
+    size = None
+    if body is not None:
+        size, fields = len(body), [*fields, ("Content-Type", "application/octet-stream")]
+    try:
+        head = request(method, target, fields, size)
+    except ValueError as problem:
+        raise StorageFailed(str(problem)) from problem
+
+    def exchange(stream: Stream) -> tuple[Answer, bool]:
+        refused: StorageFailed | None = None
+        try:
+            stream.send(head, *(() if body is None else (body,)))
+        except StorageFailed as problem:
+            if problem.timeout:
+                raise
+            refused = problem  # a server that does not want the body may have said so
+        try:
+            answer = read_answer(stream, method, LARGEST)
+        except (StorageFailed, EOFError, ValueError) as problem:
+            raise refused or problem from problem
+        return answer, answer.again and refused is None
+
+    try:
+        return connections.ask(exchange)
+    except StorageFailed as problem:
+        verb = {"GET": "get", "HEAD": "check for", "PUT": "put"}.get(method, "delete")
+        text = f"Failed to {verb} {target} in http storage: {problem}"
+        raise StorageFailed(text, timeout=problem.timeout) from problem
 
 
 def _code(answer: Answer) -> str:

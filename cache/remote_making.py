@@ -110,6 +110,12 @@ def _redis(shard: Shard, settings: StorageSettings, around: Surroundings, say: S
     return RedisBackend(shard.url, settings, say)
 
 
+def _s3(shard: Shard, settings: StorageSettings, around: Surroundings, say: Say) -> Backend:
+    from .remote_s3 import S3Backend
+
+    return S3Backend(shard.url, settings, around.variables, say)
+
+
 _BUILT_IN: Mapping[str, Callable[[Shard, StorageSettings, Surroundings, Say], Backend]] = {
     "crsh": _crsh,
     "file": _file,
@@ -118,5 +124,6 @@ _BUILT_IN: Mapping[str, Callable[[Shard, StorageSettings, Surroundings, Say], Ba
     "redis": _redis,
     "redis+unix": _redis,
     "rediss": _redis,
+    "s3": _s3,
 }
 SCHEMES: Sequence[str] = tuple(_BUILT_IN)

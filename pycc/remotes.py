@@ -56,6 +56,9 @@ class RemoteTiers:
             text,
             around.search,
             umask if "file:" in text else None,
+            tuple(sorted(v for v in variables.items() if v[0][:4] == b"AWS_"))
+            if "s3:" in text
+            else None,
             # A relative name of a socket or a program.
             request.cwd if "crsh:" in text or "helper=" in text else b"",
         )

@@ -130,7 +130,7 @@ ALLOWED = {
     " directives frame lifecycle log native ready remote.farm remote.transport remotes searchchain"
     " server sharing talk tokens unfinished watch",
     "__main__": "cache.disk_cache cache.remote_crsh cache.remote_file cache.remote_http"
-    " cache.remote_redis commands commands_entries distcc_command execute lifecycle miss monitor"
+    " cache.remote_redis cache.remote_s3 commands commands_entries distcc_command execute lifecycle miss monitor"
     " native pump remote.mdns resident server tiers trimming",
     # The monitor.
     "monitor_view": "remote.hosts remote.monitor_state remote.running_jobs remote.stats_client",
@@ -254,10 +254,13 @@ ALLOWED = {
     " cache.remote_stream cache.remote_url errors",
     "cache.remote_redis": "cache.remote_backend cache.remote_settings cache.remote_stream"
     " cache.remote_url errors",
+    "cache.remote_s3": "cache.remote_backend cache.remote_http cache.remote_http_wire"
+    " cache.remote_settings cache.remote_stream cache.remote_url errors",
     "cache.remote_crsh": "cache.remote_backend cache.remote_settings cache.remote_stream"
     " cache.remote_url cache.shared_files",
     "cache.remote_making": "cache.remote_backend cache.remote_crsh cache.remote_file"
-    " cache.remote_http cache.remote_redis cache.remote_settings cache.remote_storage errors",
+    " cache.remote_http cache.remote_redis cache.remote_s3 cache.remote_settings"
+    " cache.remote_storage errors",
     "cache.cleanup": "cache.statistics cache.statistics_text cache.storage",
     "cache.directory": "cache.aside cache.shared_files cache.statistics cache.storage",
     **dict.fromkeys(LEAVES.split(), "errors"),
