@@ -15,8 +15,8 @@ BENCH_FLAGS =
 # come first.
 TEST_FLAGS = --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 
-.PHONY: help demo test check bench fuzz-compile fuzz-planted fuzz-wire soak ccache-suite
-.PHONY: distcc-suite install-dev dist deb check-deb clean
+.PHONY: help demo test check bench fuzz-compile fuzz-commands fuzz-planted fuzz-wire
+.PHONY: soak ccache-suite distcc-suite install-dev dist deb check-deb clean
 
 help:
 	@echo 'make demo           build a real project plainly, cold and warm, and compare'
@@ -24,6 +24,7 @@ help:
 	@echo 'make check          formatting, lint, types, C warnings, sanitizers'
 	@echo 'make bench          compare with plain gcc, ccache (CCACHE=path) and sccache'
 	@echo 'make fuzz-compile   compare N=$(N) random compiles with the plain compiler (CC=, SEED=)'
+	@echo 'make fuzz-commands  the same with N=$(N) commands of several sources, and links'
 	@echo 'make fuzz-planted   prove that the fuzzer finds planted bugs'
 	@echo 'make fuzz-wire      attack daemon and client with N=$(N) hostile connections (SEED=)'
 	@echo 'make soak           builds while the server is killed again and again (minutes)'
@@ -59,6 +60,11 @@ fuzz-compile: install-dev
 	scripts/bootstrap demo $(DEMO)/env
 	$(VENV)/bin/python -m tests.fuzz.differential --wrapper $(DEMO)/env/bin/pycc \
 	    --cc $(CC) --steps $(N) --seed $(SEED) --min-hits 30
+
+fuzz-commands: install-dev
+	scripts/bootstrap demo $(DEMO)/env
+	$(VENV)/bin/python -m tests.fuzz.commands --wrapper $(DEMO)/env/bin/pycc \
+	    --cc $(CC) --commands $(N) --seed $(SEED)
 
 fuzz-planted: install-dev
 	FUZZ_PLANTED_LAUNCHER=$(CURDIR)/$(DEMO)/env/bin/pycc \

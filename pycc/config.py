@@ -128,7 +128,7 @@ class Config:
     distribute: bool = False
     preprocess_first: bool = False
     reread_files: bool = False
-    split_commands: bool = False
+    split_commands: bool = True
 
     # Not settings: where they were found.
     origins: Mapping[str, str] = _NO_ORIGINS

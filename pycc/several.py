@@ -33,6 +33,8 @@ from .frame import (
     Out,
     Report,
     Run,
+    Unlink,
+    Write,
 )
 from .invocation import Family, Invocation, ParseSettings, Uncacheable
 from .job import Job, Several
@@ -40,7 +42,7 @@ from .outcome import Outcome
 from .parts import Parts, split
 from .pattern import pattern
 from .record import replace
-from .talk import LoopTalk, NotHere, Talk
+from .talk import GIVEN_MS, LoopTalk, NotHere, Talk
 
 if TYPE_CHECKING:
     from .miss import Compiled, Judged
@@ -125,7 +127,7 @@ def _can_be_read(cwd: bytes, name: bytes) -> bool:
 def answer(several: Several, talk: Talk, resident: Resident, open_part: OpenPart) -> Sequence[Op]:
     """The operations that end the call. Raises Gone."""
     course = _Course(several, talk, resident, open_part)
-    objects: list[bytes] = []
+    objects = course.objects
     try:
         if not _make(several.parts, objects):
             return course.whole()
@@ -152,8 +154,8 @@ def _make(parts: Parts, objects: list[bytes]) -> bool:
 
 
 class _PartTalk:
-    """What a part says to the launcher: its messages wait, and while its compiler runs ``waiting``
-    is done."""
+    """What a part says to the launcher: its messages wait; while its command runs ``waiting`` is
+    done."""
 
     def __init__(self, talk: Talk, waiting: list[Callable[[], None]]) -> None:
         self._talk = talk
@@ -163,6 +165,8 @@ class _PartTalk:
 
     def run(self, command: Run, meanwhile: Callable[[], None] | None = None) -> Report:
         def both() -> None:
+            # The launcher finds it behind the command's end: what is done here may take longer.
+            self._talk.wait(GIVEN_MS)
             if meanwhile is not None:
                 meanwhile()
             do_all(self._waiting)
@@ -214,6 +218,8 @@ class _Course:
         self._part_talk = _PartTalk(talk, self._waiting)
         self._opened: dict[int, tuple[Call, Sequence[Op] | Job]] = {}
         self._calls: list[Call] = []
+        self.objects: list[bytes] = []
+        """Temporary ones that are there."""
         self._judged: list[Judged] = []
         """What is to be stored when nobody waits any more."""
 
@@ -230,7 +236,7 @@ class _Course:
             if any(_lines_of_driver(op.data) for op in said):
                 return self.whole()
             failed = failed or status.status != 0
-            ops += said if link and status.status else made
+            ops += said if link and status.status else map(self._in_place, made)
         if failed and link:
             ops = [op for op in ops if isinstance(op, Out)]
         if failed or not link:
@@ -242,11 +248,16 @@ class _Course:
         command = Run(
             (call.compiler, *link), CAPTURE_ERR if clang else 0, environment=(RECURSION_GUARD,)
         )
-        report = self._talk.run(command, lambda: do_all(self._waiting))
+        report = self._part_talk.run(command)
         warned = any(b"linker command failed" not in line for line in _lines_of_driver(report.err))
         if report.error or warned:
             return self.whole()
         return self._end([*([Out(2, report.err)] if report.err else []), Exit(report.status)])
+
+    def _in_place(self, op: Op) -> Op:
+        """Temporary objects keep the files that were made for them, ours alone."""
+        temporary = isinstance(op, Write) and op.path in self.objects
+        return replace(op, flags=0) if temporary else op
 
     def whole(self) -> Sequence[Op]:
         """The user's own command, now and for as long as this server remembers it."""
@@ -261,7 +272,10 @@ class _Course:
         self._finish((), self._part_talk)
 
     def _end(self, ops: Sequence[Op]) -> Sequence[Op]:
-        ops = self._finish(ops, self._talk)
+        do_all(self._waiting)  # which reads the objects
+        # Gone before the command ends, as the driver's own.
+        removed = [Unlink(path) for path in self.objects]
+        ops = self._finish([*removed, *ops], self._talk)
         for call in self._calls:
             call.commit()
         return ops

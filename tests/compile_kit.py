@@ -23,6 +23,7 @@ from pycc.frame import (
     Report,
     Request,
     Run,
+    Unlink,
     Write,
     read_request,
 )
@@ -96,6 +97,8 @@ class Launcher(HereTalk):
                 case Write(path, data, flags, mode):
                     full = os.path.join(self.cwd, path)
                     Executor().carry_out([Write(full, data, flags, mode)])
+                case Unlink(path):
+                    Path(os.fsdecode(os.path.join(self.cwd, path))).unlink(missing_ok=True)
                 case Link(source, target, flags):
                     full = os.path.join(self.cwd, target)
                     Executor().carry_out([Link(source, full, flags)])

@@ -30,7 +30,6 @@ SOURCES = {
 
 @pytest.fixture(autouse=True)
 def sources(world: World) -> None:
-    world.env["PYCC_SPLIT_COMMANDS"] = "1"
     for name, text in SOURCES.items():
         world.write(name, text)
         os.utime(world.src / name, (time.time() - 3600,) * 2)
@@ -122,7 +121,7 @@ def test_what_changed_is_compiled(world: World) -> None:
 
 
 def test_a_whole_command_is_counted_as_before(world: World) -> None:
-    no = {"PYCC_SPLIT_COMMANDS": None, "PYCC_NOSPLIT_COMMANDS": "1"}
+    no = {"PYCC_NOSPLIT_COMMANDS": "1"}
     world.gcc("a.c", "b.c", "c.c", "-o", "app", env=no)
     world.gcc("-c", "a.c", "b.c", env=no)
     stats = world.stats()

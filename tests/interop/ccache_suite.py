@@ -79,6 +79,7 @@ TEST() {
 
 reset_environment() {
     harness_reset_environment
+    export PYCC_NOSPLIT_COMMANDS=1  # ccache's counters are those of whole commands
     if [ -n "$HARNESS_ORDER" ]; then export "$HARNESS_ORDER"; fi
 }
 
