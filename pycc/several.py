@@ -39,7 +39,7 @@ from .frame import (
 from .invocation import Family, Invocation, ParseSettings, Uncacheable
 from .job import Job, Several
 from .outcome import Outcome
-from .parts import Parts, split
+from .parts import split
 from .pattern import pattern
 from .record import replace
 from .talk import GIVEN_MS, LoopTalk, NotHere, Talk
@@ -127,29 +127,21 @@ def _can_be_read(cwd: bytes, name: bytes) -> bool:
 def answer(several: Several, talk: Talk, resident: Resident, open_part: OpenPart) -> Sequence[Op]:
     """The operations that end the call. Raises Gone."""
     course = _Course(several, talk, resident, open_part)
-    objects = course.objects
     try:
-        if not _make(several.parts, objects):
-            return course.whole()
         return course.run()
     finally:
         course.settle()
-        for path in objects:
+        for path in course.objects:
             with suppress(OSError):
                 os.unlink(path)
 
 
-def _make(parts: Parts, objects: list[bytes]) -> bool:
-    """Make the temporary objects, ours alone, before anybody else can; their names are added."""
-    for part in parts.parts if parts.link else ():
-        path = part.invocation.output
-        if path is None:
-            return False
-        try:
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
-        except OSError:
-            return False
-        objects.append(path)
+def _make(path: bytes) -> bool:
+    """Make a temporary object, ours alone, before anybody else can."""
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+    except OSError:
+        return False
     return True
 
 
@@ -318,6 +310,11 @@ class _Course:
         call = replace(
             whole, request=replace(whole.request, name=b""), words=part.words, tally=[], extra={}
         )
+        temporary = part.invocation.output if self._several.parts.link else None
+        if temporary is not None and temporary not in self.objects:
+            if not _make(temporary):
+                return call, ()
+            self.objects.append(temporary)
         return call, self._open_part(call, part.invocation, talk)
 
     def _open_early(self, number: int) -> None:

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -128,14 +129,14 @@ def test_a_whole_command_is_counted_as_before(world: World) -> None:
     assert (stats["called_for_link"], stats["multiple_source_files"]) == (1, 1)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_all(world: World, number: signal.Signals) -> None:
-    """A compile that waits for ever."""
+@pytest.fixture
+def waiting(world: World) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+    """A command whose first compile waits for what is in a pipe."""
     world.write("slow.c", "int slow;\n")
     pipe = world.root / "pipe.h"
     os.mkfifo(pipe)
     command = subprocess.Popen(
-        ["gcc", "a.c", "slow.c", "-include", pipe, "-o", "app"],
+        ["gcc", "temp.c", "slow.c", "-include", pipe, "-o", "app"],
         executable=world.install.link("gcc"),
         cwd=world.src,
         env=world.env,
@@ -145,12 +146,36 @@ def test_a_signal_ends_all(world: World, number: signal.Signals) -> None:
     )
     try:
         wait_until(lambda: reads(pipe, command.pid))
-        os.killpg(command.pid, number)
-        assert command.wait(20) == -number
+        yield command, pipe
     finally:
         command.kill()
+        command.wait()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_all(
+    world: World, waiting: tuple[subprocess.Popen[bytes], Path], number: signal.Signals
+) -> None:
+    command, _ = waiting
+    os.killpg(command.pid, number)
+    assert command.wait(20) == -number
     assert not (world.src / "app").exists()
     wait_until(lambda: list((world.root / "tmp").iterdir()) == [])
+
+
+def test_without_its_server_the_whole_command_is_run(
+    world: World, waiting: tuple[subprocess.Popen[bytes], Path]
+) -> None:
+    command, pipe = waiting
+    world.kill_server()
+    world.eager = True
+    while command.poll() is None:
+        try:
+            os.close(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
+        except OSError:  # nobody reads
+            time.sleep(0.01)
+    assert command.returncode == 0
+    assert (world.src / "app").exists()
 
 
 def reads(pipe: Path, group: int) -> bool:

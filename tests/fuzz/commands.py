@@ -59,7 +59,8 @@ OPTIONS = """
     -ffunction-sections -Wl,--gc-sections|-Wl,-Map=map|-Wl,--build-id=sha1|-s|-Wl,-O1,--as-needed
     -lm|-L. -lready|ready.o|libready.a|-rdynamic|-fopenmp|-pg|-fvisibility=hidden|-fno-common
     -fsanitize=undefined|-Wa,--noexecstack|-Xlinker -z -Xlinker now|-u one|-fstack-protector-strong
-    -flto|--coverage|-fprofile-arcs|-ftest-coverage|-fstack-usage|-g -gsplit-dwarf|-save-temps
+    -flto -frandom-seed=1|--coverage -frandom-seed=1|-ftest-coverage -frandom-seed=1|-flto
+    -fprofile-arcs -frandom-seed=1|-g -gsplit-dwarf|-save-temps
     -frecord-gcc-switches|-fno-such-option|-Wno-such-warning|-x c script.x -x none|-nostdlib
     -fdiagnostics-color=always|-fmax-errors=1|-ffile-prefix-map=dir=d|-fdebug-prefix-map=/=/r/
     -r|-fverbose-asm|-pass-exit-codes|-Wl,--trace|-Wl,--no-such-option|-march=native|-m32|-P
