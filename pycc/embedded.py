@@ -59,7 +59,9 @@ def embedded(
     if not clang and (invocation.coverage or profile.arcs or profile.generate or profile.use):
         yield b"auxiliary name", invocation.output
     if invocation.split_dwarf:
-        names = (o.path for o in invocation.outputs if o.kind is Kind.SPLIT_DWARF)
+        names = [o.path for o in invocation.outputs if o.kind is Kind.SPLIT_DWARF]
+        # gcc's assembly names one that is not made yet after the assembly.
+        names = names or [invocation.output]
         yield (b"dwo", *(name if debug else name.rpartition(b"/")[2] for name in names))
     if invocation.records_command_line:
         yield b"output", invocation.output

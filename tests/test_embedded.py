@@ -48,6 +48,12 @@ def test_a_compilation_directory_replaces_the_working_directory() -> None:
     assert fields("-g -fdebug-compilation-dir=here -c a.c", CLANG) == {b"cwd": (b"here",)}
 
 
+@pytest.mark.parametrize("output", ["x.s", "../out/x.o"])
+def test_assembly_names_the_dwo_file_that_will_be_made_of_it(output: str) -> None:
+    """gcc -S -gsplit-dwarf -o ../out/x.o writes ../out/x.dwo into it, and makes no such file."""
+    assert fields(f"-g -gsplit-dwarf -S a.c -o {output}")[b"dwo"] == (output.encode(),)
+
+
 def test_hash_dir_false_leaves_the_debug_directory_out() -> None:
     assert fields("-g -c a.c", hash_dir=False) == {}
 
