@@ -10,12 +10,14 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 
 from ..errors import ConfigError
-from ..record import record
+from ..record import record, replace
 from .remote_backend import Backend, Say, StorageFailed, Unusable
 from .remote_settings import Shard, StorageSettings, parse_storages
+from .remote_signing import Signing
 from .remote_storage import Remotes, RemoteStorage
 
 BUILT_IN = "_builtin_"
+SIGN_KEY, TRUSTED_KEYS = "sign-key", "trusted-keys"
 
 
 @record
@@ -42,7 +44,9 @@ def open_remotes(text: str, around: Surroundings, warn: Callable[[str], None], s
     )
 
 
-def _storage(settings: StorageSettings, around: Surroundings, say: Say) -> RemoteStorage:
+def _storage(whole: StorageSettings, around: Surroundings, say: Say) -> RemoteStorage:
+    own = [(key, value) for key, value in whole.attributes if key in (SIGN_KEY, TRUSTED_KEYS)]
+    settings = replace(whole, attributes=tuple(a for a in whole.attributes if a not in own))
     scheme = settings.scheme
     program = ""
     if scheme not in ("crsh", "file") and settings.program != BUILT_IN:
@@ -56,7 +60,9 @@ def _storage(settings: StorageSettings, around: Surroundings, say: Say) -> Remot
             return make(shard, settings, around, say)
         return _behind_program(program, shard, settings, around)
 
-    return RemoteStorage(settings, backend, watched=around.stays)
+    paths = {key: os.path.join(around.cwd, value) for key, value in own}
+    signing = Signing(paths.get(SIGN_KEY, ""), paths.get(TRUSTED_KEYS, "")) if own else None
+    return RemoteStorage(settings, backend, signing, watched=around.stays)
 
 
 def _find(name: str, around: Surroundings, say: Say) -> str:

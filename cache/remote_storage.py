@@ -15,12 +15,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from typing import Protocol
 
+from ..errors import ConfigError
 from ..record import made, mutable, record
 from .remote_backend import Backend, Say, StorageFailed, StorageRefused
 from .remote_breaker import Breaker
 from .remote_settings import REQUEST_TIMEOUT, Shard, StorageSettings, shard_of
+from .remote_signing import Signing, unsigned
 from .storage import RESULT, seal, unseal
 
 ERROR, TIMEOUT = "remote_storage_error", "remote_storage_timeout"
@@ -33,16 +34,12 @@ WRITE = "remote_storage_write"
 NOT_WRITTEN = "pycc_remote_not_written"
 """Entries that were not sent because too much was waiting."""
 
+UNTRUSTED = "pycc_remote_untrusted"
+"""Entries that nobody signed who is trusted."""
+
 WAITING_LIMIT = 64 << 20  # bytes that may wait to be written
 WRITERS, WRITER_IDLE_SECONDS = 4, 5.0
 _NOBODYS = bytes(32)
-
-
-class Seal(Protocol):
-    """How entries are proven beyond their checksum (remote_signing.py)."""
-
-    def sign(self, key: bytes, frame: bytes) -> bytes: ...
-    def opened(self, key: bytes, value: bytes) -> bytes | None: ...
 
 
 class Place:
@@ -65,12 +62,12 @@ class RemoteStorage:
         self,
         settings: StorageSettings,
         make: Callable[[Shard], Backend],
-        proof: Seal | None = None,
+        signing: Signing | None = None,
         *,
         watched: bool = True,
     ) -> None:
         self.settings = settings
-        self.proof = proof
+        self.signing = signing
         self._places = {
             shard: Place(shard, make(shard), watched=watched) for shard in settings.shards
         }
@@ -78,6 +75,10 @@ class RemoteStorage:
     @property
     def places(self) -> Sequence[Place]:
         return tuple(self._places.values())
+
+    def opened(self, key: bytes, found: bytes) -> bytes | None:
+        """The frame of what was found; None if it is from nobody who is trusted."""
+        return unsigned(found) if self.signing is None else self.signing.opened(key, found)
 
     def place(self, key: bytes) -> Place:
         """Where the entry lies; ``key`` as of storage.py."""
@@ -156,11 +157,14 @@ class Remotes:
                 visit.say(f"No {name} in {place.shown} {took}")
                 visit.count(READ_MISS)
                 continue
-            value = _opened(storage, key, found)
+            frame = storage.opened(key, found)
+            value = None if frame is None else unseal(key, frame)
             if value is None:
-                what = "a bad" if found else "empty"
+                what = "empty" if not found else "a bad" if frame else "an untrusted"
                 visit.say(f"Got {what} entry for {name} from {place.shown} {took}")
                 visit.count(ERROR)
+                if found and frame is None:
+                    visit.count(UNTRUSTED)
                 continue
             visit.say(f"Retrieved {name} from {place.shown} {took}")
             self._count_read(key, visit)
@@ -252,18 +256,23 @@ class Remotes:
         frame: bytes | None = None
         for storage in self.storages:
             place = storage.place(put.key)
-            if storage.settings.read_only:
-                visit.say(f"Not putting in {storage.settings.scheme} storage since it is read-only")
+            signing = storage.signing
+            if storage.settings.read_only or not (signing is None or signing.writes):
+                scheme = storage.settings.scheme
+                visit.say(f"Not putting in {scheme} storage since it is read-only")
                 continue
             if not self._may_ask(place, visit, "putting in", writing=True):
                 continue
             start = time.monotonic()
             try:
                 frame = frame or seal(put.key, put.value)
-                sent = frame if storage.proof is None else storage.proof.sign(put.key, frame)
+                sent = frame if signing is None else signing.sign(put.key, frame)
                 stored = place.backend.put(put.key[1:], sent, visit.say, overwrite=put.overwrite)
             except StorageFailed as problem:
                 self._failed(place, problem, visit)
+                continue
+            except ConfigError as problem:  # the key has gone since it was first read
+                self._failed(place, StorageRefused(str(problem)), visit)
                 continue
             done = "Stored" if stored else "Did not have to store"
             took = f"({(time.monotonic() - start) * 1000:.2f} ms)"
@@ -320,8 +329,3 @@ class Remotes:
         visit.say(f"Marking remote storage backend for {place.shown} as failed")
         visit.failed.add(place)
         visit.count(TIMEOUT if failure.timeout else ERROR)
-
-
-def _opened(storage: RemoteStorage, key: bytes, found: bytes) -> bytes | None:
-    frame = found if storage.proof is None else storage.proof.opened(key, found)
-    return None if not frame else unseal(key, frame)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from .lifecycle import program_path
 from .locate import DEFAULT_PATH
+from .pattern import pattern
 from .unfinished import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from .config import Config
     from .frame import Request
 
+_RELATIVE = pattern(r"(?:crsh:|sign-key=|trusted-keys=)[^/]|helper=[^/\s|]+/")
+"""The name of a file that depends on the directory of the call."""
 MOST_SETTINGS = 20
 CLOSE_SECONDS = 10.0
 
@@ -59,8 +62,7 @@ class RemoteTiers:
             tuple(sorted(v for v in variables.items() if v[0][:4] == b"AWS_"))
             if "s3:" in text
             else None,
-            # A relative name of a socket or a program.
-            request.cwd if "crsh:" in text or "helper=" in text else b"",
+            request.cwd if _RELATIVE.search(text) else b"",
         )
         with self._lock:
             remotes = self._remotes.pop(key, None)

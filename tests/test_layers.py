@@ -130,8 +130,8 @@ ALLOWED = {
     " directives frame lifecycle log native ready remote.farm remote.transport remotes searchchain"
     " server sharing talk tokens unfinished watch",
     "__main__": "cache.disk_cache cache.remote_crsh cache.remote_file cache.remote_http"
-    " cache.remote_redis cache.remote_s3 commands commands_entries distcc_command execute lifecycle miss monitor"
-    " native pump remote.mdns resident server tiers trimming",
+    " cache.remote_redis cache.remote_s3 commands commands_entries distcc_command execute lifecycle"
+    " miss monitor native pump remote.mdns resident server tiers trimming",
     # The monitor.
     "monitor_view": "remote.hosts remote.monitor_state remote.running_jobs remote.stats_client",
     "monitor": "cache.statistics config config_access errors monitor_view remote.client_settings"
@@ -245,8 +245,9 @@ ALLOWED = {
     "cache.remote_backend": "cache.storage",
     "cache.remote_stream": "cache.remote_backend",
     "cache.remote_breaker": "cache.remote_backend",
+    "cache.remote_signing": "errors",
     "cache.remote_storage": "cache.remote_backend cache.remote_breaker cache.remote_settings"
-    " cache.storage",
+    " cache.remote_signing cache.storage errors",
     "cache.remote_file": "cache.local_handle cache.mounts cache.remote_backend"
     " cache.remote_settings cache.remote_url cache.shared_files errors",
     "cache.remote_http_wire": "",
@@ -260,7 +261,7 @@ ALLOWED = {
     " cache.remote_url cache.shared_files",
     "cache.remote_making": "cache.remote_backend cache.remote_crsh cache.remote_file"
     " cache.remote_http cache.remote_redis cache.remote_s3 cache.remote_settings"
-    " cache.remote_storage errors",
+    " cache.remote_signing cache.remote_storage errors",
     "cache.cleanup": "cache.statistics cache.statistics_text cache.storage",
     "cache.directory": "cache.aside cache.shared_files cache.statistics cache.storage",
     **dict.fromkeys(LEAVES.split(), "errors"),
@@ -268,6 +269,7 @@ ALLOWED = {
 
 THIRD_PARTY = {
     "zstandard": {"cache.compression"},
+    "cryptography": {"cache.remote_signing"},
     "diskcache": {"cache.disk_cache"},
     "xxhash": {"cache.digest", "cache.remote_settings", "cache.storage"},
     "lzo": {"remote.bulk"},
