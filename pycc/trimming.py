@@ -10,6 +10,7 @@ from .cache.cleanup import size_text
 from .cache.compression import CompressionError
 from .cache.recompression import content_size, repacked
 from .cache.shared_files import is_temporary, replace
+from .cache.storage import DIGEST_SIZE, manifest_key, result_key, seal, unseal
 from .errors import Fatal
 from .record import record
 
@@ -49,18 +50,35 @@ def files_below(directory: str, *, by_mtime: bool) -> Iterator[Aged]:
                 yield Aged(used, path, found.st_blocks * BLOCK)
 
 
+def _entry(path: str, data: bytes) -> tuple[bytes, bytes]:
+    """(key, value) of a sealed entry, whose name is its key's in one of the layouts that remote
+    storage has; (nothing, ``data``) of any other file."""
+    place, name = os.path.split(path)
+    for digits in (name, os.path.basename(place) + name):
+        try:
+            digest = bytes.fromhex(digits)
+        except ValueError:
+            continue
+        for key in (result_key(digest), manifest_key(digest)):
+            value = unseal(key, data) if len(digest) == DIGEST_SIZE else None
+            if value is not None:
+                return key, value
+    return b"", data
+
+
 def recompress_file(path: str, level: int | None) -> tuple[int, int]:
     """(bytes on disk before, after) of one file, compressed again if it is a value of ours; times
     and mode stay."""
     before = os.lstat(path)
     with open(path, "rb") as file:
-        value = file.read(LARGEST)
+        data = file.read(LARGEST)
+    key, value = _entry(path, data)
     try:
         new = value if content_size(value) is None else repacked(value, level)
     except CompressionError:
         new = value
     if new != value:
-        replace(path, new, ~before.st_mode & 0o777)
+        replace(path, seal(key, new) if key else new, ~before.st_mode & 0o777)
         os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     return before.st_blocks * BLOCK, os.lstat(path).st_blocks * BLOCK
 

@@ -14,8 +14,8 @@ def seen(bench: Bench, line: str = "-c a.c -o a.o", /, **settings: str) -> str:
     """What became of one call with these settings more; a line may name its compiler first."""
     before = dict(bench.variables)
     bench.configure(**settings)
-    name, dash, rest = line.partition("-")
-    bench.call(dash + rest, name=name.strip().encode() or b"gcc")
+    name, _, rest = ("", "", line) if line[:1] in ("-", "@") else line.partition(" ")
+    bench.call(rest, name=name.encode() or b"gcc")
     bench.variables.clear()
     bench.variables |= before
     return counted(bench)

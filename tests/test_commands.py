@@ -95,6 +95,14 @@ def test_counters_of_a_used_cache(used: Bench) -> None:
     assert found["cache_size_kibibyte"] > 0
 
 
+def test_calls_under_another_umask_are_counted(used: Bench) -> None:
+    used.variables[b"CCACHE_UMASK"] = b"002"
+    used.call("-c a.c")
+    del used.variables[b"CCACHE_UMASK"]
+    found = counters(used)
+    assert found["direct_cache_hit"] + found["cache_miss"] == 2
+
+
 def test_counters_as_json(used: Bench) -> None:
     assert json.loads(used.command("--print-stats --format=json"))["cache_miss"] == 1
 

@@ -207,6 +207,27 @@ def test_trimming_compresses_first(used: Bench) -> None:
     assert used.status == 1
 
 
+@pytest.mark.parametrize("layout", ["subdirs", "flat"])
+def test_entries_of_remote_storage_are_compressed_and_still_served(
+    used: Bench, layout: str
+) -> None:
+    remote = used.root / "remote"
+    used.configure(REMOTE_STORAGE=f"file:{remote} @layout={layout}", NAMESPACE="remote")
+    used.call("-c a.c")
+    used.resident.close()
+    before = {path: path.stat().st_size for path in remote.rglob("*") if path.is_file()}
+    assert len(before) == 3  # with CACHEDIR.TAG
+    said = used.command(f"--trim-dir {remote} --trim-max-size 0 --trim-recompress uncompressed")
+    assert said.startswith("Recompressed ")
+    assert sum(path.stat().st_size for path in before) > sum(before.values()) + 30_000
+    path = max(before, key=lambda one: one.stat().st_size)
+    assert "Embedded file #0: .o (" in used.command(f"--inspect {path}")
+    used.command("--clear")
+    used.counters()
+    used.call("-c a.c")
+    assert used.counters()["direct_cache_hit"] == 1
+
+
 @pytest.mark.parametrize("name", ["ccache.conf", "stats", "cache.db"])
 def test_a_local_cache_is_not_trimmed(used: Bench, name: str) -> None:
     directory = some_files(used)

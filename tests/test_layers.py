@@ -120,7 +120,8 @@ ALLOWED = {
     " config_values errors frame lifecycle links locate talk trimming",
     "commands_entries": "cache.manifest cache.recompression cache.result cache.storage errors"
     " frame",
-    "trimming": "cache.cleanup cache.compression cache.recompression cache.shared_files errors",
+    "trimming": "cache.cleanup cache.compression cache.recompression cache.shared_files"
+    " cache.storage errors",
     "compile": "arguments basedir cache.digest cache.lookup cache.manifest cache.storage call"
     " commands compiler delivery distcc_command distribution errors execution frame hardlinks hot"
     " invocation job keying miss outcome responsefile several talk tiers toolchains unfinished",

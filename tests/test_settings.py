@@ -458,3 +458,13 @@ def _(bench: Bench) -> None:
     bench.file("b.c", "int main(void) { return 0; }\n")
     line, whole = "-Wall a.c b.c -o app", {"NOSPLIT_COMMANDS": "1"}
     assert in_turn(bench, whole, {}, {}, line=line) == ["called_for_link", "miss", "hit"]
+
+
+@pytest.mark.parametrize("name", ["nvcc", "clang-cl", "icl"])
+def test_compilers_with_options_of_their_own_are_passed_through(bench: Bench, name: str) -> None:
+    script = wrapper(bench, f"bin/{name}", 'echo "$@" >said\n')
+    bench.variables[b"PATH"] = os.fsencode(script.parent) + b":" + bench.variables[b"PATH"]
+    bench.file("k.cu", "int k;\n")
+    for line in ("-c k.cu -o k.o", "-x cu -c a.c", "-arch=sm_70 -dc k.cu"):
+        assert seen(bench, f"{name} {line}") == "unsupported_compiler_option"
+        assert (bench.cwd / "said").read_text() == f"{line}\n"

@@ -92,6 +92,18 @@ def test_thirty_launchers_at_once_start_one_server(counting: Install, tmp_path: 
         assert len(list(world.src.glob("*.o"))) == 30
 
 
+def test_words_for_us_are_left_out_where_no_server_comes(
+    installed: Install, tmp_path: Path
+) -> None:
+    broken = with_server_script(installed, tmp_path / "broken", "exit 1")
+    with world_in(broken, tmp_path) as world:
+        world.eager = False
+        world.write("a.c", SOURCE)
+        done = world.gcc("--ccache-skip", "-DX=1", "-c", "a.c")
+        assert (done.status, done.err) == (0, b"")
+        assert (world.src / "a.o").exists()
+
+
 def test_the_server_has_nothing_of_the_client(world: World) -> None:
     world.write("a.c", SOURCE)
     world.eager = False
@@ -246,7 +258,7 @@ def test_the_next_call_after_a_crash_starts_a_server_and_hits(world: World) -> N
 def test_a_server_that_does_not_start_costs_no_call(installed: Install, tmp_path: Path) -> None:
     broken = with_server_script(installed, tmp_path / "broken", "exit 1")
     (tmp_path / "world").mkdir()
-    with world_in(broken, tmp_path / "world") as world:
+    with world_in(broken, tmp_path) as world:
         world.eager = False
         world.write("a.c", SOURCE)
         world.compare(*WORDS)
