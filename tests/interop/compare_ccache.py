@@ -381,6 +381,7 @@ EXPLAINED = {
     "-fplugin=nothing.so -c a.c": "a file that belongs to the key is missing",
     "-specs=nothing -c a.c": "a file that belongs to the key is missing",
     "@bad -c a.c": "compilers disagree about quotes that do not end",
+    **dict.fromkeys(("-c a.c w.c", "main.c", "main.c -o main"), "each compile is cached by itself"),
     "-c sub": "a directory has no language; ccache counts it as no input",
     "a.o b.o -o x": "counted as a link, though the objects are missing",
     "CCACHE_COMPILER=nothing -c a.c": "counted, too",
