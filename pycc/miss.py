@@ -197,7 +197,8 @@ def finish(
         for one in judged:
             if one.decision is not None:
                 store(one.job, resident, one.decision, one.entries)
-                if one.decision.entry is not None:
+                # A part of a command is no request that could be hot.
+                if one.decision.entry is not None and one.job.call.request.name:
                     foresee(one.job, resident, one.decision.entry)
             if released:
                 one.job.call.commit()
