@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from pycc import commands
 from pycc.cache import blake3
 from pycc.cache.recompression import content_size, is_compressed, repacked
 from pycc.cache.result import Entry, Kind, pack, unpack
 from pycc.cache.storage_files import open_files
 from pycc.cache.storage_local import open_local
-from tests.compile_kit import Bench
+from pycc.frame import OWN_NAME, Exec
+from tests.compile_kit import Bench, Launcher, request_of
+
+if TYPE_CHECKING:
+    from pycc.lifecycle import Place
 
 
 @pytest.fixture
@@ -270,3 +277,32 @@ def test_blake3_of_bytes_that_count_to_251(size: int, digest: str) -> None:
     pieces = [data[: size // 3], data[size // 3 :]]
     assert blake3._digest(pieces)[:20].hex() == digest
     assert blake3.digest(pieces)[:20].hex() == digest
+
+
+OPTIONS_OF_FILES = ["--checksum-file", "--hash-file", "--inspect", "--extract-result"]
+
+
+@pytest.mark.parametrize("option", OPTIONS_OF_FILES)
+def test_standard_input_is_the_callers(used: Bench, option: str) -> None:
+    """A server has another one: the launcher becomes a process that answers this call."""
+    words = [b"pycc", option.encode(), b"-"]
+    request = request_of(words, used.variables, os.fsencode(used.cwd), OWN_NAME)
+    used.resident.place = cast("Place", object())
+    try:
+        (op,) = commands.answer(request, Launcher({}, b"/"), used.resident)
+    finally:
+        used.resident.place = None
+    assert isinstance(op, Exec)
+    assert list(op.argv[1:]) == [b"--once", *words]
+
+
+@pytest.mark.parametrize("option", OPTIONS_OF_FILES)
+def test_standard_input_is_read_in_that_process(
+    used: Bench, monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
+    value = pack([Entry(Kind.OBJECT, b"x")])
+    (used.cwd / "value").write_bytes(value)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(value)))
+    from_input = used.command(f"{option} -")
+    assert used.status == 0
+    assert from_input == used.command(f"{option} value")
