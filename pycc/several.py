@@ -240,6 +240,7 @@ class _Course:
         command = Run(
             (call.compiler, *link), CAPTURE_ERR if clang else 0, environment=(RECURSION_GUARD,)
         )
+        call.log("Linking")
         report = self._part_talk.run(command)
         warned = any(b"linker command failed" not in line for line in _lines_of_driver(report.err))
         if report.error or warned:
@@ -310,6 +311,7 @@ class _Course:
         call = replace(
             whole, request=replace(whole.request, name=b""), words=part.words, tally=[], extra={}
         )
+        call.log(f"Part {number + 1}: {os.fsdecode(part.invocation.source)}")
         temporary = part.invocation.output if self._several.parts.link else None
         if temporary is not None and temporary not in self.objects:
             if not _make(temporary):
