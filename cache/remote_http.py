@@ -159,7 +159,7 @@ def peer_of(
     url: Url, settings: StorageSettings, attributes: Mapping[str, str], ca_file: str = ""
 ) -> Peer:
     """Where a URL of HTTP leads. Raises ConfigError."""
-    connect, data = timeouts(settings, attributes)
+    connect, data = timeouts(settings, attributes, far=url.scheme == "https")
     whole = REQUEST_TIMEOUT if settings.request_timeout is None else settings.request_timeout
     tls: ssl.SSLContext | None = None
     if url.scheme == "https":

@@ -85,7 +85,7 @@ class RedisBackend:
         for key in attributes:
             if key not in known:
                 unknown(f"Unknown attribute: {key}")
-        connect, data = timeouts(settings, attributes)
+        connect, data = timeouts(settings, attributes, far=url.scheme == "rediss")
         whole = REQUEST_TIMEOUT if settings.request_timeout is None else settings.request_timeout
         tls = None
         if url.scheme == "rediss":

@@ -155,9 +155,7 @@ class S3Backend:
         self._prefix = f"/{quote(os.fsencode(prefix), safe='/')}/"
         self._host = endpoint.authority
         self._shown = f"{endpoint.scheme}://{self._host}"
-        # A server in another town is not connected to in the tenth of a second that a LAN takes.
-        waiting = {"connect-timeout": "3000", **attributes}
-        peer = peer_of(endpoint, settings, waiting, attributes.get("ca-file", ""))
+        peer = peer_of(endpoint, settings, attributes, attributes.get("ca-file", ""))
         self._connections = Connections(peer)
         self._named = _credentials(named, str)
         home = os.fsdecode(variables.get(b"HOME", b""))

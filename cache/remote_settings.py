@@ -25,6 +25,7 @@ from .remote_url import Url, parse_url
 
 CONNECT_TIMEOUT, DATA_TIMEOUT, REQUEST_TIMEOUT, IDLE_TIMEOUT = 0.1, 10.0, 60.0, 600.0
 """Seconds, where nothing else is said: ccache's."""
+FAR_CONNECT_TIMEOUT = 3.0
 
 _OLD_ATTRIBUTES = frozenset(
     {
@@ -210,12 +211,17 @@ def parse_milliseconds(text: str) -> float:
     return int(match[1]) / 1000
 
 
-def timeouts(settings: StorageSettings, attributes: Mapping[str, str]) -> tuple[float, float]:
-    """(seconds to connect, seconds without a byte) of what is built in. Raises ConfigError."""
+def timeouts(
+    settings: StorageSettings, attributes: Mapping[str, str], *, far: bool = False
+) -> tuple[float, float]:
+    """(seconds to connect, seconds without a byte) of what is built in; ``far``: it may not be in
+    this LAN. Raises ConfigError."""
     connect = attributes.get("connect-timeout")
     operation = attributes.get("operation-timeout")
     data = DATA_TIMEOUT if settings.data_timeout is None else settings.data_timeout
     return (
-        CONNECT_TIMEOUT if connect is None else parse_milliseconds(connect),
+        (FAR_CONNECT_TIMEOUT if far else CONNECT_TIMEOUT)
+        if connect is None
+        else parse_milliseconds(connect),
         data if operation is None else parse_milliseconds(operation),
     )

@@ -195,7 +195,7 @@ class Remotes:
             return
         size = sum(len(put.value) for put in puts)
         with self._changed:
-            if self._waiting_size + size > WAITING_LIMIT:
+            if self._waiting_size and self._waiting_size + size > WAITING_LIMIT:
                 for _ in puts:
                     visit.later(NOT_WRITTEN)
                 return

@@ -200,6 +200,30 @@ def test_preprocessed_text_is_asked_for_too(bench: Bench) -> None:
     }
 
 
+def test_checkouts_in_different_directories_share(bench: Bench) -> None:
+    """With ``base_dir``, and with no cache but the remote one in common."""
+    storage = bench.variables[b"CCACHE_REMOTE_STORAGE"].decode()
+    for name, expected in (("one", MISS), ("other", REMOTE_HIT)):
+        user = Bench(bench.root / name, bench.resident).setup(REMOTE_STORAGE=storage)
+        user.configure(BASEDIR=str(user.cwd))
+        user.file("src/a.c", '#include "h.h"\nint x = V;\n')
+        user.file("include/h.h", "#define V 1\n")
+        line = f"-c -I{user.cwd}/include {user.cwd}/src/a.c -o {user.cwd}/a.o"
+        assert compiled(user, line) == expected
+
+
+def test_times_of_another_machine_are_not_believed(bench: Bench) -> None:
+    """Of two checkouts of one release all files may have one time, whatever is in them."""
+    bench.configure(SLOPPINESS="file_stat_matches,file_stat_matches_ctime")
+    header = bench.cwd / "h.h"
+    assert compiled(bench) == MISS
+    found = header.stat()
+    header.write_text("#define V 2\n")
+    os.utime(header, ns=(found.st_atime_ns, found.st_mtime_ns))
+    forget_locally(bench)
+    assert compiled(bench)["cache_miss"] == 1
+
+
 def test_who_may_only_read_directly_asks_the_remote_tier(bench: Bench) -> None:
     assert compiled(bench) == MISS
     forget_locally(bench)
