@@ -40,11 +40,12 @@ def open_remotes(text: str, around: Surroundings, warn: Callable[[str], None], s
         say(f"Unknown remote config property: {word}")
 
     return Remotes(
-        [_storage(settings, around, say) for settings in parse_storages(text, unknown)], warn
+        [make_storage(settings, around, say) for settings in parse_storages(text, unknown)], warn
     )
 
 
-def _storage(whole: StorageSettings, around: Surroundings, say: Say) -> RemoteStorage:
+def make_storage(whole: StorageSettings, around: Surroundings, say: Say) -> RemoteStorage:
+    """One storage of the setting. Raises ConfigError."""
     own = [(key, value) for key, value in whole.attributes if key in (SIGN_KEY, TRUSTED_KEYS)]
     settings = replace(whole, attributes=tuple(a for a in whole.attributes if a not in own))
     scheme = settings.scheme

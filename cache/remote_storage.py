@@ -124,6 +124,10 @@ class Remotes:
         self._changed = threading.Condition()
         self._work: queue.SimpleQueue[tuple[Visit, Sequence[Put]]] = queue.SimpleQueue()
 
+    @property
+    def places(self) -> Sequence[Place]:
+        return [place for storage in self.storages for place in storage.places]
+
     # Reading.
 
     @property
@@ -292,17 +296,15 @@ class Remotes:
 
     def stop(self) -> None:
         """End the programs that were started for storages."""
-        for storage in self.storages:
-            for place in storage.places:
-                with suppress(StorageFailed):
-                    place.backend.stop()
+        for place in self.places:
+            with suppress(StorageFailed):
+                place.backend.stop()
 
     def close(self, seconds: float) -> None:
         """Write what waits, for at most ``seconds``, and let go of everything."""
         self.written(seconds)
-        for storage in self.storages:
-            for place in storage.places:
-                place.backend.close()
+        for place in self.places:
+            place.backend.close()
 
     # Failing.
 

@@ -561,7 +561,7 @@ def _stop_storage_programs(session: Session, _: str) -> str:
 
 
 def _server_status(session: Session, _: str) -> str:
-    return session.resident.status_text()
+    return session.resident.status_text() + session.resident.remotes.status_text()
 
 
 _COMMANDS: Mapping[str, Callable[[Session, str], str]] = {

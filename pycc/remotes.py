@@ -76,6 +76,14 @@ class RemoteTiers:
             self._remotes[key] = remotes  # the one used last is the last to go
             return remotes
 
+    def status_text(self) -> str:
+        """A line for each URL: whether it is asked, and why not."""
+        places = (place for remotes in list(self._remotes.values()) for place in remotes.places)
+        return "".join(
+            f"remote storage      {place.shown}: {place.breaker.failure() or 'in use'}\n"
+            for place in places
+        )
+
     def written(self, seconds: float = PATIENCE_SECONDS) -> None:
         """Wait until what waits now is written, for at most ``seconds``."""
         deadline = time.monotonic() + seconds

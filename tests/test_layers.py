@@ -260,6 +260,8 @@ ALLOWED = {
     " cache.remote_settings cache.remote_stream cache.remote_url errors",
     "cache.remote_crsh": "cache.remote_backend cache.remote_settings cache.remote_stream"
     " cache.remote_url cache.shared_files",
+    "cache.remote_program": "cache.remote_backend cache.remote_crsh cache.remote_making"
+    " cache.remote_settings cache.remote_storage cache.remote_url errors",
     "cache.remote_making": "cache.remote_backend cache.remote_crsh cache.remote_file"
     " cache.remote_http cache.remote_redis cache.remote_s3 cache.remote_settings"
     " cache.remote_signing cache.remote_storage errors",

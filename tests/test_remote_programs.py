@@ -9,12 +9,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from pycc.resident import Resident
 from tests.compile_kit import Bench
+from tests.remote_kit import redis
 from tests.test_remote_tiers import LOCAL_HIT, MISS, REMOTE_HIT, compiled, forget_locally
 
 PROGRAM = Path(__file__).with_name("storage_program.py")
@@ -118,3 +120,117 @@ def test_a_directory_that_others_may_enter_is_not_used(bench: Bench) -> None:
     (runtime / "ccache-tmp").mkdir(mode=0o755)
     found = compiled(bench)
     assert (found["cache_miss"], found["remote_storage_error"]) == (1, 1)
+
+
+# pycc-storage, the same from the other side.
+
+
+@contextmanager
+def storage(
+    bench: Bench, url: str, *attributes: tuple[str, str], idle: int = 600
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A running pycc-storage behind ``own.sock`` in the directory of the calls."""
+    variables = {
+        **os.environ,
+        # In a directory with a long name it is found by its own.
+        "CRSH_IPC_ENDPOINT": "own.sock",
+        "PYTHONPATH": str(PROGRAM.parent.parent),
+        "CRSH_URL": url,
+        "CRSH_IDLE_TIMEOUT": str(idle),
+        "CRSH_NUM_ATTR": str(len(attributes)),
+    }
+    for number, (key, value) in enumerate(attributes):
+        variables[f"CRSH_ATTR_KEY_{number}"] = key
+        variables[f"CRSH_ATTR_VALUE_{number}"] = value
+    words = [sys.executable, "-c", "from pycc.cache.remote_program import main; main()"]
+    process = subprocess.Popen(words, env=variables, cwd=bench.cwd, stderr=subprocess.PIPE)
+    assert process.stderr is not None
+    try:
+        while not (bench.cwd / "own.sock").exists() and process.poll() is None:
+            time.sleep(0.01)
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        process.stderr.close()
+
+
+def test_our_storages_serve_who_speaks_ccaches_protocol(bench: Bench) -> None:
+    with storage(bench, f"file:{bench.root}/remote", ("layout", "flat")) as process:
+        bench.configure(REMOTE_STORAGE="crsh:own.sock")
+        assert compiled(bench) == MISS
+        assert len(list((bench.root / "remote").iterdir())) == 3
+        forget_locally(bench)
+        assert compiled(bench) == REMOTE_HIT
+        bench.command("--stop-storage-helpers")
+        assert process.wait(10) == 0
+        assert not (bench.cwd / "own.sock").exists()
+
+
+def test_a_program_of_ours_ends_when_nobody_asks(bench: Bench) -> None:
+    with storage(bench, f"file:{bench.root}/remote", idle=1) as process:
+        assert process.wait(10) == 0
+
+
+def test_a_storage_that_is_away_is_an_error_there_too(bench: Bench) -> None:
+    with storage(bench, "redis://127.0.0.1:1"):
+        bench.configure(REMOTE_STORAGE="crsh:own.sock", LOGFILE=str(bench.root / "log"))
+        found = compiled(bench)
+        assert (found["cache_miss"], found["remote_storage_error"]) == (1, 1)
+        assert "Connection refused" in (bench.root / "log").read_text()
+
+
+@pytest.mark.parametrize("url", ["", "gopher://x", "/x"])
+def test_a_program_of_ours_says_why_it_cannot_serve(bench: Bench, url: str) -> None:
+    with storage(bench, url) as process:
+        assert process.wait(10) == 1
+        assert process.stderr is not None
+        assert process.stderr.read().startswith(b"pycc-storage: ")
+
+
+CCACHE = shutil.which(os.environ.get("PYCC_TEST_CCACHE", "ccache")) or ""
+HELPED = (
+    bool(CCACHE)
+    and "crsh-storage"
+    in subprocess.run([CCACHE, "--version"], check=False, capture_output=True, text=True).stdout
+)
+
+
+@pytest.mark.skipif(not HELPED, reason="needs ccache 4.13 (or PYCC_TEST_CCACHE)")
+def test_a_real_ccache_uses_our_storages(bench: Bench) -> None:
+    """Started by ccache itself."""
+    script = bench.root / "programs/pycc-storage"
+    script.write_text(
+        f"#!/bin/sh\nPYTHONPATH={PROGRAM.parent.parent} exec {sys.executable} -c"
+        " 'from pycc.cache.remote_program import main; main()'\n"
+    )
+    script.chmod(0o755)
+    environment = {os.fsdecode(k): os.fsdecode(v) for k, v in bench.variables.items()}
+    environment |= {
+        "CCACHE_DIR": str(bench.root / "theirs"),
+        "CCACHE_REMOTE_STORAGE": f"s3://x helper={script} @endpoint=http://127.0.0.1:1",
+    }
+
+    def ccache(*words: str) -> str:
+        done = subprocess.run(
+            [CCACHE, *words], env=environment, cwd=bench.cwd, check=True, capture_output=True
+        )
+        return done.stdout.decode()
+
+    def counted(name: str) -> int:
+        lines = (line.split("\t") for line in ccache("--print-stats").splitlines())
+        return int(dict(lines)[name])
+
+    ccache("gcc", "-c", "a.c")
+    assert counted("remote_storage_error") == 1
+    ccache("--stop-storage-helpers")
+    # A scheme that both have built in, so that ccache is told to use the program.
+    with redis(bench.root / "redis") as server:
+        url = f"redis://127.0.0.1:{server.port}"
+        environment["CCACHE_REMOTE_STORAGE"] = f"{url} helper={script}"
+        ccache("-Cz")
+        ccache("gcc", "-c", "a.c")
+        ccache("-C")
+        ccache("gcc", "-c", "a.c")
+        ccache("--stop-storage-helpers")
+        assert (counted("remote_storage_hit"), counted("remote_storage_error")) == (1, 0)

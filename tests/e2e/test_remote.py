@@ -78,6 +78,8 @@ def test_a_storage_that_stops_in_mid_build_is_waited_for_once(
     assert found["cache_miss"] == found["remote_storage_timeout"] == SOURCES
     assert not [name for name in found if name.startswith("pycc_launcher")]
     assert world.log().count("is left alone until it answers") == 1
+    status = world.call(world.install.launcher, "--server-status").out.decode()
+    assert f"remote storage      redis://127.0.0.1:{database.port}: Redis command failed" in status
     database.send(signal.SIGCONT)
 
     def used_again() -> bool:
