@@ -9,6 +9,7 @@ CC = gcc
 endif
 SUITES =
 DISTCC = /usr/bin/distcc
+CCACHE ?= /usr/bin/ccache
 CASES =
 BENCH_FLAGS =
 # Much of a test is waiting for compilers. The tests of a file share servers, and the longest files
@@ -29,6 +30,7 @@ help:
 	@echo 'make fuzz-wire      attack daemon and client with N=$(N) hostile connections (SEED=)'
 	@echo 'make soak           builds while the server is killed again and again (minutes)'
 	@echo "make ccache-suite   ccache's own tests, from CCACHE_GIT=directory (CC=, SUITES=)"
+	@echo 'make compare-ccache hits, misses and objects of both on three real projects (CCACHE=)'
 	@echo "make distcc-suite   distcc's own tests, from SUITE_DIR=directory (DISTCC=, CASES=)"
 	@echo 'make install-dev    the environment for development, in $(VENV)'
 	@echo 'make dist           sdist and wheel, in dist/'
@@ -80,6 +82,11 @@ ccache-suite: install-dev
 	scripts/bootstrap demo $(DEMO)/env
 	$(VENV)/bin/python tests/interop/ccache_suite.py --git '$(CCACHE_GIT)' \
 	    --cc $(CC) --launcher $(DEMO)/env/bin/pycc $(SUITES)
+
+compare-ccache: install-dev
+	scripts/bootstrap demo $(DEMO)/env
+	$(VENV)/bin/python -m tests.interop.scenarios --launcher $(DEMO)/env/bin/pycc \
+	    --reference '$(CCACHE)' --work build/days
 
 distcc-suite: install-dev
 	scripts/bootstrap demo $(DEMO)/env
