@@ -132,10 +132,12 @@ class CacheDirectory:
                 time.sleep(STORE_PAUSE)
         self._tries = 1
 
-    def link_file(self, key: bytes, source: bytes, namespace: str = "") -> bool:
+    def link_file(
+        self, key: bytes, source: bytes, namespace: str = "", *, clone: bool = False
+    ) -> bool:
         """Have the file ``source`` in the store by a second name, at once; False if it is not."""
         self._establish()
-        return not self.replaced() and self.storage.link_file(key, source, namespace)
+        return not self.replaced() and self.storage.link_file(key, source, namespace, clone=clone)
 
     def delete(self, key: bytes) -> None:
         """Have an entry removed."""

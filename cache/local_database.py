@@ -299,10 +299,12 @@ class Database:
         size, mode, filename, value = self._files.store(frame)
         self._put(key, (None, tag, size, mode, filename, value), now)
 
-    def put_link(self, key: str, source: bytes, tag: bytes | None, now: float) -> bool:
-        """Store the file ``source`` by a second name; False if it cannot have one here."""
+    def put_link(
+        self, key: str, source: bytes, tag: bytes | None, now: float, *, clone: bool
+    ) -> bool:
+        """Store the file ``source`` by a second name, or as a clone; False if that cannot be."""
         try:
-            size, mode, filename = self._files.link(source)
+            size, mode, filename = (self._files.clone if clone else self._files.link)(source)
         except OSError:
             return False
         self._put(key, (None, tag, size, mode, filename, None), now)

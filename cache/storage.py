@@ -192,8 +192,11 @@ class Storage(Protocol):
 
         It counts as used now, or at ``used``."""
 
-    def link_file(self, key: bytes, source: bytes, namespace: str = "") -> bool:
-        """Store the file ``source`` as it is, by a second name; False if it was not stored.
+    def link_file(
+        self, key: bytes, source: bytes, namespace: str = "", *, clone: bool = False
+    ) -> bool:
+        """Store the file ``source`` as it is, by a second name; False if it was not stored. A
+        ``clone`` is another file that shares its blocks.
 
         Nothing proves its bytes: whoever has the first name can change them. `get` does not
         answer for such an entry.

@@ -234,6 +234,8 @@ class FileStorage:
         key: bytes,  # noqa: ARG002
         source: bytes,  # noqa: ARG002
         namespace: str = "",  # noqa: ARG002
+        *,
+        clone: bool = False,  # noqa: ARG002
     ) -> bool:
         """Say no: a network's file systems are no place for files that may change in place."""
         return False

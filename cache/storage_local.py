@@ -234,13 +234,16 @@ class LocalStorage:
             self._bad.discard(key)
         return stored
 
-    def link_file(self, key: bytes, source: bytes, namespace: str = "") -> bool:
-        """Store the file ``source`` as it is, by a second name; False if it was not stored."""
+    def link_file(
+        self, key: bytes, source: bytes, namespace: str = "", *, clone: bool = False
+    ) -> bool:
+        """Store the file ``source`` as it is, by a second name or as a clone; False if it is not
+        stored."""
         tag = os.fsencode(namespace) if namespace else None
         linked: list[bool] = []
 
         def put(database: Database) -> None:
-            linked.append(database.put_link(key.hex(), source, tag, self.clock()))
+            linked.append(database.put_link(key.hex(), source, tag, self.clock(), clone=clone))
 
         return self._write(put) and linked[-1]
 

@@ -35,7 +35,6 @@ from .distribution import distributes, is_distcc
 from .errors import ConfigError
 from .execution import without_index_store
 from .frame import Op, Request
-from .hardlinks import LinkedObjects
 from .hot import keep_hot
 from .invocation import Family, Invocation, ParseSettings, Uncacheable
 from .job import Job, Several, Witnesses
@@ -216,7 +215,7 @@ def _open(
             invocation,
             _wants_colour(call, invocation),
             call.cwd if call.config.absolute_paths_in_stderr else b"",
-            LinkedObjects(call.cache, call.cwd, hardlinks.wanted(call, invocation)),
+            hardlinks.receiving(call, invocation),
         ),
         base=base,
         source_digest=source_digest,

@@ -18,6 +18,7 @@ from typing import IO, TYPE_CHECKING, NoReturn
 from .frame import (
     CAPTURE_ERR,
     CAPTURE_OUT,
+    CLONE,
     FINAL,
     OUT_FILE,
     OWN_NAME,
@@ -191,6 +192,11 @@ class Executor(HereTalk):
                         os.unlink(path)
                 case Link(source, target, flags):
                     try:
+                        if flags & CLONE:
+                            with open(source, "rb") as file:
+                                if not write_file(Write(target, file.read(), REPLACE)):
+                                    return self._final_status
+                            continue
                         if flags & REPLACE:
                             with contextlib.suppress(FileNotFoundError):
                                 os.unlink(target)

@@ -24,6 +24,9 @@ REPLACE, REPLACE_ALWAYS = 1, 2
 """How WRITE treats an existing file: as GNU as does (unlink it unless it is empty), or as clang
 does (rename over it); 0 truncates it in place, as cc1 does with -S and dependency files."""
 
+CLONE = 4
+"""Of LINK: another file with the same content, which shares its blocks where that can be had."""
+
 CAPTURE_ERR, TEE_ERR, CAPTURE_OUT, TEE_OUT, OUT_FILE, FINAL, UNCACHED_FD = 1, 2, 4, 8, 16, 32, 64
 STRIP_ERR = 128
 

@@ -1,4 +1,5 @@
-"""Objects that the store keeps, and calls receive, as hard links (the setting ``hard_link``).
+"""Objects that the store keeps, and calls receive, as files (the settings ``hard_link`` and
+``file_clone``).
 
 One file then has many names, and whoever writes through one of them writes through all. Against
 that stand ccache's means, the names are made read-only and an output with further names is removed
@@ -7,20 +8,23 @@ changed file costs a miss and never gives a wrong object. That reads the file, w
 have to do as well; what is saved is the writing and the space.
 
 Only objects are kept like this. Assembler text, dependency files and precompiled headers are
-written in place by the compilers. With remote storage the setting is without effect, as in ccache.
+written in place by the compilers. With remote storage both are without effect, as in ccache.
+
+Clones share their blocks until one of them is written, on file systems that can do that (btrfs,
+xfs, bcachefs). Elsewhere nothing is stored in this way.
 """
 
 from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from .cache.lookup import absolute
 from .cache.result import LIMIT, Entry, Kind, ResultError, holds, linked, read_linked
-from .frame import REPLACE, Link, Op, Write
+from .frame import CLONE, REPLACE, Link, Op, Write
 from .invocation import Action, Invocation
 from .record import record
 
@@ -33,9 +37,9 @@ READ_ONLY = 0o444
 
 
 def wanted(call: Call, invocation: Invocation) -> bool:
-    """Whether the object of this call is to be a hard link."""
+    """Whether the object of this call is to be a hard link, or a clone."""
     return (
-        call.config.hard_link
+        (call.config.hard_link or call.config.file_clone)
         and not call.config.remote_storage
         and invocation.action is Action.COMPILE
         and not invocation.generates_pch
@@ -61,12 +65,15 @@ def store(
     if not wanted(call, invocation):
         return entries
     path = absolute(call.cwd, invocation.output or b"")
+    clone, namespace = call.config.file_clone, call.config.namespace
     kept: list[Entry] = []
     for entry in entries:
-        if entry.kind is Kind.OBJECT and call.cache.link_file(key, path, call.config.namespace):
-            call.log(f"Hard linked {os.fsdecode(path)} into the cache")
-            with suppress(OSError):
-                os.chmod(path, READ_ONLY & ~call.request.umask)
+        if entry.kind is Kind.OBJECT and call.cache.link_file(key, path, namespace, clone=clone):
+            what = "Cloned" if clone else "Hard linked"
+            call.log(f"{what} {os.fsdecode(path)} into the cache")
+            if not clone:
+                with suppress(OSError):
+                    os.chmod(path, READ_ONLY & ~call.request.umask)
             kept.append(linked(key, entry.data))
         else:
             kept.append(entry)
@@ -75,11 +82,13 @@ def store(
 
 @record
 class LinkedObjects:
-    """How one call receives objects that the store has as files: linked or copied."""
+    """How one call receives objects that the store has as files: linked, cloned or copied."""
 
     cache: CacheDirectory
     cwd: bytes
     by_link: bool
+    by_clone: bool = False
+    say: Callable[[str], None] | None = None
 
     def __call__(self, entry: Entry, output: bytes, flags: int) -> Op | None:
         """The operation that makes ``output``; None when the file has gone or was changed."""
@@ -96,6 +105,10 @@ class LinkedObjects:
             self.cache.delete(file.key)
             return None
         storage.touch(file.key)
+        if self.by_clone:
+            if self.say is not None:
+                self.say(f"Cloning {os.fsdecode(path)} to {os.fsdecode(output)}")
+            return Link(path, output, CLONE)
         if self.by_link and self._can_be_linked(found[0], output):
             # A file that is older than its sources would be made again and again.
             with suppress(OSError):
@@ -111,6 +124,13 @@ class LinkedObjects:
             directory = os.path.dirname(absolute(self.cwd, output))
             return os.stat(directory).st_dev == found.st_dev
         return False
+
+
+def receiving(call: Call, invocation: Invocation) -> LinkedObjects:
+    """How this call receives them."""
+    by_file, by_clone = wanted(call, invocation), call.config.file_clone
+    say = call.log if call.log.enabled else None
+    return LinkedObjects(call.cache, call.cwd, by_file and not by_clone, by_file and by_clone, say)
 
 
 def _read(path: bytes, size: int) -> tuple[os.stat_result, bytes] | None:

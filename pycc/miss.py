@@ -238,7 +238,8 @@ def _release(talk: Talk, ops: Sequence[Op]) -> bool:
 def _nobody_looks(job: Job) -> bool:
     """Whether all that is still to be done may happen behind the launcher's back."""
     config = job.call.config
-    seen = config.log_file or config.debug or config.stats_log or config.recache or config.hard_link
+    seen = config.log_file or config.debug or config.stats_log or config.recache
+    seen = seen or config.hard_link or config.file_clone
     return not seen
 
 

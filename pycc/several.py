@@ -73,7 +73,9 @@ def taken_apart(
         return None
     if not config.split_commands or distributes(call) or call.prefix or config.prefix_command_cpp:
         return None
-    if config.base_dir or config.remote_storage or config.hard_link or config.debug:
+    if config.base_dir or config.remote_storage or config.debug:
+        return None
+    if config.hard_link or config.file_clone:
         return None
     if resident.stays_whole(call.request):
         return None

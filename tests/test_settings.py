@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pycc import native
+from pycc.cache import value_files
 from pycc.cache.digest import digest_of
 from pycc.config_table import SETTINGS
 from tests.compile_kit import Bench
@@ -30,7 +31,6 @@ ROWS: dict[str, Row] = {}
 NOTHING_TO_DO = {
     "msvc_dep_prefix": "no MSVC on the systems that pycc runs on",
     "msvc_utf8": "no MSVC on the systems that pycc runs on",
-    "file_clone": "results are packed, and packed bytes can share no blocks with an object",
     "libexec_dirs": "where ccache's storage helpers lie: remote storage",
     "remote_only": "remote storage",
     "remote_storage": "remote storage",
@@ -260,6 +260,26 @@ def _(bench: Bench) -> None:
 def _(bench: Bench) -> None:
     in_turn(bench, {"HARDLINK": "1"}, {"HARDLINK": "1"})
     assert (bench.cwd / "a.o").stat().st_nlink == 2
+
+
+@row("file_clone")
+def _(bench: Bench) -> None:
+    clones: list[int] = []
+
+    def pretend(target: int, request: int, source: int) -> None:
+        assert request == value_files.FICLONE
+        clones.append(os.write(target, os.pread(source, 1 << 20, 0)))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pycc.cache.value_files.fcntl.ioctl", pretend)
+        assert in_turn(bench, {"FILECLONE": "1"}) == ["miss"]
+    made = (bench.cwd / "a.o").read_bytes()
+    assert clones == [len(made)]
+    (bench.cwd / "a.o").unlink()
+    assert in_turn(bench, {"FILECLONE": "1"}) == ["hit"]
+    assert (bench.cwd / "a.o").read_bytes() == made
+    assert (bench.cwd / "a.o").stat().st_nlink == 1
+    assert "Cloning /" in log_of(bench, FILECLONE="1")
 
 
 @row("reread_files")

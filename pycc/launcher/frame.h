@@ -57,7 +57,7 @@ enum op {
 /* How an existing file is treated. 0: it is truncated, as cc1 does with -S and dependency files.
  * REPLACE: it is unlinked unless it is empty, as GNU as does. REPLACE_ALWAYS: it is unlinked, as
  * clang's rename over it comes to, and must be writable. */
-enum write_flag { OUT_REPLACE = 1, OUT_REPLACE_ALWAYS = 2 };
+enum write_flag { OUT_REPLACE = 1, OUT_REPLACE_ALWAYS = 2, OUT_CLONE = 4 };
 
 enum run_flag {
     RUN_CAPTURE_ERR = 1,

@@ -247,3 +247,16 @@ def test_an_output_is_newer_than_its_sources(world: World) -> None:
     world.gcc("-c", "a.c")
     again = os.stat(world.src / "a.o").st_mtime_ns
     assert again > first > os.stat(world.src / "a.c").st_mtime_ns
+
+
+def test_a_clone_is_copied_where_blocks_cannot_be_shared(world: World) -> None:
+    """What was stored as a hard link, a call that wants clones receives as a file of its own."""
+    world.write("a.c", f"int v[50000] = {{ 1 }};\n{SOURCE}")
+    world.gcc("-c", "a.c", env={"CCACHE_HARDLINK": "1"})
+    world.write("b.o", b"older", 0o640)
+    world.gcc("-c", "a.c", "-o", "b.o", env={"CCACHE_FILECLONE": "1"})
+    assert world.stats()["direct_cache_hit"] == 1
+    linked, cloned = world.src / "a.o", world.src / "b.o"
+    assert cloned.read_bytes() == linked.read_bytes()
+    assert (linked.stat().st_nlink, cloned.stat().st_nlink) == (2, 1)
+    assert os.access(cloned, os.W_OK)

@@ -72,6 +72,7 @@ SETTINGS: tuple[tuple[bytes, bytes], ...] = (
     *((b"CCACHE_RESPONSE_FILE_FORMAT", b"windows"), (b"CCACHE_PCH_EXTSUM", b"1")),
     *((b"CCACHE_EXTRAFILES", b"{R}/inc2/x.h"), (b"CCACHE_PREFIX", b"env")),
     *((b"CCACHE_PREFIX_CPP", b"env"), (b"CCACHE_TEMPDIR", b"/tmp"), (b"CCACHE_UMASK", b"027")),
+    (b"CCACHE_FILECLONE", b"1"),
 )
 """Settings under which everything is as without them."""
 LENIENT: tuple[tuple[bytes, bytes], ...] = (
