@@ -67,10 +67,10 @@ def _load_the_rest() -> None:
     """What a hit does not need, before an upgrade takes it away from under a running server."""
     from . import commands, commands_entries, distcc_command, miss, pump, tiers, trimming
     from .cache import disk_cache, remote_crsh, remote_file, remote_http, remote_redis, remote_s3
-    from .remote import mdns
+    from .remote import mdns, register
 
-    del commands, commands_entries, disk_cache, distcc_command, mdns, miss, pump, tiers, trimming
-    del remote_crsh, remote_file, remote_http, remote_redis, remote_s3
+    del commands, commands_entries, disk_cache, distcc_command, mdns, miss, pump, register, tiers
+    del remote_crsh, remote_file, remote_http, remote_redis, remote_s3, trimming
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Hosts that announce themselves, for one call: which compiler they are to have, who is there.
 
-Asked for is the kind of ``cc``, whatever the call's compiler is called, because servers announce
-that of theirs. Two daemons of ours compare the compilers themselves before anything is compiled.
+They do by multicast DNS (+zeroconf), or in a Redis server (+redis://...). Asked for is the kind of
+``cc``, whatever the call's compiler is called, because servers announce that of theirs. Two daemons
+of ours compare the compilers themselves before anything is compiled.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ from .call import RECURSION_GUARD
 from .frame import CAPTURE_ERR, CAPTURE_OUT, Run
 from .locate import DEFAULT_PATH, locate
 from .native import signature
-from .remote.discovery import kind_of, with_announced
+from .remote.client_settings import ClientSettings
+from .remote.discovery import Register, kind_of, with_announced
 from .remote.farm import Farm
-from .remote.hosts import HostList
+from .remote.hosts import HostList, HostSpec
 from .talk import Talk
 
 KINDS = 100
@@ -22,20 +24,36 @@ WAIT_MS = 60_000
 NO_CC = "+zeroconf: there is no cc on PATH whose kind servers could be asked for"
 
 
+def announces(hosts: HostList) -> bool:
+    """Whether the list asks for hosts that announce themselves."""
+    return hosts.zeroconf or bool(hosts.membership)
+
+
 def with_discovered(
-    hosts: HostList, farm: Farm, talk: Talk, variables: Mapping[bytes, bytes], cwd: bytes
-) -> tuple[HostList, str]:
+    settings: ClientSettings, farm: Farm, talk: Talk, variables: Mapping[bytes, bytes], cwd: bytes
+) -> tuple[HostList | None, str]:
     """The list with those who announce themselves, if it asks for them, and why there can be none.
     May wait for DISCOVERY_SECONDS, once. Raises talk.NotHere, talk.Gone."""
-    if not hosts.zeroconf:
+    hosts = settings.hosts
+    if hosts is None or not announces(hosts):
         return hosts, ""
     talk.wait(WAIT_MS)
     kind = _kind(farm, talk, variables.get(b"PATH", DEFAULT_PATH), cwd)
-    if kind is None:
-        return hosts, NO_CC
     talk.wait(WAIT_MS)
-    found, problem = farm.announced(kind)
-    return with_announced(hosts, found), f"+zeroconf: {problem}" if problem else ""
+    found: list[tuple[int, tuple[HostSpec, ...]]] = []
+    problems = []
+    if hosts.zeroconf and kind is None:
+        problems.append(NO_CC)
+    elif hosts.zeroconf and kind is not None:
+        those, problem = farm.announced(kind, settings)
+        found.append((hosts.zeroconf_at, those))
+        problems += [f"+zeroconf: {problem}"] if problem else []
+    for one in hosts.membership:
+        # All of them compare their compilers; a kind only spares them questions.
+        those, problem = farm.announced(Register(one.url, kind or "", one.options), settings)
+        found.append((one.at, those))
+        problems += [f"+redis: {problem}"] if problem else []
+    return with_announced(hosts, found), "; ".join(problems)
 
 
 def _kind(farm: Farm, talk: Talk, search_path: bytes, cwd: bytes) -> str | None:

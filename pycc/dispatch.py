@@ -16,7 +16,7 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 from . import exact
-from .announced import with_discovered
+from .announced import announces, with_discovered
 from .blake import blake2b
 from .cache.lookup import absolute
 from .call import Call
@@ -121,15 +121,17 @@ class Dispatch:
         """Add the hosts that announce themselves, where the list asks for them. Raises NotHere,
         Gone."""
         hosts, call = self._settings.hosts, self._job.call
-        if self.reason or hosts is None or not hosts.zeroconf:
+        if self.reason or hosts is None or not announces(hosts):
             return
-        hosts, problem = with_discovered(hosts, self._farm, self._talk, call.variables, call.cwd)
+        hosts, problem = with_discovered(
+            self._settings, self._farm, self._talk, call.variables, call.cwd
+        )
         self._settings = replace(self._settings, hosts=hosts)
         if problem:
             self._log(Level.WARNING, problem)
             call.log(problem)
         # With the user's leave it is compiled here at once, without a text that nobody would get.
-        if not hosts.hosts and self._settings.fallback:
+        if not (hosts and hosts.hosts) and self._settings.fallback:
             self.reason, self._here = problem or "no server announces itself", True
             self._count("undiscovered" if problem else "unannounced")
 

@@ -113,10 +113,8 @@ def answer(
         return _end(0, out=f"Principal{shown}\n")
     farm = resident.farm(settings.directory)
     if option in (b"--show-hosts", b"-j"):
-        problem = ""
-        if settings.hosts is not None:
-            hosts, problem = with_discovered(settings.hosts, farm, talk, variables, request.cwd)
-            settings = replace(settings, hosts=hosts)
+        hosts, problem = with_discovered(settings, farm, talk, variables, request.cwd)
+        settings = replace(settings, hosts=hosts)
         return _show_hosts(settings, problem, count=option == b"-j")
     said: list[bytes] = []
     log = ClientLog(settings, request.pid, request.cwd, said.append)
@@ -261,11 +259,8 @@ class _Command:
         return [Out(1, b"".join(b"%-9s %s\n" % row for row in found)), Exit(0)]
 
     def _discover(self) -> None:
-        hosts = self._settings.hosts
-        if hosts is None:
-            return
         variables, cwd = self._variables, self._request.cwd
-        hosts, problem = with_discovered(hosts, self._farm, self._talk, variables, cwd)
+        hosts, problem = with_discovered(self._settings, self._farm, self._talk, variables, cwd)
         self._settings = replace(self._settings, hosts=hosts)
         if problem:
             self._log(Level.WARNING, problem, "dcc_zeroconf_add_hosts")

@@ -152,7 +152,7 @@ def checked_hosts(words: Sequence[str]) -> tuple[str, str]:
         raise Fatal(str(problem), problem.status) from None
     count = len(hosts.hosts)
     said = f"{count} host{'' if count == 1 else 's'}"
-    if hosts.zeroconf:
+    if hosts.zeroconf or hosts.membership:
         said += " and those that announce themselves"
     elif hosts.names_nobody:
         said = "no host: nothing is distributed"

@@ -15,10 +15,12 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 
-from pycc.errors import Fatal
+from pycc.cache.remote_backend import StorageFailed
+from pycc.cache.remote_url import Url
+from pycc.errors import ConfigError, Fatal
 from pycc.record import record
 
-from . import cache_place, mdns, provision
+from . import cache_place, mdns, provision, register
 from .access import Mask
 from .child import End, run
 from .compilers import Rules, nothing_to_run, runnable
@@ -63,6 +65,8 @@ def check(
             provision.gss(settings, environment)
     if settings("zeroconf"):
         yield _zeroconf(settings("listen"))
+    if settings("announce"):
+        yield _announce(settings("announce"), settings("listen"))
     # As is the cache's place.
     made = bool(settings("cache_dir")) and cache_place.can_be_made(settings("cache_dir"))
     yield from _as_user(user, lambda: _users_findings(settings, environment, made))
@@ -78,6 +82,18 @@ def _zeroconf(listen: str) -> Finding:
         text = f"no other machine can reach {listen}"
         return Finding("zeroconf", text, "leave --zeroconf out, or give --listen another address")
     return Finding("zeroconf", "can be announced")
+
+
+def _announce(url: Url, listen: str) -> Finding:
+    try:
+        address = register.reachable_at(url, listen)
+        redis = register.open_redis(url)
+        there = register.members(redis, here=register.is_here(url))
+    except (ConfigError, StorageFailed, register.Unreachable) as problem:
+        text = f"cannot be announced in {url.shown()}: {problem}"
+        return Finding("announce", text, "see --announce and --listen")
+    said = f"as {address} in {url.shown()}, where {len(there)} are"
+    return Finding("announce", said)
 
 
 def _users_findings(

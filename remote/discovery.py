@@ -20,7 +20,7 @@ from ipaddress import IPv6Address, ip_address
 from typing import Final
 
 from pycc.pattern import pattern
-from pycc.record import replace
+from pycc.record import record, replace
 
 from .hosts import MAX_PORT, REMOTE_SLOTS, HostList, HostSpec, Kind, lock_name
 
@@ -32,6 +32,16 @@ LONGEST_LABEL: Final = 63  # bytes, RFC 1035
 _MOST_ADDRESSES: Final = 32
 _OTHER = pattern(rb"[^a-z0-9]")
 _NUMBER = pattern(rb"\s*([+-]?[0-9]{1,9})")
+
+
+@record
+class Register:
+    """Where servers write themselves down: a Redis server's URL, the kind of compiler that they are
+    to have (any, where it is empty), and options that each of them has in the list."""
+
+    url: str
+    kind: str
+    options: tuple[str, ...] = ()
 
 
 def kind_of(machine: bytes, version: bytes) -> str | None:
@@ -119,10 +129,17 @@ class Instances:
         return tuple(found.values())
 
 
-def with_announced(hosts: HostList, found: Iterable[HostSpec]) -> HostList:
-    """The list with the hosts that were found where +zeroconf stands in it, but for those that it
+def with_announced(hosts: HostList, found: Iterable[tuple[int, Iterable[HostSpec]]]) -> HostList:
+    """The list with the hosts that were found behind so many of its own, but for those that it
     names already."""
     listed = {lock_name(host) for host in hosts.hosts}
-    new = tuple(host for host in found if lock_name(host) not in listed)
-    at = hosts.zeroconf_at
-    return replace(hosts, hosts=(*hosts.hosts[:at], *new, *hosts.hosts[at:]))
+    new: list[tuple[int, HostSpec]] = []
+    for at, those in found:
+        for host in those:
+            if lock_name(host) not in listed:
+                listed.add(lock_name(host))
+                new.append((at, host))
+    merged = [host for at, host in new if at == 0]
+    for number, own in enumerate(hosts.hosts, 1):
+        merged += [own, *(host for at, host in new if at == number)]
+    return replace(hosts, hosts=tuple(merged))

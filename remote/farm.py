@@ -37,6 +37,7 @@ from .connection import (
     NoAnswer,
 )
 from .daemon_log import Level
+from .discovery import Register
 from .hosts import HostList, HostSpec, Kind, lock_name
 from .monitor_state import JobState, Phase
 from .protocol import (
@@ -66,10 +67,12 @@ _ENDED_BY_DAEMON: Final = 110 << 8
 
 
 class Browsing(Protocol):
-    """Who looks for hosts that announce themselves (mdns.Browser; a fake in tests)."""
+    """Who looks for hosts that announce themselves (mdns.Browser, register.Browser; a fake in
+    tests). ``problem``: why nobody can be found; ``settled``: nobody is found by waiting."""
 
     began: float
     problem: str
+    settled: bool
 
     @property
     def alive(self) -> bool: ...
@@ -77,26 +80,32 @@ class Browsing(Protocol):
     def close(self) -> None: ...
 
 
-def _browse(kind: str) -> Browsing:
-    from .mdns import Browser  # most users list their hosts
+def _browse(sought: str | Register) -> Browsing:
+    # Most users list their hosts.
+    if isinstance(sought, Register):
+        from . import register
 
-    return Browser(kind)
+        return register.Browser(sought.url, sought.kind, sought.options)
+    from . import mdns
+
+    return mdns.Browser(sought)
 
 
 class Farm:
     """Slots and hosts; safe for several threads. ``browse`` begins to look for hosts with a kind of
-    compiler; None where nobody will be there to hear of them. ``ways`` may be another farm's."""
+    compiler, or in a register; None where nobody will be there to hear of them. ``ways`` may be
+    another farm's."""
 
     def __init__(
         self,
         clock: Callable[[], float] = time.monotonic,
-        browse: Callable[[str], Browsing] | None = _browse,
+        browse: Callable[[str | Register], Browsing] | None = _browse,
         *,
         ways: Ways | None = None,
     ) -> None:
         self._clock = clock
         self._browse = browse
-        self._browsers: dict[str, Browsing] = {}
+        self._browsers: dict[str | Register, Browsing] = {}
         self._browsers_lock = threading.Lock()
         self.kinds: dict[Hashable, str | None] = {}
         """Kinds of compilers (discovery.kind_of), by what tells the compilers apart."""
@@ -153,32 +162,34 @@ class Farm:
                 said = self._clock()
                 waiting()
 
-    def announced(self, kind: str) -> tuple[tuple[HostSpec, ...], str]:
-        """The hosts that announce themselves with this kind of compiler and have answered, and why
-        there can be none. Waits for the first of them until DISCOVERY_SECONDS after the first
-        question, and never again."""
-        browser = self._browser(kind)
+    def announced(
+        self, sought: str | Register, settings: ClientSettings = NOTHING_TOLD
+    ) -> tuple[tuple[HostSpec, ...], str]:
+        """The hosts that announce themselves with this kind of compiler, or in this register, and
+        have answered, and why there can be none. Waits for the first of them until
+        DISCOVERY_SECONDS after the first question, and never again."""
+        browser = self._browser(sought)
         if browser is None:
             return (), "hosts that announce themselves are known to a resident server alone"
         while True:
             found = browser.hosts()
-            self.peers.ask(found)
+            self.peers.ask(found, settings)
             # Who does not answer is not worth the time of a compile to find that out.
             there = tuple(host for host in found if self.peers.answered(host))
             late = self._clock() - browser.began >= DISCOVERY_SECONDS
-            if there or late or browser.problem:
+            if there or late or browser.problem or (browser.settled and not found):
                 return there, browser.problem
             time.sleep(0.01)
 
-    def _browser(self, kind: str) -> Browsing | None:
+    def _browser(self, sought: str | Register) -> Browsing | None:
         if self._browse is None:
             return None
         with self._browsers_lock:
-            browser = self._browsers.get(kind)
+            browser = self._browsers.get(sought)
             if browser is None or not browser.alive:
                 while len(self._browsers) >= MOST_BROWSERS:
                     self._browsers.pop(next(iter(self._browsers))).close()
-                browser = self._browsers[kind] = self._browse(kind)
+                browser = self._browsers[sought] = self._browse(sought)
             return browser
 
     def close(self) -> None:

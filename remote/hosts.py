@@ -10,7 +10,7 @@
     ssh       = [ user ] "@" name [ "/" N ] [ ":" COMMAND ] options
     options   = { ",lzo" | ",cpp" | ",auth" [ "=" name ] | ",down" | ",tls" }
     global    = "--randomize" | "--localslots" = N | "--localslots_cpp" = N | "+zeroconf"
-              | "+redis://..." | "+rediss://..."
+              | "+" URL options             redis:, rediss: or redis+unix:, as of remote storage
 
 N is the number of jobs that may run there at once; of two the later counts. It stands before the
 port in lists of the oldest releases. ``,down`` marks a host that is to be left out (lsdistcc -x
@@ -32,7 +32,7 @@ from typing import Final
 
 from ..errors import PyccError
 from ..pattern import pattern
-from ..record import record
+from ..record import record, replace
 
 DEFAULT_PORT: Final = 3632
 REMOTE_SLOTS: Final = 4
@@ -47,7 +47,7 @@ MAX_SLOTS: Final = 2**31 - 1
 OPTIONS: Final = ("lzo", "cpp", "auth", "down", "tls")
 
 _LOCALHOST: Final = "localhost"
-_MEMBERSHIP: Final = ("redis://", "rediss://")
+_MEMBERSHIP: Final = ("redis://", "rediss://", "redis+unix:")
 # What separates the parts of a word, so that no part can hold it; "=" because distcc makes
 # "red=8" a name that is never found, and a user who wrote it meant slots.
 _NOT_IN_NAMES: Final = frozenset("/:,@=[]")
@@ -116,6 +116,20 @@ class HostSpec:
 
 
 @record
+class Membership:
+    """Hosts that come and go are written down in a Redis server. ``at``: behind so many hosts of
+    the list; ``options`` are those of each of them, as they were written."""
+
+    url: str
+    at: int = 0
+    options: tuple[str, ...] = ()
+
+    def word(self, *options: str) -> str:
+        """The word of a list that says this, with other options if there are any."""
+        return ",".join((f"+{self.url}", *(options or self.options)))
+
+
+@record
 class HostList:
     """A whole list.
 
@@ -125,7 +139,7 @@ class HostList:
     randomize         the order is to be drawn by chance, once per client
     zeroconf          hosts that announce themselves on the network are to be added
     zeroconf_at       behind so many of `hosts`
-    membership        URLs, without the plus, where hosts that come and go are written down
+    membership        where hosts that come and go are written down
     """
 
     hosts: tuple[HostSpec, ...] = ()
@@ -134,7 +148,7 @@ class HostList:
     randomize: bool = False
     zeroconf: bool = False
     zeroconf_at: int = 0
-    membership: tuple[str, ...] = ()
+    membership: tuple[Membership, ...] = ()
 
     @property
     def names_nobody(self) -> bool:
@@ -152,7 +166,7 @@ def parse_hosts(text: str) -> HostList:
     Of a global word that is repeated, the last counts.
     """
     hosts: list[HostSpec] = []
-    membership: list[str] = []
+    membership: list[Membership] = []
     slots = {"--localslots": LOCAL_SLOTS, "--localslots_cpp": LOCAL_CPP_SLOTS}
     flags: set[str] = set()
     zeroconf_at = 0
@@ -170,7 +184,7 @@ def parse_hosts(text: str) -> HostList:
             flags.add(word)
             zeroconf_at = len(hosts) if word == "+zeroconf" else zeroconf_at
         elif word.startswith("+"):
-            membership.append(_url(word))
+            membership.append(_membership(word, len(hosts)))
         elif word.startswith("-"):
             known = "--randomize, --localslots=N and --localslots_cpp=N"
             raise HostSpecError(word, f"only {known} begin with a minus")
@@ -350,11 +364,38 @@ def _options(written: Sequence[str], word: str) -> tuple[frozenset[str], str]:
     return frozenset(given), auth_name
 
 
-def _url(word: str) -> str:
+def with_options(spec: HostSpec, options: Sequence[str]) -> HostSpec:
+    """The host with more options, which are known ones."""
+    if not options:
+        return spec
+    given, auth_name = _options(options, ",".join(options))
+    return replace(
+        spec,
+        lzo=spec.lzo or "lzo" in given,
+        cpp=spec.cpp or "cpp" in given,
+        auth=spec.auth or "auth" in given,
+        auth_name=auth_name or spec.auth_name,
+        tls=spec.tls or "tls" in given,
+    )
+
+
+def _membership(word: str, at: int) -> Membership:
     url = word[1:]
     if not any(url.startswith(scheme) and url != scheme for scheme in _MEMBERSHIP):
         raise HostSpecError(word, "only +zeroconf and +redis://HOST begin with a plus")
-    return url
+    options: list[str] = []
+    # A URL may hold commas: what stands behind one is an option if it is a known one.
+    while True:
+        before, comma, last = url.rpartition(",")
+        if not comma or last.partition("=")[0] not in OPTIONS or last == "down":
+            break
+        url = before
+        options.insert(0, last)
+    given, _ = _options(options, word)
+    if "cpp" in given and "lzo" not in given:
+        reason = "pump mode (',cpp') requires compression (',lzo')"
+        raise HostSpecError(word, f"{reason}; write ,lzo,cpp")
+    return Membership(url, at, tuple(options))
 
 
 def _check_name(name: str, word: str, what: str, forbidden: frozenset[str] = _NOT_IN_NAMES) -> None:

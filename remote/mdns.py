@@ -158,6 +158,7 @@ class Browser:
         self.began = self._asked = clock()
         self.problem = ""
         """Why nobody can be found; empty if it works."""
+        self.settled = False  # there may always be somebody who has not answered yet
         self._instances = Instances()
         self._names: set[str] = set()
         self._lock = threading.Lock()

@@ -51,7 +51,12 @@ def in_pump_mode(hosts: HostList) -> str:
         for host in hosts.hosts
     ]
     words += ["+zeroconf"] if hosts.zeroconf else []
-    return " ".join((*words, *hosts.membership))
+    words += [one.word("lzo", "cpp", *_others(one.options)) for one in hosts.membership]
+    return " ".join(words)
+
+
+def _others(options: Sequence[str]) -> list[str]:
+    return [option for option in options if option not in ("lzo", "cpp")]
 
 
 def _read(path: bytes) -> str | None:

@@ -19,7 +19,7 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from types import FrameType
 
@@ -31,7 +31,7 @@ from pycc.cache.storage_local import open_local
 from pycc.errors import Fatal
 from pycc.unfinished import Unfinished
 
-from . import cache_place, checkup, daemon_log, discovery, mdns, provision
+from . import cache_place, checkup, daemon_log, discovery, mdns, provision, register
 from .admission import OPEN
 from .child import Stop, run
 from .compilers import Rules, choose, nothing_to_run, runnable
@@ -41,7 +41,9 @@ from .exactness import open_exactness, opened
 from .identities import Identities
 from .job import EXIT_COMPILER_MISSING, Workshop
 from .mdns import Announcement, Announcer
+from .membership import Member
 from .metrics import Metrics
+from .offered import offered
 from .privileges import User, become, current_user, lower_priority, restrict, wanted_user
 from .sandbox import PROGRAM
 from .server_cache import ServerCache
@@ -153,6 +155,7 @@ def _serve(
     lower_priority(settings("nice"), settings("oom_score_adj"))
     sandbox = opened(PROGRAM)
     announces = settings("zeroconf") and not inetd and _can_announce(log)
+    writes_down = settings("announce") and not inetd
     if user is not None:
         become(user)
         text = f"discarded root privileges, changed to uid={user.uid} gid={user.gid}"
@@ -168,8 +171,9 @@ def _serve(
     metrics = Metrics(turns, cache=state)
     root = "" if place is None or cache is None else place.root
     exact = open_exactness(sandbox, root, settings("cache_size"), rules, log)
+    workshop = _workshop(settings, environment, rules, cache, temporary)
     daemon = Daemon(
-        _workshop(settings, environment, rules, cache, temporary),
+        workshop,
         log,
         turns=turns,
         masks=provision.masks(settings),
@@ -178,10 +182,10 @@ def _serve(
         admission=admission,
     )
     announcement = _announcement(settings, environment, rules, jobs) if announces else None
-    announcer: Announcer | None = None
+    announcers: list[Announcer | register.Announcer] = []
 
     def leave(number: int, frame: FrameType | None) -> None:
-        if announcer is not None:  # before the last job has ended: new ones are to go elsewhere
+        for announcer in announcers:  # before the last job has ended: new ones are to go elsewhere
             announcer.leave()
         daemon.leave(number, frame)
 
@@ -202,10 +206,21 @@ def _serve(
             StatsServer(statistics, metrics, masks, temporary).start()
             log(Level.INFO, f"HTTP server started on port {settings('stats_port')}")
         if announcement is not None:
-            announcer = Announcer(announcement, lambda said: log(Level.NOTICE, said))
+            announcers.append(Announcer(announcement, lambda said: log(Level.NOTICE, said)))
+        if writes_down:
+            told = _member(settings, environment, rules, jobs, workshop, exact=exact is not None)
+            announcers.append(
+                register.Announcer(
+                    settings("announce"),
+                    settings("listen"),
+                    told,
+                    lambda: metrics.snapshot().running,
+                    lambda said: log(Level.NOTICE, said),
+                )
+            )
         daemon.serve(listeners, settings("lifetime") or None)
     finally:
-        if announcer is not None:
+        for announcer in announcers:
             announcer.close(GOODBYE_SECONDS)
         if cache is not None:
             cache.close()
@@ -247,6 +262,38 @@ def _announcement(
     )
     kind = discovery.kind_of(*said)
     return Announcement(kind, settings("port"), texts, settings("listen"))
+
+
+def _member(
+    settings: Settings,
+    environment: Mapping[str, str],
+    rules: Rules,
+    jobs: int,
+    workshop: Workshop,
+    *,
+    exact: bool,
+) -> Callable[[], Member]:
+    """What --announce says of this daemon."""
+    features = {
+        "cache": workshop.cache is not None,
+        "exact": exact,
+        "tls": bool(settings("tls_cert")),
+        "auth": settings("auth"),
+    }
+
+    def describe() -> Member:
+        variables = provision.compile_environment(settings, environment)
+        return Member(
+            "",
+            settings("port"),
+            jobs,
+            os.cpu_count() or 1,
+            release=f"pyccd-{__version__}",
+            features=tuple(name for name, has in features.items() if has),
+            compilers=offered(rules, variables, workshop.identities),
+        )
+
+    return describe
 
 
 def _return_memory() -> None:

@@ -15,11 +15,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pycc import config_values as values
+from pycc.cache.remote_url import Url
 from pycc.config_file import ConfigSyntaxError, parse_items
 from pycc.errors import ConfigError, Fatal
 from pycc.record import record
 
 from . import access
+from .register import open_redis, url_of
 
 EXIT_BAD_ARGUMENTS = 101  # distcc's
 DEFAULT_FILE = "/etc/pyccd.conf"
@@ -80,6 +82,14 @@ def _masks(text: str) -> tuple[access.Mask, ...]:
     return tuple(map(access.parse_mask, text.split()))
 
 
+def _register(text: str) -> Url | str:
+    if not text:
+        return ""
+    url = url_of(text)
+    open_redis(url).close()
+    return url
+
+
 @record
 class Setting:
     """One row. ``short`` is the option's letter, ``variable`` an environment variable; a flag's
@@ -135,6 +145,14 @@ SETTINGS: tuple[Setting, ...] = (
     _S("sysroot", str, "", "(nothing yet: -specs= is refused)", "DIR"),
     _S("no_fifo", _flag, False, "(nothing: for old scripts)"),
     _S("zeroconf", _flag, False, "announce the daemon by multicast DNS"),
+    _S(
+        "announce",
+        _register,
+        "",
+        "announce the daemon in a Redis server, for clients with +URL",
+        "URL",
+        variable="PYCCD_ANNOUNCE",
+    ),
     _S("tls_cert", str, "", "speak TLS, with this certificate (PEM, its chain behind it)", "FILE"),
     _S("tls_key", str, "", "its key, if it does not lie in the same file", "FILE"),
     _S("tls_ca", str, "", "clients need a certificate that this authority signed", "FILE"),
@@ -305,6 +323,8 @@ def config_text(settings: Settings) -> str:
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, Url):
+        return value.shown()
     if isinstance(value, bool):
         return values.format_bool(value)
     if isinstance(value, values.Size):

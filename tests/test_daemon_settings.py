@@ -132,7 +132,7 @@ def test_every_option_of_distccd_is_taken() -> None:
     settings = read(line)
     given = {name for name, value in settings.values.items() if value.origin == "command line"}
     assert {s.name for s in SETTINGS} - given == {
-        *("cache_dir", "cache_size", "no_cache", "path", "cmdlist", "cmdlist_numwords")
+        *("announce", "cache_dir", "cache_size", "no_cache", "path", "cmdlist", "cmdlist_numwords")
     }
 
 

@@ -14,6 +14,7 @@ from pycc.remote.discovery import (
     MOST_HOSTS,
     MOST_JOBS,
     Instances,
+    Register,
     announced,
     is_usable,
     kind_of,
@@ -162,7 +163,8 @@ def test_there_are_not_more_instances_than_a_table_holds() -> None:
     ],
 )
 def test_they_stand_where_the_list_asks_for_them(text: str, merged: str) -> None:
-    found = with_announced(parse_hosts(text), (a_host(1), a_host(2)))
+    hosts = parse_hosts(text)
+    found = with_announced(hosts, [(hosts.zeroconf_at, (a_host(1), a_host(2)))])
     names = [host.spelled.removesuffix(":3632/4") for host in found.hosts]
     assert names == merged.split()
 
@@ -175,6 +177,7 @@ class Fake:
     ) -> None:
         self.began = time.monotonic()
         self.problem = problem
+        self.settled = False
         self.alive = True
         self.closed = False
         self.hosts = found
@@ -229,7 +232,7 @@ def test_what_cannot_be_discovered_costs_nothing() -> None:
 def test_one_browser_serves_all_calls_of_a_kind_and_there_are_few() -> None:
     made: list[Fake] = []
 
-    def browse(kind: str) -> Fake:
+    def browse(kind: str | Register) -> Fake:
         made.append(Fake(problem="none"))
         return made[-1]
 
@@ -249,9 +252,9 @@ def test_one_browser_serves_all_calls_of_a_kind_and_there_are_few() -> None:
 
 def test_calls_that_come_together_share_the_first_second(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(farm_module, "DISCOVERY_SECONDS", 0.3)
-    made: list[str] = []
+    made: list[str | Register] = []
 
-    def browse(kind: str) -> Fake:
+    def browse(kind: str | Register) -> Fake:
         made.append(kind)
         return Fake()
 

@@ -12,6 +12,7 @@ from pycc.remote.hosts import (
     HostSpec,
     HostSpecError,
     Kind,
+    Membership,
     host_texts,
     lock_name,
     parse_hosts,
@@ -140,9 +141,13 @@ def test_white_space_separates_and_comments_end_with_the_line(text: str, words: 
         ("+zeroconf", HostList(zeroconf=True)),
         (
             "+redis://a:6379/0?x=1,2 +rediss://b",
-            HostList(membership=("redis://a:6379/0?x=1,2", "rediss://b")),
+            HostList(membership=(Membership("redis://a:6379/0?x=1,2"), Membership("rediss://b"))),
         ),
-        ("+redis://a#b", HostList(membership=("redis://a",))),
+        ("+redis://a#b", HostList(membership=(Membership("redis://a"),))),
+        (
+            "+redis+unix:/s?db=1,lzo,auth=n,tls",
+            HostList(membership=(Membership("redis+unix:/s?db=1", 0, ("lzo", "auth=n", "tls")),)),
+        ),
     ],
 )
 def test_global_words_are_no_hosts(text: str, expected: HostList) -> None:

@@ -97,7 +97,8 @@ ALLOWED = {
     "closure": "cache.lookup directives searchchain searched",
     "exact": "cache.lookup cache.manifest cache.result closure collect compiler frame invocation"
     " keying native remote.client_view remote.exact_wire searchchain",
-    "announced": "call frame locate native remote.discovery remote.farm remote.hosts talk",
+    "announced": "call frame locate native remote.client_settings remote.discovery remote.farm"
+    " remote.hosts talk",
     "user_headers": "cache.lookup depfile directives remote.pump_words searched",
     "pump": "basedir cache.digest cache.lookup cache.manifest cache.result closure collect"
     " depfile exact execution frame invocation keep keying native remote.client_view"
@@ -132,7 +133,7 @@ ALLOWED = {
     " server sharing talk tokens unfinished watch",
     "__main__": "cache.disk_cache cache.remote_crsh cache.remote_file cache.remote_http"
     " cache.remote_redis cache.remote_s3 commands commands_entries distcc_command execute lifecycle"
-    " miss monitor native pump remote.mdns resident server tiers trimming",
+    " miss monitor native pump remote.mdns remote.register resident server tiers trimming",
     # The monitor.
     "monitor_view": "remote.hosts remote.monitor_state remote.running_jobs remote.stats_client",
     "monitor": "cache.statistics config config_access errors monitor_view remote.client_settings"
@@ -140,7 +141,8 @@ ALLOWED = {
     # The compile farm: the wire, what the daemon is told, and command lines.
     "remote.bulk": "errors",
     "remote.protocol": "errors remote.bulk",
-    "remote.settings": "config_file config_values errors remote.access",
+    "remote.settings": "cache.remote_url config_file config_values errors remote.access"
+    " remote.register",
     "remote.optionwords": "",
     "remote.commandline": "remote.optionwords",
     "remote.argumentfilter": "remote.commandline remote.optionwords",
@@ -151,6 +153,10 @@ ALLOWED = {
     "remote.monitor_state": "",
     "remote.discovery": "remote.hosts",
     "remote.mdns": "errors remote.discovery remote.hosts",
+    "remote.membership": "remote.discovery remote.hosts",
+    "remote.register": "cache.remote_backend cache.remote_resp cache.remote_url errors"
+    " remote.discovery remote.hosts remote.membership",
+    "remote.offered": "remote.child remote.compilers remote.identities remote.membership",
     "remote.connection": "errors",
     "remote.kept": "remote.connection",
     "remote.ssh": "remote.client_settings remote.connection remote.hosts",
@@ -163,8 +169,8 @@ ALLOWED = {
     "remote.pump_client": "remote.daemon_log remote.farm remote.hosts remote.monitor_state"
     " remote.protocol remote.pump_probe",
     "remote.farm": "remote.balance remote.client_log remote.client_settings remote.connection"
-    " remote.daemon_log remote.hosts remote.mdns remote.monitor_state remote.protocol"
-    " remote.pump_probe remote.transport",
+    " remote.daemon_log remote.discovery remote.hosts remote.mdns remote.monitor_state"
+    " remote.protocol remote.pump_probe remote.register remote.transport",
     # The compile farm: one job of the daemon.
     "remote.child": "",
     "remote.textfilter": "",
@@ -211,8 +217,9 @@ ALLOWED = {
     " remote.daemon_log remote.gss remote.settings remote.tls",
     "remote.stats_page": "",
     "remote.stats_server": "remote.access remote.metrics remote.stats_page",
-    "remote.checkup": "errors remote.access remote.cache_place remote.child remote.compilers"
-    " remote.discovery remote.mdns remote.privileges remote.provision remote.settings",
+    "remote.checkup": "cache.remote_backend cache.remote_url errors remote.access"
+    " remote.cache_place remote.child remote.compilers remote.discovery remote.mdns"
+    " remote.privileges remote.provision remote.register remote.settings",
     "remote.room": "remote.protocol",
     "remote.daemon": "remote.access remote.admission remote.daemon_log remote.exact_job"
     " remote.exactness remote.job remote.metrics remote.protocol remote.pump_job remote.room"
@@ -220,8 +227,9 @@ ALLOWED = {
     "remote.pyccd": "cache.directory cache.disk_cache cache.statistics cache.storage_local errors"
     " native remote.admission remote.cache_place remote.checkup remote.child remote.compilers"
     " remote.daemon remote.daemon_log remote.discovery remote.exactness remote.identities"
-    " remote.job remote.mdns remote.metrics remote.privileges remote.provision remote.sandbox"
-    " remote.server_cache remote.settings remote.stats_server remote.streams unfinished",
+    " remote.job remote.mdns remote.membership remote.metrics remote.offered remote.privileges"
+    " remote.provision remote.register remote.sandbox remote.server_cache remote.settings"
+    " remote.stats_server remote.streams unfinished",
     # The cache: what things are called.
     "cache.blake3": "",
     "cache.recompression": "cache.cleanup cache.compression cache.result cache.storage",
@@ -254,7 +262,8 @@ ALLOWED = {
     "cache.remote_http_wire": "",
     "cache.remote_http": "cache.remote_backend cache.remote_http_wire cache.remote_settings"
     " cache.remote_stream cache.remote_url errors",
-    "cache.remote_redis": "cache.remote_backend cache.remote_settings cache.remote_stream"
+    "cache.remote_resp": "cache.remote_backend cache.remote_stream cache.remote_url errors",
+    "cache.remote_redis": "cache.remote_backend cache.remote_resp cache.remote_settings"
     " cache.remote_url errors",
     "cache.remote_s3": "cache.remote_backend cache.remote_http cache.remote_http_wire"
     " cache.remote_settings cache.remote_stream cache.remote_url errors",

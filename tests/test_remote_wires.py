@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from pycc.cache import remote_crsh as crsh
 from pycc.cache import remote_http_wire as http
-from pycc.cache import remote_redis as redis
+from pycc.cache import remote_resp as redis
 from pycc.cache.remote_backend import StorageFailed, entry_path
 from pycc.cache.remote_stream import Connections, Peer, Stream
 
