@@ -123,6 +123,7 @@ def _miss(job: Job, talk: Talk, resident: Resident) -> Sequence[Op]:
             ops = call.plain(*job.missed())
         if ops is None:
             ops = miss(job, talk, resident)
+    job.remote = None  # each knows the other, and both know the source
     return [*call.commit(), *ops]
 
 
@@ -430,3 +431,4 @@ def _reshare(job: Job, resident: Resident, keys: Sequence[bytes], values: Sequen
     for key, value in zip(keys, values, strict=True):
         remote.reshare(key, value)
     remote.flush()
+    job.remote = None
