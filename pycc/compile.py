@@ -100,8 +100,7 @@ def _miss(job: Job, talk: Talk, resident: Resident) -> Sequence[Op]:
     from .miss import miss
 
     call, key = job.call, job.manifest_key
-    looks = bool(key) and not call.config.recache
-    if looks and key in resident.compiling:
+    if key in resident.compiling and not call.config.recache:
         talk.wait(FOLLOW_MS)
         if resident.compiling.wait(key, FOLLOW_SECONDS):
             ops = _look_up(job, resident)
@@ -110,15 +109,12 @@ def _miss(job: Job, talk: Talk, resident: Resident) -> Sequence[Op]:
     with resident.compiling.under_way([key] if key else []):
         ops = None
         if call.config.remote_storage:
-            from .tiers import remote_of
+            from .tiers import look_up
 
             try:
-                remote = remote_of(job, resident)
+                ops = look_up(job, talk, resident)
             except ConfigError as problem:
                 return message(str(problem), 1)
-            if looks:
-                talk.wait(remote.longest_ms)
-                ops = remote.look_up()
         if ops is None and call.config.read_only_direct:
             ops = call.plain(*job.missed())
         if ops is None:

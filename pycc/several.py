@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from .call import RECURSION_GUARD, Call
 from .delivery import without_colour
 from .distribution import distributes
+from .errors import ConfigError
 from .frame import (
     CAPTURE_ERR,
     CAPTURE_OUT,
@@ -73,7 +74,7 @@ def taken_apart(
         return None
     if not config.split_commands or distributes(call) or call.prefix or config.prefix_command_cpp:
         return None
-    if config.base_dir or config.remote_storage or config.debug:
+    if config.base_dir or config.debug:
         return None
     if config.hard_link or config.file_clone:
         return None
@@ -295,12 +296,27 @@ class _Course:
                 return []
             from .miss import Compiled, compile_one
 
+            if call.config.remote_storage:
+                from .tiers import look_up
+
+                try:
+                    kept = look_up(found, self._part_talk, self._resident)
+                except ConfigError as problem:
+                    call.log(str(problem))
+                    return []
+                if kept is not None:
+                    return list(kept)
+            if call.config.read_only_direct:
+                return self._ended(call.plain(*found.missed()))
             compiled = compile_one(found, self._part_talk, self._resident)
             if isinstance(compiled, Compiled):
                 self._waiting.append(lambda: self._judge(compiled))
                 found = compiled.execution.ops
             else:
                 found = compiled
+        return self._ended(found)
+
+    def _ended(self, found: Sequence[Op]) -> list[Op]:
         made = list(found)
         if made and isinstance(last := made[-1], Exec):
             made[-1:] = self._plainly(last)

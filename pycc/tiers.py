@@ -26,6 +26,7 @@ from .frame import Op
 from .hot import keep_hot
 from .job import Job
 from .outcome import Outcome
+from .talk import Talk
 
 if TYPE_CHECKING:
     from .call import Call
@@ -40,6 +41,17 @@ def remote_of(job: Job, resident: Resident) -> Remote:
     if job.remote is None:
         job.remote = Remote(job, resident)
     return job.remote
+
+
+def look_up(job: Job, talk: Talk, resident: Resident) -> Sequence[Op] | None:
+    """The reply to a call that the local tier cannot serve, if the remote one can.
+
+    Raises ConfigError."""
+    remote = remote_of(job, resident)
+    if not job.manifest_key or job.call.config.recache:
+        return None
+    talk.wait(remote.longest_ms)
+    return remote.look_up()
 
 
 class Remote:

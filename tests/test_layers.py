@@ -80,7 +80,7 @@ ALLOWED = {
     " precompiled",
     "remotes": "cache.remote_making lifecycle locate unfinished",
     "tiers": "cache.manifest cache.remote_storage cache.result cache.storage distribution frame"
-    " hot job outcome",
+    " hot job outcome talk",
     "job": "basedir cache.digest cache.fingerprint cache.manifest call compiler delivery invocation"
     " keying native outcome",
     "hot": "cache.manifest cache.storage job outcome",
@@ -115,7 +115,8 @@ ALLOWED = {
     " execution frame hardlinks hot invocation job keep keying outcome precompiled preprocess"
     " stability talk",
     "parts": "arguments invocation languages options sidefiles",
-    "several": "call delivery distribution frame invocation job miss outcome parts talk",
+    "several": "call delivery distribution errors frame invocation job miss outcome parts talk"
+    " tiers",
     "commands": "cache.blake3 cache.cleanup cache.digest cache.directory cache.recompression"
     " cache.statistics_text cache.storage commands_entries commands_text config config_access"
     " config_values errors frame lifecycle links locate talk trimming",

@@ -212,6 +212,23 @@ def test_checkouts_in_different_directories_share(bench: Bench) -> None:
         assert compiled(user, line) == expected
 
 
+@pytest.mark.parametrize("line", ["-c a.c b.c", "a.c b.c main.c -o program"])
+def test_commands_of_several_sources_ask_for_each(bench: Bench, line: str) -> None:
+    bench.file("b.c", "int b;\n")
+    bench.file("main.c", "int main(void) { return 0; }\n")
+    sources = 3 if "main" in line else 2
+    found = compiled(bench, line)
+    assert (found["cache_miss"], found["remote_storage_write"]) == (sources, 2 * sources)
+    made = (bench.cwd / ("program" if sources == 3 else "b.o")).read_bytes()
+    forget_locally(bench)
+    found = compiled(bench, line)
+    assert (found["remote_storage_hit"], found.get("cache_miss")) == (sources, None)
+    assert (bench.cwd / ("program" if sources == 3 else "b.o")).read_bytes() == made
+    bench.configure(REMOTE_STORAGE="/nonsense")
+    forget_locally(bench)
+    assert bench.call(line) == 0, "as a whole, and uncached"
+
+
 def test_times_of_another_machine_are_not_believed(bench: Bench) -> None:
     """Of two checkouts of one release all files may have one time, whatever is in them."""
     bench.configure(SLOPPINESS="file_stat_matches,file_stat_matches_ctime")
