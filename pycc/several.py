@@ -54,7 +54,7 @@ FAILED = 1 << 8
 
 LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 
-_DRIVER = pattern(rb"(?:[^ :]*(?:gcc|g\+\+|clang|clang\+\+|cc|c\+\+)[^ :]*): ")
+_DRIVER = pattern(rb"(?:[\w.+-]*-)?(?:gcc|g\+\+|cc|c\+\+|clang|clang\+\+)(?:-[0-9.]+)?: ")
 
 OpenPart = Callable[[Call, Invocation, Talk], Sequence[Op] | Job]
 """A part's job, or the operations that end it: it is a hit, or cannot be cached."""
@@ -228,7 +228,7 @@ class _Course:
             said = [op for op in made if isinstance(op, Out)]
             if not isinstance(status, Exit) or status.status not in (0, FAILED):
                 return self.whole()
-            if any(_lines_of_driver(op.data) for op in said):
+            if any(_lines_of_driver(op.data, call.compiler) for op in said):
                 return self.whole()
             failed = failed or status.status != 0
             ops += said if link and status.status else map(self._in_place, made)
@@ -245,7 +245,8 @@ class _Course:
         )
         call.log("Linking")
         report = self._part_talk.run(command)
-        warned = any(b"linker command failed" not in line for line in _lines_of_driver(report.err))
+        lines = _lines_of_driver(report.err, call.compiler)
+        warned = any(b"linker command failed" not in line for line in lines)
         if report.error or warned:
             return self.whole()
         return self._end([*([Out(2, report.err)] if report.err else []), Exit(report.status)])
@@ -360,5 +361,8 @@ class _Course:
         return [*said, Exit(report.status)]
 
 
-def _lines_of_driver(text: bytes) -> list[bytes]:
-    return [line for line in without_colour(text).splitlines() if _DRIVER.match(line)]
+def _lines_of_driver(text: bytes, compiler: bytes) -> list[bytes]:
+    """Those that begin with its name: not cc1's, and not "main.cc: In function"."""
+    name = os.path.basename(compiler) + b": "
+    lines = without_colour(text).splitlines()
+    return [line for line in lines if line.startswith(name) or _DRIVER.match(line)]

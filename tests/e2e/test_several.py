@@ -24,6 +24,7 @@ SOURCES = {
     "s.S": '#define N 2\n.globl s\ns: movl $N, %eax\nret\n.section .note.GNU-stack,"",@progbits\n',
     "m.cc": "#include <new>\nint b(void);\nstruct S { S(); ~S(); } s;\nS::S() {}\nS::~S() {}\n"
     'extern "C" int main() { int *p = new int(1); delete p; return 0; }\n',
+    "warns.cc": "int warns() { int unused; }\n",
     "temp.c": "#include <stdio.h>\nint main(void) { char n[L_tmpnam]; return !tmpnam(n); }\n",
     "d/a.c": "int d(void) { return 1; }\n",
 }
@@ -72,6 +73,9 @@ LINES = [
     ("gcc -S -O1 a.c b.c", 2),
     ("gcc -shared -fPIC -Wl,-soname,l b.c c.c -o l.so", 2),
     ("g++ -O2 m.cc -o app", 1),
+    ("g++ -Wall -c m.cc warns.cc", 2),  # cc1plus names its file, like the driver itself
+    ("g++ -Wall -Werror -c m.cc warns.cc", 1),
+    ("gcc -Wmissing-include-dirs -Inothing -c b.c c.c", 2),
     ("gcc -foo a.c b.c", 0),
     ("gcc -c a.c b.c -o x.o", 0),
     ("gcc -c a.c d/a.c", 0),

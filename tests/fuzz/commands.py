@@ -37,8 +37,8 @@ SOURCES = {
     "empty.c": "",
     "temp.c": "#include <stdio.h>\nstatic char n[L_tmpnam];\n"
     "char *temp(void) { return tmpnam(n); }\n",
-    "main.cc": "#include <vector>\n#include <cstdio>\nstruct S { std::vector<int> v; ~S() {} } s;\n"
-    'int main() { s.v.push_back(1); try { throw 1; } catch (int) { std::puts("x"); } }\n',
+    "main.cc": "#include <vector>\n#include <cstdio>\nstruct S { std::vector<int> v; } s;\n"
+    'int main() { int un; s.v.push_back(1); try { throw 1; } catch (int) { std::puts(""); } }\n',
     "more.cpp": "#include <string>\nnamespace { std::string hidden = __FILE__; }\n"
     "template <class T> T twice(T t) { return t + t; }\nint more() { return twice(2); }\n",
     "text.S": "#ifndef N\n#define N 1\n#endif\n.globl text\n.type text,@function\n"
