@@ -157,8 +157,16 @@ def _choose_source(reader: Reader) -> tuple[Input, bytes | None]:
     if reader.standard_input:
         raise UncacheableError(Outcome.MULTIPLE_SOURCE_FILES, b"-")
     cxx = languages.is_cxx_driver(reader.driver)
+    # g++ takes no C file for C++ behind an -x, "-x none" among them (gcc/cp/g++spec.cc).
+    gcc = reader.family is not Family.CLANG
     found = [
-        (one, one.explicit or languages.of_file(one.name, reader.family, cxx_driver=cxx))
+        (
+            one,
+            one.explicit
+            or languages.of_file(
+                one.name, reader.family, cxx_driver=cxx and not (gcc and one.follows_x)
+            ),
+        )
         for one in reader.inputs
     ]
     if any(file.role == b"thinlto-index" for file in reader.files) and len(found) == 1:

@@ -104,14 +104,14 @@ def split(
     sources = [one for one in inputs if one.language is not None]
     others = [one for one in inputs if one.language is None]
     links = not any(word.name in ACTIONS for word in found)
+    if languages.is_cxx_driver(driver) and any(word.name == b"-x" for word in found):
+        return None  # for g++ it holds for one file alone, and libraries depend on it
     output = next((word.value for word in reversed(found) if word.name == b"-o"), None)
     if not 1 <= len(sources) <= MOST or b"conftest." in inputs[0].name.rpartition(b"/")[2]:
         return None
     if links:
         if not all(one.explicit is None and languages.is_linker_input(one.name) for one in others):
             return None
-        if languages.is_cxx_driver(driver) and any(one.explicit for one in inputs):
-            return None  # which libraries belong to the link depends on them
         if normpath(output or b"a.out") in {normpath(one.name) for one in inputs}:
             return None
     elif others or len(sources) < 2 or output is not None:

@@ -59,6 +59,7 @@ class Input:
     index: int  # in the reader's ``args``
     name: bytes
     explicit: bytes | None  # the -x language in force
+    follows_x: bool = False  # it is the first input behind an -x
 
 
 @mutable
@@ -82,6 +83,7 @@ class Reader:
     inputs: list[Input] = made(factory=list)
     standard_input: bool = False
     language: bytes | None = None
+    language_set: bool = False  # since the last input
     actions: set[bytes] = made(factory=set)
     output: bytes | None = None
     names: dict[bytes, bytes] = made(factory=dict)  # -dumpbase and its kin
@@ -136,7 +138,9 @@ class Reader:
         if word.text == b"-":
             self.standard_input = True
         else:
-            self.inputs.append(Input(len(self.args) - 1, word.text, self.language))
+            place = len(self.args) - 1
+            self.inputs.append(Input(place, word.text, self.language, self.language_set))
+            self.language_set = False
 
     def _take_option(self, word: Word, place: int) -> None:
         row = word.option
@@ -182,6 +186,7 @@ class Reader:
     def _set_language(self, word: Word) -> Scope | None:
         language = _value(word)
         self.language = None if language == b"none" else language
+        self.language_set = True
         if self.inputs:
             return Scope.BOTH  # clang warns that it comes too late
         self.cpp += word.words  # where it stands decides which files it speaks of

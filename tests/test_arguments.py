@@ -131,6 +131,10 @@ def test_environment_that_makes_outputs(name: bytes) -> None:
     ("line", "driver", "family", "language"),
     [
         ("-c t.c", b"gcc", GCC, b"c"),
+        ("-x none -c t.c", b"g++", GCC, b"c"),
+        ("-x c++ -x none -c t.c", b"g++", GCC, b"c"),
+        ("-c t.c -x none", b"g++", GCC, b"c++"),
+        ("-x none -c t.c", b"clang++", CLANG, b"c++"),
         ("-c t.c", b"g++", GCC, b"c++"),
         ("-c t.c", b"x86_64-linux-gnu-g++-12", GCC, b"c++"),
         ("-c t.i", b"g++", GCC, b"c++-cpp-output"),

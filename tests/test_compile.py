@@ -477,7 +477,7 @@ def test_without_its_list_of_headers_nothing_is_kept(bench: Bench) -> None:
 
 
 def test_the_users_words_are_untouched_where_nothing_is_cached(bench: Bench) -> None:
-    words = [b"main.c", b"-o", b"main", b"-Wl,-x"]
+    words = [b"main.c", b"-flto", b"-o", b"main", b"-Wl,-x"]
     request = request_of([b"gcc", *words], bench.variables, os.fsencode(bench.cwd))
     ops = compiling.answer(request, Launcher({}, b"/"), bench.resident)
     (last,) = ops
