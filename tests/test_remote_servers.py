@@ -155,7 +155,7 @@ def test_a_server_that_is_stopped_costs_one_time_limit(
 
     monkeypatch.setattr(Breaker, "__init__", kept)
     with redis(tmp_path / "r") as server:
-        bench.configure(REMOTE_STORAGE=f"redis://127.0.0.1:{server.port} operation-timeout=700")
+        bench.configure(REMOTE_STORAGE=f"redis://127.0.0.1:{server.port} operation-timeout=1500")
         assert compiled(bench) == MISS
         server.send(signal.SIGSTOP)
         start = time.monotonic()
@@ -163,7 +163,7 @@ def test_a_server_that_is_stopped_costs_one_time_limit(
             bench.file(f"{name}.c", f"int {name};\n")
             found = compiled(bench, f"-c {name}.c")
             assert (found["cache_miss"], found["remote_storage_timeout"]) == (1, 1)
-        assert time.monotonic() - start < 0.7 + 5 * 0.5
+        assert time.monotonic() - start < 5 * 1.5 - 0.5
         server.send(signal.SIGCONT)
         deadline = time.monotonic() + 10
         while any(breaker.failure() for breaker in watched):
@@ -245,7 +245,7 @@ def test_tls_is_spoken_with_who_proves_its_name(bench: Bench, site: Web) -> None
 
 @needs_nginx
 def test_large_objects_go_both_ways(bench: Bench, site: Web) -> None:
-    numbers = ",".join(str(i * 2654435761 % 2**32) for i in range(400_000))
+    numbers = ",".join(str(i * 2654435761 % 2**32) for i in range(150_000))
     bench.file("big.c", f"const unsigned int big[] = {{{numbers}}};\n")
     bench.configure(REMOTE_STORAGE=f"http://127.0.0.1:{site.server.port}/large")
     bench.call("-c big.c -o big.o")
