@@ -17,7 +17,7 @@ BENCH_FLAGS =
 TEST_FLAGS = --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 
 .PHONY: help demo test check bench fuzz-compile fuzz-commands fuzz-planted fuzz-wire
-.PHONY: soak ccache-suite distcc-suite install-dev dist deb check-deb clean
+.PHONY: soak ccache-suite ccache-lines distcc-suite install-dev dist deb check-deb clean
 
 help:
 	@echo 'make demo           build a real project plainly, cold and warm, and compare'
@@ -30,6 +30,7 @@ help:
 	@echo 'make fuzz-wire      attack daemon and client with N=$(N) hostile connections (SEED=)'
 	@echo 'make soak           builds while the server is killed again and again (minutes)'
 	@echo "make ccache-suite   ccache's own tests, from CCACHE_GIT=directory (CC=, SUITES=)"
+	@echo "make ccache-lines   some 300 command lines, counted as ccache does (CCACHE=path, CC=)"
 	@echo 'make compare-ccache hits, misses and objects of both on three real projects (CCACHE=)'
 	@echo "make distcc-suite   distcc's own tests, from SUITE_DIR=directory (DISTCC=, CASES=)"
 	@echo 'make install-dev    the environment for development, in $(VENV)'
@@ -82,6 +83,11 @@ ccache-suite: install-dev
 	scripts/bootstrap demo $(DEMO)/env
 	$(VENV)/bin/python tests/interop/ccache_suite.py --git '$(CCACHE_GIT)' \
 	    --cc $(CC) --launcher $(DEMO)/env/bin/pycc $(SUITES)
+
+ccache-lines: install-dev
+	scripts/bootstrap demo $(DEMO)/env
+	$(VENV)/bin/python tests/interop/ccache_lines.py --cc $(CC) \
+	    --launcher $(DEMO)/env/bin/pycc --reference $(CCACHE)
 
 compare-ccache: install-dev
 	scripts/bootstrap demo $(DEMO)/env

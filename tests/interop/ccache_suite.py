@@ -43,13 +43,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 DEFAULT_SUITES = (
-    *("base", "basedir", "color_diagnostics", "config", "coverage_compilation_dir"),
-    *("coverage_prefix_map", "debug_compilation_dir", "debug_prefix_map", "depend", "direct"),
-    *("hardlink", "input_charset", "masquerading", "namespace", "pch", "profiling"),
+    *("base", "basedir", "cache_levels", "cleanup", "color_diagnostics", "config"),
+    *("coverage_compilation_dir", "coverage_prefix_map", "debug_compilation_dir"),
+    *("debug_prefix_map", "depend", "direct", "fileclone", "fmodule_file", "hardlink"),
+    *("inode_cache", "input_charset", "ivfsoverlay", "masquerading", "modules", "namespace"),
+    *("no_compression", "pch", "profiling"),
     *("profiling_clang", "profiling_gcc", "profiling_gcc_10+", "profiling_hip_clang", "readonly"),
     *("readonly_direct", "remote_file", "remote_http", "remote_only", "remote_redis"),
     *("remote_redis_unix", "remote_url", "sanitize_ignorelist", "serialize_diagnostics"),
-    *("source_date_epoch", "split_dwarf", "stats_log", "upgrade"),
+    *("source_date_epoch", "split_dwarf", "stats_log", "trim_dir", "upgrade"),
 )
 # These probe whether a directory can be made unwritable, which for root it cannot.
 UNPRIVILEGED_SUITES = frozenset({"readonly", "readonly_direct"})

@@ -1,6 +1,6 @@
 """Runs command lines through ccache and through our launcher, and compares counters and statuses.
 
-    python tests/interop/compare_ccache.py --launcher PATH --reference CCACHE [--cc gcc] [WORD...]
+    python tests/interop/ccache_lines.py --launcher PATH --reference CCACHE [--cc gcc] [WORD...]
 
 Each line runs twice, in a directory of its own and with a cache of its own: what ccache counts the
 first and the second time, and the exit statuses, are to be ours. Lines where they are not stand in
