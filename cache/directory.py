@@ -49,6 +49,11 @@ class CacheDirectory:
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._writer: threading.Thread | None = None
 
+    @property
+    def root(self) -> str:
+        """The directory in which everything of ours lies."""
+        return self._root
+
     def replaced(self) -> bool:
         """Whether the directory was removed or replaced since it was first seen (one stat).
 

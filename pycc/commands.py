@@ -177,8 +177,7 @@ class Session:
 
     def cache(self) -> CacheDirectory:
         cache = self.resident.cache(self.settings())
-        # All of them: the same directory may be open once more, with another umask.
-        self.resident.drain()
+        self.resident.drain(cache.root)
         return cache
 
     def counters(self) -> tuple[dict[str, int], config.Config]:

@@ -572,11 +572,13 @@ class Resident:
     def should_leave(self) -> bool:
         return self._leaving or memory_in_use() > MEMORY_LIMIT
 
-    def drain(self) -> None:
-        """Bring everything to disk now."""
+    def drain(self, root: str | None = None) -> None:
+        """Bring everything to disk now, or what belongs to one cache directory, which may be open
+        more than once: for each umask that writes there."""
         self.settle()
         for cache in list(self._caches.values()):
-            cache.drain()
+            if root in (None, cache.root):
+                cache.drain()
 
     def close(self) -> None:
         self.settle()
