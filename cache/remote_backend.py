@@ -43,6 +43,9 @@ class Backend(Protocol):
     def remove(self, key: bytes, say: Say) -> bool:
         """Remove the entry; False if there was none."""
 
+    def give_up(self) -> None:
+        """End the requests of other threads that wait: there will be no answer."""
+
     def stop(self) -> bool:
         """End the program that was started for it; False if none runs."""
 
@@ -64,6 +67,9 @@ class Unusable:
 
     def remove(self, key: bytes, say: Say) -> bool:
         raise self._reason
+
+    def give_up(self) -> None:
+        return
 
     def stop(self) -> bool:
         return False

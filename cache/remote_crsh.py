@@ -193,6 +193,9 @@ class CrshBackend:
 
         return self._asked("remove", exchange)
 
+    def give_up(self) -> None:
+        self._connections.give_up()
+
     def stop(self) -> bool:
         try:
             stream = self._peer.connect()

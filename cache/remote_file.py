@@ -75,6 +75,9 @@ class FileBackend:
     def remove(self, key: bytes, say: Say) -> bool:
         return self._patiently(lambda: _remove(self._path(key)))
 
+    def give_up(self) -> None:
+        return
+
     def stop(self) -> bool:
         return False
 

@@ -101,6 +101,9 @@ class HttpBackend:
             raise StorageRefused(f"Failed to delete {target} from http storage: {_code(answer)}")
         return True
 
+    def give_up(self) -> None:
+        self._connections.give_up()
+
     def stop(self) -> bool:
         return False
 

@@ -56,6 +56,9 @@ class RedisBackend:
         say(f"Redis DEL {name.decode()}")
         return self._redis.ask(b"DEL", name) != 0
 
+    def give_up(self) -> None:
+        self._redis.give_up()
+
     def stop(self) -> bool:
         return False
 

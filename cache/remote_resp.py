@@ -162,6 +162,10 @@ class Redis:
             raise ReplyError(f"Redis command failed: {found}")
         return found
 
+    def give_up(self) -> None:
+        """End what other threads have asked for and wait for."""
+        self._connections.give_up()
+
     def close(self) -> None:
         """Let go of idle connections."""
         self._connections.close()

@@ -186,6 +186,9 @@ class S3Backend:
             raise StorageRefused(f"Failed to delete an object in S3: {_said(answer)}")
         return True
 
+    def give_up(self) -> None:
+        self._connections.give_up()
+
     def stop(self) -> bool:
         return False
 

@@ -325,6 +325,9 @@ class Remotes:
             refused = isinstance(failure, StorageRefused)
             what = "does not store" if refused else "is left alone until it answers"
             self._warn(f"Remote storage {place.shown} {what}: {failure}")
+            if failure.timeout:
+                # Who has begun to wait a moment ago would wait his whole time.
+                place.backend.give_up()
         self._mark(place, failure, visit)
 
     def _mark(self, place: Place, failure: StorageFailed, visit: Visit) -> None:

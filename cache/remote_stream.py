@@ -28,6 +28,7 @@ MOST_IDLE, IDLE_SECONDS = 16, 55.0
 """Connections kept; servers close theirs after a minute or more (nginx 75 s)."""
 BLOCK = 256 << 10
 LONGEST_LINE = 64 << 10
+GIVEN_UP = "given up, as another request got no answer"
 LONGEST_NAME = 107  # bytes, of a Unix socket (unix(7))
 
 
@@ -44,6 +45,7 @@ class Stream:
         self._buffer = bytearray()
         self._deadline = 0.0
         self._answered = False
+        self._given_up = False
         self.reused = False
         self.used = 0.0
 
@@ -104,6 +106,8 @@ class Stream:
         except OSError as problem:
             raise self._failure(problem) from problem
         if not data:
+            if self._given_up:
+                raise StorageFailed(GIVEN_UP, timeout=True)
             if self.reused and not self._answered:
                 raise _Stale
             raise EOFError
@@ -117,11 +121,17 @@ class Stream:
         self._socket.settimeout(min(left, self._data_timeout))
 
     def _failure(self, problem: OSError) -> Exception:
-        if isinstance(problem, TimeoutError):
-            return StorageFailed("timeout", timeout=True)
+        if self._given_up or isinstance(problem, TimeoutError):
+            return StorageFailed(GIVEN_UP if self._given_up else "timeout", timeout=True)
         if self.reused and not self._answered:
             return _Stale()
         return StorageFailed(problem.strerror or str(problem))
+
+    def give_up(self) -> None:
+        """Have whoever waits for it, in another thread, wait no longer."""
+        self._given_up = True
+        with suppress(OSError):
+            socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Let go of it."""
@@ -193,6 +203,7 @@ class Connections:
         self._connect = peer.connect if connect is None else connect
         self._keep = keep
         self._idle: list[Stream] = []
+        self._busy: set[Stream] = set()
         self._lock = threading.Lock()
 
     def ask(self, exchange: Callable[[Stream], tuple[T, bool]]) -> T:
@@ -218,6 +229,8 @@ class Connections:
 
     def _use(self, stream: Stream, exchange: Callable[[Stream], tuple[T, bool]]) -> T:
         stream.begin(self._peer.request_timeout)
+        with self._lock:
+            self._busy.add(stream)
         try:
             got, again = exchange(stream)
         except (EOFError, ValueError) as problem:
@@ -226,6 +239,9 @@ class Connections:
         except BaseException:
             stream.close()
             raise
+        finally:
+            with self._lock:
+                self._busy.discard(stream)
         self._give_back(stream, again)
         return got
 
@@ -247,6 +263,12 @@ class Connections:
                 self._idle.append(stream)
                 return
         stream.close()
+
+    def give_up(self) -> None:
+        """End what other threads have asked for and wait for."""
+        with self._lock:
+            for stream in self._busy:
+                stream.give_up()
 
     def close(self) -> None:
         """Let go of those that are idle."""

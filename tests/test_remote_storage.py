@@ -50,6 +50,9 @@ class Fake:
         self._answer()
         return self.entries.pop(key, None) is not None
 
+    def give_up(self) -> None:
+        return
+
     def stop(self) -> bool:
         return False
 

@@ -298,6 +298,27 @@ def test_who_never_answers_is_not_awaited_for_long(tmp_path: Path) -> None:
     listener.close()
 
 
+@pytest.mark.parametrize("reused", [False, True])
+def test_who_waits_can_be_told_to_wait_no_longer(tmp_path: Path, reused: bool) -> None:
+    """And asks nobody else then, as he would on a connection that had been closed."""
+    server = Echo(tmp_path)
+    connections = Connections(peer(server.path, 30.0))
+    if reused:
+        assert connections.ask(say(b"x")) == b"x"
+
+    def silence(stream: Stream) -> tuple[bytes, bool]:
+        threading.Timer(0.1, connections.give_up).start()
+        return stream.line(), True
+
+    with pytest.raises(StorageFailed, match="given up") as problem:
+        connections.ask(silence)
+    assert problem.value.timeout
+    assert server.accepted == 1
+    assert connections.ask(say(b"y")) == b"y"
+    connections.close()
+    server.close()
+
+
 def test_a_socket_may_have_a_long_name(tmp_path: Path) -> None:
     server = Echo(tmp_path)
     deep = tmp_path / ("d" * 100)
