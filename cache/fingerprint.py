@@ -35,10 +35,10 @@ class Fingerprint:
 
     def add(self, label: bytes, *values: bytes) -> None:
         """Hash one field of any number of values."""
-        self._state.update(b"%s\0%d\0" % (label, len(values)))
+        parts = [b"%s\0%d\0" % (label, len(values))]
         for value in values:
-            self._state.update(b"%d\0" % len(value))
-            self._state.update(value)
+            parts += (b"%d\0" % len(value), value)
+        self._state.update(b"".join(parts))
         if self._trace is not None:
             self._trace.append((label, values))
 

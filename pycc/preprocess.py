@@ -120,10 +120,11 @@ def preprocess(
             return call.plain(Outcome.PREPROCESSOR_ERROR)
         with open(text_path, "rb", buffering=0) as file:
             text = file.read(TEXT_LIMIT)
-        depfile = _named_files(call.cwd, text)
         if reports_files:
             with open(depfile_path, "rb", buffering=0) as file:
                 depfile = file.read()
+        else:
+            depfile = _named_files(call.cwd, text)
     except OSError as problem:
         call.log(f"The preprocessor's output cannot be read: {problem}")
         return call.plain(Outcome.INTERNAL_ERROR)
@@ -197,9 +198,11 @@ def _text_key(
     if wanted is not None or not free:
         # A dependency file lists the files that were read, so they decide it.
         times = precompiled.records_times(invocation)
-        for name, content in _files(call.cwd, resident, depfile, times=times):
-            shown = name if job.base_dir is None else job.base_dir.relative(name)
-            key.add(b"file", shown, b"" if free else content)
+        shown = (lambda name: name) if job.base_dir is None else job.base_dir.relative
+        files = _files(call.cwd, resident, depfile, times=times)
+        key.add_pairs(
+            b"files", ((shown(name), b"" if free else content) for name, content in files)
+        )
     unoptimised = keying.tokens_matter(invocation) or b"optimize" in text  # by an attribute
     if free and unoptimised and not invocation.preprocessed:
         key.add(b"tokens", *sorted(_tokens(call.cwd, resident, depfile)))
