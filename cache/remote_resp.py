@@ -125,15 +125,17 @@ class Redis:
         """The reply to one command; raises ReplyError for one of refusal."""
         return raised(self.ask_all([words])[0])
 
-    def ask_all(self, commands: Sequence[Sequence[bytes]]) -> list[Reply | ReplyError]:
-        """The replies to commands that are sent together."""
+    def ask_all(
+        self, commands: Sequence[Sequence[bytes]], most: int = LARGEST
+    ) -> list[Reply | ReplyError]:
+        """The replies to commands that are sent together; values of at most ``most`` bytes."""
 
         def exchange(stream: Stream) -> tuple[list[Reply | ReplyError], bool]:
             stream.send(*(part for words in commands for part in command(*words)))
             replies: list[Reply | ReplyError] = []
             for _ in commands:
                 try:
-                    replies.append(read_reply(stream))
+                    replies.append(read_reply(stream, most))
                 except ReplyError as problem:
                     replies.append(problem)
             return replies, True

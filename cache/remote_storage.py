@@ -20,6 +20,7 @@ from ..errors import ConfigError
 from ..record import made, mutable, record
 from .remote_backend import Backend, Say, StorageFailed, StorageRefused
 from .remote_breaker import Breaker
+from .remote_lease import DONE, FAILED, Lease, Leases, Leasing
 from .remote_settings import REQUEST_TIMEOUT, Shard, StorageSettings, shard_of
 from .remote_signing import Signing, unsigned
 from .storage import RESULT, seal, unseal
@@ -106,6 +107,8 @@ class Visit:
     synchronous: bool = False
     """Somebody reads this call's log: nothing is to happen behind his back."""
     puts: list[Put] = made(factory=list)
+    lease: Lease | None = None
+    """Ends when the puts are stored."""
     failed: set[Place] = made(factory=set)
 
 
@@ -117,6 +120,7 @@ class Remotes:
     ) -> None:
         self.storages = storages
         self._warn = warn
+        self.leases = Leases()
         self._waiting: dict[bytes, bytes] = {}
         self._waiting_size = 0
         self._under_way = 0
@@ -194,8 +198,7 @@ class Remotes:
         if not puts:
             return
         if visit.synchronous:
-            for put in puts:
-                self._put(put, visit)
+            self._put_all(puts, visit)
             return
         size = sum(len(put.value) for put in puts)
         with self._changed:
@@ -209,7 +212,9 @@ class Remotes:
                 self._waiting[put.key] = put.value
             more = self._writers < min(WRITERS, self._under_way)
             self._writers += more
-        self._work.put((Visit(_unsaid, visit.later, visit.later, failed=visit.failed), puts))
+        lease, visit.lease = visit.lease, None
+        behind = Visit(_unsaid, visit.later, visit.later, failed=visit.failed, lease=lease)
+        self._work.put((behind, puts))
         if more:
             self._start()
 
@@ -220,7 +225,9 @@ class Remotes:
             with self._changed:
                 self._writers -= 1
             with suppress(queue.Empty):
-                self._end(self._work.get_nowait()[1])
+                unsent, puts = self._work.get_nowait()
+                self._end(puts)
+                self.end_lease(unsent, FAILED)
 
     def _write(self) -> None:
         counted = True
@@ -236,8 +243,7 @@ class Remotes:
                         counted = False
                         return
                 try:
-                    for put in puts:
-                        self._put(put, visit)
+                    self._put_all(puts, visit)
                 finally:
                     self._end(puts)
         finally:
@@ -254,6 +260,17 @@ class Remotes:
                     del self._waiting[put.key]
             self._under_way -= 1
             self._changed.notify_all()
+
+    def _put_all(self, puts: Sequence[Put], visit: Visit) -> None:
+        lease, end = visit.lease, FAILED
+        try:
+            for put in puts:
+                self._put(put, visit)
+            failed = {id(place.backend) for place in visit.failed}
+            if lease is not None and id(lease.backend) not in failed:
+                end = DONE
+        finally:
+            self.end_lease(visit, end)
 
     def _put(self, put: Put, visit: Visit) -> None:
         name = put.key[1:].hex()
@@ -305,6 +322,38 @@ class Remotes:
         self.written(seconds)
         for place in self.places:
             place.backend.close()
+
+    # Leases: see remote_lease.py. The first storage that knows them gives them.
+
+    def leasing(self, key: bytes, visit: Visit) -> tuple[Place, Leasing] | None:
+        """Where the lease of the entry is to be had, if a result can be stored there."""
+        if self.leases.refused:
+            return None
+        for storage in self.storages:
+            place = storage.place(key)
+            if storage.settings.read_only or not (
+                storage.signing is None or storage.signing.writes
+            ):
+                continue
+            backend = place.backend
+            answers = place not in visit.failed and place.breaker.failure() is None
+            if answers and isinstance(backend, Leasing) and backend.leases:
+                return place, backend
+        return None
+
+    def lease_failed(self, place: Place, failure: StorageFailed, visit: Visit) -> None:
+        """It could not be asked for a lease, or will give none."""
+        if isinstance(failure, StorageRefused):
+            visit.say(f"No lease of {place.shown}: {failure}")
+            self.leases.refuse()
+        else:
+            self._failed(place, failure, visit)
+
+    def end_lease(self, visit: Visit, end: bytes) -> None:
+        """Let go of the call's lease, if it has one that does not wait for what it stores."""
+        lease, visit.lease = visit.lease, None
+        if lease is not None:
+            self.leases.end(lease, end)
 
     # Failing.
 

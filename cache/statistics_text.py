@@ -408,6 +408,13 @@ def _traffic(counters: Mapping[str, int], tier: str) -> list[_Row]:
     return [(_Cell("  Reads:"), _number(reads)), (_Cell("  Writes:"), _number(writes))]
 
 
+_AWAITED: Final = {
+    "followed": "  Compiled elsewhere meanwhile:",
+    "not_followed": "  Waited for in vain:",
+}
+"""What is shown where several machines share a storage that knows leases (remote_lease.py)."""
+
+
 def _remote(counters: Mapping[str, int], verbosity: int) -> list[_Row | str]:
     hits, misses, errors, timeouts = (
         counters.get(f"remote_storage_{name}", 0) for name in ("hit", "miss", "error", "timeout")
@@ -424,4 +431,7 @@ def _remote(counters: Mapping[str, int], verbosity: int) -> list[_Row | str]:
     for label, count in (("  Errors:", errors), ("  Timeouts:", timeouts)):
         if verbosity > 1 or count:
             rows.append((_Cell(label), _number(count)))
+    for name, label in _AWAITED.items():
+        if counters.get(f"{OWN_PREFIX}remote_{name}"):
+            rows.append((_Cell(label), _number(counters[f"{OWN_PREFIX}remote_{name}"])))
     return rows

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import TYPE_CHECKING
 
 from . import hardlinks, keying, toolchains
@@ -108,17 +108,23 @@ def _miss(job: Job, talk: Talk, resident: Resident) -> Sequence[Op]:
                 return [*call.commit(), *ops]
     with resident.compiling.under_way([key] if key else []):
         ops = None
+        leading: AbstractContextManager[None] = nullcontext()
         if call.config.remote_storage:
-            from .tiers import look_up
+            from .tiers import look_up, remote_of
 
             try:
                 ops = look_up(job, talk, resident)
             except ConfigError as problem:
                 return message(str(problem), 1)
+            remote = remote_of(job, resident)
+            leading = remote.leading()
+            if ops is None:
+                ops = remote.follow(talk)
         if ops is None and call.config.read_only_direct:
             ops = call.plain(*job.missed())
         if ops is None:
-            ops = miss(job, talk, resident)
+            with leading:
+                ops = miss(job, talk, resident)
     job.remote = None  # each knows the other, and both know the source
     return [*call.commit(), *ops]
 

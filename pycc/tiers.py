@@ -12,12 +12,26 @@ of this is loaded where no remote storage is set.
 from __future__ import annotations
 
 import os
+import select
+import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
 from .cache import manifest, remote_storage
 from .cache.manifest import ManifestEntry
+from .cache.remote_backend import StorageFailed
+from .cache.remote_lease import (
+    DONE,
+    FAILED,
+    FOLLOWED,
+    LIFE_MS,
+    NOT_FOLLOWED,
+    Leasing,
+    pause,
+    read_value,
+)
 from .cache.remote_storage import Put, Visit
 from .cache.result import Kind, ResultError, unpack
 from .cache.storage import manifest_key, result_key
@@ -26,7 +40,7 @@ from .frame import Op
 from .hot import keep_hot
 from .job import Job
 from .outcome import Outcome
-from .talk import Talk
+from .talk import Gone, Talk
 
 if TYPE_CHECKING:
     from .call import Call
@@ -159,6 +173,95 @@ class Remote:
         if records is not None and self._resident.stays:
             call.cache.later(partial(_make_ready, job, self._resident))
         return ops
+
+    # One of several machines compiles.
+
+    def follow(self, talk: Talk) -> Sequence[Op] | None:
+        """The reply made of what another machine compiles now; None where it is to be compiled
+        here. Waits for him within bounds (cache/remote_lease.py). Raises Gone."""
+        remotes, leases, call = self._remotes, self._remotes.leases, self._job.call
+        key = manifest_key(self._job.manifest_key)
+        name, value = key[1:], leases.value()
+        config = call.config
+        alone = config.read_only or config.read_only_direct or config.recache
+        if alone or not self._job.manifest_key or leases.holds(name):
+            return None
+        found = remotes.leasing(key, self._visit)
+        if found is None:
+            return None
+        place, backend = found
+        began, limit = time.monotonic(), -1.0
+        try:
+            while True:
+                now = backend.lease(name, value, LIFE_MS)
+                if now == value:
+                    self._visit.lease = leases.begin(backend, name, value, self._works)
+                    return None
+                holder = read_value(now)
+                if holder is None:
+                    ops = self.look_up() if now == DONE else None
+                    if now is None and time.monotonic() - began < 1:  # it has gone just now
+                        continue
+                    return self._followed(began, ops)
+                if limit < 0:
+                    limit = leases.patience.left()
+                    talk.wait(int(limit * 1000) + self.longest_ms)
+                since = time.monotonic()
+                now = self._await(talk, backend, name, began + limit)
+                waited = time.monotonic() - since
+                ops = self.look_up() if now in (None, DONE) else None
+                leases.patience.waited(waited, holder, helped=ops is not None)
+                if ops is not None or now is not None:
+                    return self._followed(began, ops)
+        except StorageFailed as problem:
+            remotes.lease_failed(place, problem, self._visit)
+        return None
+
+    def _await(self, talk: Talk, backend: Leasing, name: bytes, until: float) -> bytes | None:
+        """The lease's value when nobody has it any more, or the time is over. Raises Gone,
+        StorageFailed."""
+        began = time.monotonic()
+        watched = select.poll()
+        if talk.descriptor is not None:
+            # A launcher says nothing while it waits: what comes is the end of its connection.
+            watched.register(talk.descriptor, select.POLLIN)
+        while True:
+            now = time.monotonic()
+            if watched.poll(1000 * max(0.0, min(pause(now - began), until - now))):
+                raise Gone("nobody waits for it")
+            value = backend.lease_value(name)
+            if read_value(value) is None or time.monotonic() >= until:
+                return value
+
+    def _followed(self, began: float, ops: Sequence[Op] | None) -> Sequence[Op] | None:
+        call = self._job.call
+        what = "Compiled" if ops is not None else "Not compiled"
+        call.log(f"{what} by another machine ({time.monotonic() - began:.3f} s waited)")
+        call.add(NOT_FOLLOWED if ops is None else FOLLOWED)
+        return ops
+
+    def _works(self) -> bool:
+        """Whether the launcher, and so its compiler, was not stopped by Ctrl-Z."""
+        try:
+            with open(f"/proc/{self._job.call.request.pid}/stat", "rb", buffering=0) as file:
+                stat = file.read(512)
+        except OSError:
+            return True
+        return stat.rpartition(b")")[2].split()[:1] not in ([b"T"], [b"t"])
+
+    @contextmanager
+    def leading(self) -> Iterator[None]:
+        """While this machine compiles what others may wait for."""
+        began = time.monotonic()
+        end = b""
+        try:
+            yield
+            end = FAILED
+            self._remotes.leases.patience.compiled(time.monotonic() - began)
+        finally:
+            # Unless it waits for its result to be stored. Nothing came of it then; or the launcher
+            # was killed, and the next one is to take it over.
+            self._remotes.end_lease(self._visit, end)
 
     def result(self, key: bytes) -> Sequence[Op] | None:
         """The reply made of the result under ``key``, which the local tier does not have."""

@@ -79,8 +79,8 @@ ALLOWED = {
     "keying": "basedir cache.fingerprint call compiler embedded invocation native options outcome"
     " precompiled",
     "remotes": "cache.remote_making lifecycle locate unfinished",
-    "tiers": "cache.manifest cache.remote_storage cache.result cache.storage distribution frame"
-    " hot job outcome talk",
+    "tiers": "cache.manifest cache.remote_backend cache.remote_lease cache.remote_storage"
+    " cache.result cache.storage distribution frame hot job outcome talk",
     "job": "basedir cache.digest cache.fingerprint cache.manifest call compiler delivery invocation"
     " keying native outcome",
     "hot": "cache.manifest cache.storage job outcome",
@@ -256,7 +256,8 @@ ALLOWED = {
     "cache.remote_stream": "cache.remote_backend",
     "cache.remote_breaker": "cache.remote_backend",
     "cache.remote_signing": "errors",
-    "cache.remote_storage": "cache.remote_backend cache.remote_breaker cache.remote_settings"
+    "cache.remote_storage": "cache.remote_backend cache.remote_breaker cache.remote_lease"
+    " cache.remote_settings"
     " cache.remote_signing cache.storage errors",
     "cache.remote_file": "cache.local_handle cache.mounts cache.remote_backend"
     " cache.remote_settings cache.remote_url cache.shared_files errors",
@@ -264,8 +265,9 @@ ALLOWED = {
     "cache.remote_http": "cache.remote_backend cache.remote_http_wire cache.remote_settings"
     " cache.remote_stream cache.remote_url errors",
     "cache.remote_resp": "cache.remote_backend cache.remote_stream cache.remote_url errors",
-    "cache.remote_redis": "cache.remote_backend cache.remote_resp cache.remote_settings"
-    " cache.remote_url errors",
+    "cache.remote_lease": "cache.remote_backend",
+    "cache.remote_redis": "cache.remote_backend cache.remote_lease cache.remote_resp"
+    " cache.remote_settings cache.remote_url errors",
     "cache.remote_s3": "cache.remote_backend cache.remote_http cache.remote_http_wire"
     " cache.remote_settings cache.remote_stream cache.remote_url errors",
     "cache.remote_crsh": "cache.remote_backend cache.remote_settings cache.remote_stream"
