@@ -35,6 +35,8 @@ RENEW_SECONDS: Final = 1.5
 MOST_HELD_SECONDS: Final = 1800.0
 DONE, FAILED = b"+", b"-"
 MOST_LOST, RECOVERY = 30.0, 0.05
+ALONE_SECONDS: Final = 5.0
+"""The most that is waited where there is no server that adds it up."""
 SAMPLES: Final = 8
 """Compiles from which on their average says something."""
 REFUSED_SECONDS: Final = 60.0

@@ -23,6 +23,7 @@ from .cache import manifest, remote_storage
 from .cache.manifest import ManifestEntry
 from .cache.remote_backend import StorageFailed
 from .cache.remote_lease import (
+    ALONE_SECONDS,
     DONE,
     FAILED,
     FOLLOWED,
@@ -184,7 +185,8 @@ class Remote:
         name, value = key[1:], leases.value()
         config = call.config
         alone = config.read_only or config.read_only_direct or config.recache
-        if alone or not self._job.manifest_key or leases.holds(name):
+        # What needs its text anew is found by that text, if at all: nobody should wait for it.
+        if alone or not self._job.manifest_key or self._job.needs_text or leases.holds(name):
             return None
         found = remotes.leasing(key, self._visit)
         if found is None:
@@ -205,6 +207,8 @@ class Remote:
                     return self._followed(began, ops)
                 if limit < 0:
                     limit = leases.patience.left()
+                    if not self._resident.stays:  # nobody adds up what all calls lose
+                        limit = min(limit, ALONE_SECONDS)
                     talk.wait(int(limit * 1000) + self.longest_ms)
                 since = time.monotonic()
                 now = self._await(talk, backend, name, began + limit)

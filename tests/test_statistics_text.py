@@ -180,6 +180,13 @@ def test_remote_faults_are_shown_when_there_are_any() -> None:
     assert not any(line.startswith("  Errors:") for line in lines)
 
 
+def test_what_other_machines_compiled_meanwhile_is_shown() -> None:
+    counters = {"remote_storage_hit": 2, "pycc_remote_followed": 2, "pycc_remote_not_followed": 1}
+    lines = show(counters, 0)
+    assert any(line.split() == ["Compiled", "elsewhere", "meanwhile:", "2"] for line in lines)
+    assert any(line.split() == ["Waited", "for", "in", "vain:", "1"] for line in lines)
+
+
 def test_the_log_s_summary_says_nothing_of_the_cache() -> None:
     assert show_stats(read_log(b"cache_miss\n"), CONTEXT, from_log=True).splitlines() == [
         "Cacheable calls:  1 / 1 (100.0%)",

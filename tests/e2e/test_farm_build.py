@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.kit import SYSTEM_PATH, Install, World, world_in
+from tests.e2e.kit import SYSTEM_PATH, Install, World, wait_until, world_in
 from tests.remote_kit import REDIS, Server, redis
 
 pytestmark = pytest.mark.skipif(not REDIS, reason="needs redis-server")
@@ -45,14 +46,14 @@ class Team:
         compiler.chmod(0o755)
         self._stack = stack
         self._installed = installed
-        self._root = root
+        self.root = root
         self.env = {
             "PATH": os.pathsep.join([str(installed.links), str(compiler.parent), SYSTEM_PATH]),
             "CCACHE_REMOTE_STORAGE": f"redis://127.0.0.1:{database.port} @operation-timeout=1500",
         }
 
     def machine(self, name: str) -> World:
-        place = self._root / name
+        place = self.root / name
         place.mkdir()
         world = self._stack.enter_context(world_in(self._installed, place))
         for number in range(FILES):
@@ -121,3 +122,41 @@ def test_a_redis_that_is_stopped_in_mid_build_breaks_nothing(team: Team, databas
             database.send(signal.SIGCONT)
     assert len(objects(worlds[0])) == FILES
     assert objects(worlds[0]) == objects(worlds[1])
+
+
+@pytest.mark.parametrize("number", [signal.SIGSTOP, signal.SIGKILL])
+def test_who_was_stopped_or_killed_by_his_user_is_followed_by_another(
+    team: Team, number: signal.Signals
+) -> None:
+    first, second = (team.machine(f"m{number}") for number in range(2))
+    for world in (first, second):
+        world.write("a.c", f"int only_{number.name};\n")
+        world.gcc("-c", "s0.c", env=team.env)  # the compiler is known then
+    slow = first.root / "slow"
+    slow.touch()
+    compiler = team.root / "bin/gcc"
+    note = f'case " $* " in *" a.c "*) test -e {slow} && echo >> {team.ran}.a && sleep 300;; esac'
+    text = compiler.read_text().replace("\nexec", f"\n{note}\nexec")
+    compiler.write_text(text)
+    process = subprocess.Popen(
+        ["gcc", "-c", "a.c"],
+        cwd=first.src,
+        env=first.environment(team.env),
+        executable=first.install.link("gcc"),
+        start_new_session=True,
+    )
+    try:
+        wait_until(lambda: Path(f"{team.ran}.a").exists(), 20)
+        slow.unlink()
+        began = time.monotonic()
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(second.call, "gcc", "-c", "a.c", env=team.env)
+            time.sleep(0.3)
+            os.killpg(process.pid, number)
+            done = waiting.result()
+        assert (done.status, done.err) == (0, b"")
+        assert time.monotonic() - began < (4 if number == signal.SIGKILL else 12)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()

@@ -10,9 +10,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.daemon_kit import Daemon, daemon, said
+from tests.daemon_kit import Daemon, daemon, open_place, said
 from tests.e2e.kit import World, wait_until
 from tests.interop.kit import farm_counts, write_sources
+from tests.interop.lan import two_stations
 from tests.remote_kit import REDIS, Server, redis
 
 pytestmark = pytest.mark.skipif(not REDIS, reason="needs redis-server")
@@ -102,3 +103,41 @@ def test_a_check_says_whether_it_can_be_announced(register: Server) -> None:
     assert status == 101
     assert "is no URL of Redis" in err
     assert "announce = redis://********@h" in said("--announce", "redis://x@h", "--print-config")[1]
+
+
+def test_over_a_wire_servers_say_how_they_are_reached(private: World) -> None:
+    write_sources(private.src)
+    private.eager = False
+    with two_stations() as (farm, desk), open_place() as place:
+        place.chmod(0o777)
+        words = ["--bind", "0.0.0.0", "--protected-mode", "no", "--save", "", "--dir", str(place)]
+        server = Server(
+            [*farm.enter(), REDIS, "--port", "6379", *words], place, 0, str(place / "s")
+        )
+        server.words = [*server.words, "--unixsocket", server.path]
+        server.start()
+        try:
+            env = {
+                "DISTCC_HOSTS": f"+redis://{farm.address}",
+                "PYCCD_ANNOUNCE": f"redis://{farm.address}",
+            }
+            options = ("--listen", "0.0.0.0")
+            made = daemon(
+                "pyccd", *options, wrapper=farm.enter(), allow=f"{farm.address}/24", **env
+            )
+            with made as there:
+                word = f"{farm.address}:{there.port}/4"
+                enter = desk.enter(private.src)
+                distcc = str(private.install.link("distcc"))
+                wait_until(
+                    lambda: (
+                        private.call(*enter, distcc, "--show-hosts", env=env).out.split()
+                        == [word.encode()]
+                    ),
+                    20,
+                )
+                done = private.call(*enter, "gcc", "-c", "a.c", env=env)
+                assert (done.status, done.err) == (0, b"")
+                assert there.summaries_of(1)[0].startswith("COMPILE_OK exit:0")
+        finally:
+            server.stop()
