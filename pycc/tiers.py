@@ -185,8 +185,7 @@ class Remote:
         name, value = key[1:], leases.value()
         config = call.config
         alone = config.read_only or config.read_only_direct or config.recache
-        # What needs its text anew is found by that text, if at all: nobody should wait for it.
-        if alone or not self._job.manifest_key or self._job.needs_text or leases.holds(name):
+        if alone or self._needs_text() or leases.holds(name):
             return None
         found = remotes.leasing(key, self._visit)
         if found is None:
@@ -220,6 +219,14 @@ class Remote:
         except StorageFailed as problem:
             remotes.lease_failed(place, problem, self._visit)
         return None
+
+    def _needs_text(self) -> bool:
+        """Whether the result can be found by the preprocessed text alone, if at all: then another's
+        compile helps nobody who waits for an entry."""
+        job = self._job
+        asks_time = b"__TIME" in (job.source_text or b"")
+        sloppy = "time_macros" in job.call.config.sloppiness
+        return not job.manifest_key or job.needs_text or (asks_time and not sloppy)
 
     def _await(self, talk: Talk, backend: Leasing, name: bytes, until: float) -> bytes | None:
         """The lease's value when nobody has it any more, or the time is over. Raises Gone,

@@ -356,20 +356,12 @@ def test_a_redis_that_stops_while_somebody_waits_costs_one_time_limit(
 
 
 @needs_redis
-def test_nobody_waits_for_what_needs_its_text_anew(farm: Farm) -> None:
-    """Others may find it by its text."""
-    text = "const char *a = __TIME__;\n"
-    first, second = farm.machines(2, 0, a=text)
+def test_nobody_waits_for_what_is_found_by_its_text(farm: Farm) -> None:
+    (bench,) = farm.machines(1, 0, a="const char *a = __TIME__;\n")
     before = farm.ask("keys", "pycc:lease:*").split()
-    assert first.call("-c a.c") == 0
-    first.resident.remotes.written()
-    # As if somebody had it now; it stays for a moment after it was given back.
-    (name,) = set(farm.ask("keys", "pycc:lease:*").split()) - set(before)
-    farm.ask("set", name, "somebody:1", "px", "60000")
-    began = time.monotonic()
-    assert second.call("-c a.c") == 0
-    assert time.monotonic() - began < 4
-    assert counted([second], remote_lease.NOT_FOLLOWED) == 0
+    assert bench.call("-c a.c") == 0
+    bench.resident.remotes.written()
+    assert set(farm.ask("keys", "pycc:lease:*").split()) <= set(before)
 
 
 @needs_redis
