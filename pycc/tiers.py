@@ -41,6 +41,7 @@ from .frame import Op
 from .hot import keep_hot
 from .job import Job
 from .outcome import Outcome
+from .record import replace
 from .talk import Gone, Talk
 
 if TYPE_CHECKING:
@@ -117,7 +118,11 @@ class Remote:
             call.log(f"Manifest cannot be read: {problem}")
             call.add(remote_storage.ERROR)
             return None
-        new = [entry for entry in entries if entry not in job.entries]
+        # Sizes and times of another machine's files (file_stat_matches) say nothing of ours: in two
+        # checkouts of one release all times may be the same. They are not kept here, either, where
+        # the next call would take them for its own.
+        theirs = [replace(e, stats=()) if e.stats else e for e in entries[: manifest.MAX_ENTRIES]]
+        new = [entry for entry in theirs if entry not in job.entries]
         hit: ManifestEntry | None = None
         ops: Sequence[Op] | None = None
         for entry in new:
@@ -142,8 +147,6 @@ class Remote:
             return None
         if entry.day and entry.day != job.day(job.started):
             return None
-        # Sizes and times of another machine's files (file_stat_matches) say nothing of ours: in two
-        # checkouts of one release all times may be the same.
         verdict = self._resident.verifier.verify(entry, call.cwd, job.output_directories())
         if not verdict.holds:
             call.log(f"Entry does not hold: {os.fsdecode(verdict.reason)}")

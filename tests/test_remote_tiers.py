@@ -241,6 +241,20 @@ def test_times_of_another_machine_are_not_believed(bench: Bench) -> None:
     assert compiled(bench)["cache_miss"] == 1
 
 
+def test_times_of_another_machine_are_not_believed_once_they_are_kept_here(bench: Bench) -> None:
+    """A compile that fails adds nothing to the manifest that came from there."""
+    bench.configure(SLOPPINESS="file_stat_matches,file_stat_matches_ctime")
+    header = bench.cwd / "h.h"
+    assert compiled(bench) == MISS
+    found = header.stat()
+    header.write_text("#error 1234\n"[: found.st_size - 1].ljust(found.st_size - 1) + "\n")
+    os.utime(header, ns=(found.st_atime_ns, found.st_mtime_ns))
+    assert header.stat().st_size == found.st_size
+    forget_locally(bench)
+    for _ in range(2):
+        assert bench.call("-c a.c -o a.o") == 1
+
+
 def test_who_may_only_read_directly_asks_the_remote_tier(bench: Bench) -> None:
     assert compiled(bench) == MISS
     forget_locally(bench)
