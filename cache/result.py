@@ -21,6 +21,8 @@ from ..record import record
 from .compression import CompressionError, compress, decompress, decompress_into
 
 LIMIT = 512 << 20  # bytes
+MOST_ENTRIES = 10_000
+"""Of one result; a compile has a few, and 500 MB of empty ones are 100 kB once compressed."""
 LEVEL = -1
 """zstd's, where the user has not chosen: a tenth less time to unpack than at 1, 4 % more bytes."""
 _LARGE = 64 << 10
@@ -149,9 +151,11 @@ def unpack(value: bytes, room: Room | None = None) -> list[Entry]:
 
 
 def _entries(raw: memoryview, shared: bool) -> list[Entry]:
-    entries = []
+    entries: list[Entry] = []
     at, size = 0, len(raw)
     while at < size:
+        if len(entries) == MOST_ENTRIES:
+            raise ResultError("too many outputs")
         kind, name_n, data_n = _ENTRY.unpack_from(raw, at)
         at += _ENTRY.size
         data_at = at + name_n

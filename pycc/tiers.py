@@ -34,7 +34,7 @@ from .cache.remote_lease import (
     read_value,
 )
 from .cache.remote_storage import Put, Visit
-from .cache.result import Kind, ResultError, unpack
+from .cache.result import Entry, Kind, ResultError, unpack
 from .cache.storage import manifest_key, result_key
 from .distribution import distributes
 from .frame import Op
@@ -289,6 +289,8 @@ class Remote:
         for value in self._values(key):
             try:
                 entries = unpack(value)
+                if job.delivery.output is not None and not any(map(_is_object, entries)):
+                    raise ResultError("no object")  # collect.py stores none of that kind
             except ResultError as problem:
                 job.call.log(f"Result cannot be read: {problem}")
                 job.call.add(remote_storage.ERROR)
@@ -346,6 +348,10 @@ class Remote:
             key = result_key(job.manifest_key or job.base.key())
             for _ in range(self._remotes.answering(key, self._visit)):
                 job.call.add(Outcome.REMOTE_STORAGE_READ_MISS.value)
+
+
+def _is_object(entry: Entry) -> bool:
+    return entry.kind is Kind.LINKED or (entry.kind is Kind.OBJECT and len(entry.data) > 0)
 
 
 def _merged(

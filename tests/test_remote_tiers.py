@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pycc.cache.manifest import pack as pack_manifest
-from pycc.cache.result import linked, pack
+from pycc.cache.result import Entry, Kind, ResultError, linked, pack, unpack
 from pycc.cache.storage import manifest_key, result_key, seal
 from pycc.resident import Resident
 from tests.compile_kit import Bench
@@ -336,6 +336,30 @@ def test_a_result_from_elsewhere_never_names_a_file_of_the_store(bench: Bench) -
     found = compiled(bench)
     assert found["cache_miss"] == 1
     assert "direct_cache_hit" not in found
+
+
+@pytest.mark.parametrize(
+    "outputs",
+    [[], [Entry(Kind.OBJECT, b"")], [Entry(Kind.STDERR, b"warning")]],
+    ids=["nothing", "an empty object", "no object"],
+)
+def test_a_result_from_elsewhere_has_the_object(bench: Bench, outputs: list[Entry]) -> None:
+    assert compiled(bench) == MISS
+    made = (bench.cwd / "a.o").read_bytes()
+    forget_locally(bench)
+    (bench.cwd / "a.o").unlink()
+    for path in entries(bench):
+        if b"PR\1" in path.read_bytes()[:16]:
+            put(path, b"R", pack(outputs))
+    found = compiled(bench)
+    assert (found["cache_miss"], found["remote_storage_error"]) == (1, 1)
+    assert (bench.cwd / "a.o").read_bytes() == made
+
+
+def test_a_result_of_endless_nothings_is_refused(bench: Bench) -> None:
+    """It would be small on its way and millions of objects in memory."""
+    with pytest.raises(ResultError, match="too many"):
+        unpack(pack([Entry(Kind.OTHER, b"")] * 100_000))
 
 
 def test_an_empty_manifest_leads_nowhere(bench: Bench) -> None:
