@@ -65,21 +65,26 @@ class Breaker:
             self._failure = failure
             self._wanted = self._clock()
         if self._watched:
-            threading.Thread(target=self.watch, daemon=True).start()
+            try:
+                threading.Thread(target=self.watch, daemon=True).start()
+            except RuntimeError:  # no more threads to be had: the next call asks by itself
+                self._failure = None
         return True
 
     def watch(self) -> None:
         """Ask until there is an answer, or nobody wants one."""
         pause = FIRST_SECONDS
-        while self._clock() - self._wanted < UNWANTED_SECONDS:
-            self._sleep(pause)
-            pause = min(pause * FACTOR, LONGEST_SECONDS)
-            try:
-                self._probe()
-            except StorageRefused:
+        try:
+            while self._clock() - self._wanted < UNWANTED_SECONDS:
+                self._sleep(pause)
+                pause = min(pause * FACTOR, LONGEST_SECONDS)
+                try:
+                    self._probe()
+                except StorageRefused:
+                    break
+                except StorageFailed:
+                    continue
                 break
-            except StorageFailed:
-                continue
-            break
-        with self._lock:
-            self._failure = None
+        finally:  # whatever went wrong, the storage is not given up for good
+            with self._lock:
+                self._failure = None

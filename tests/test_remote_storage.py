@@ -238,6 +238,27 @@ def test_a_breaker_that_nobody_wants_closes_by_itself() -> None:
     assert breaker.failure() is None
 
 
+def test_a_breaker_whose_probe_breaks_leaves_nothing_behind() -> None:
+    def probe() -> None:
+        raise MemoryError
+
+    breaker = Breaker(probe, watched=False, sleep=lambda _: None)
+    breaker.trip(StorageFailed("gone"))
+    with pytest.raises(MemoryError):
+        breaker.watch()
+    assert breaker.failure() is None
+
+
+def test_a_breaker_without_a_thread_to_watch_stays_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    breaker = Breaker(lambda: None, watched=True)
+    assert breaker.trip(StorageFailed("gone"))
+    assert breaker.failure() is None
+
+
 def test_a_refusal_holds_up_writing_for_a_moment() -> None:
     clock = Clock(100.0)
     breaker = Breaker(lambda: None, watched=False, clock=clock)
