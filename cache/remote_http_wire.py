@@ -102,21 +102,19 @@ def _head(stream: Reader) -> tuple[int, int, dict[str, str]]:
 
 def _chunks(stream: Reader, most: int) -> bytes | None:
     """The body; None if it is longer than ``most``."""
-    parts: list[bytes] = []
-    total = 0
+    body = bytearray()  # a list of chunks of two bytes would take twenty times their size
     while True:
         size = _number(stream.line().partition(b";")[0].decode("latin-1"), 16)
         if not size:
             break
-        total += size
-        if total > most:
+        if len(body) + size > most:
             return None
-        parts.append(stream.exactly(size))
+        body += stream.exactly(size)
         if stream.line():
             raise ValueError("a chunk that is longer than it says")
     for _ in range(MOST_FIELDS):
         if not stream.line():
-            return b"".join(parts)
+            return bytes(body)
     raise ValueError("too many HTTP headers")
 
 

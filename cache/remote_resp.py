@@ -118,8 +118,8 @@ class Redis:
             try:
                 read_reply(stream)
             except ReplyError as problem:
-                name = words[0].decode()
-                raise StorageFailed(f"Redis {name} {SECRET} failed: {problem}") from problem
+                name, said = words[0].decode(), _without(str(problem), words[-1])
+                raise StorageFailed(f"Redis {name} {SECRET} failed: {said}") from None
 
     def ask(self, *words: bytes) -> Reply:
         """The reply to one command; raises ReplyError for one of refusal."""
@@ -182,6 +182,12 @@ def raised(reply: Reply | ReplyError) -> Reply:
 
 def _failed(problem: StorageFailed) -> StorageFailed:
     return StorageFailed(f"Redis command failed: {problem}", timeout=problem.timeout)
+
+
+def _without(said: str, secret: bytes) -> str:
+    """A server's words without ours: one that does not know AUTH (``rename-command``, a proxy)
+    repeats what it was given, quoted and perhaps cut."""
+    return said.replace(text_of([secret]), SECRET).partition("'")[0].partition("`")[0].rstrip()
 
 
 def _login(user_info: str) -> tuple[bytes, ...]:

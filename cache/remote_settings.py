@@ -26,6 +26,8 @@ from .remote_url import Url, parse_url
 CONNECT_TIMEOUT, DATA_TIMEOUT, REQUEST_TIMEOUT, IDLE_TIMEOUT = 0.1, 10.0, 60.0, 600.0
 """Seconds, where nothing else is said: ccache's."""
 FAR_CONNECT_TIMEOUT = 3.0
+LONGEST_LIMIT = 86400.0
+"""poll(2) takes no more than 24 days."""
 
 _OLD_ATTRIBUTES = frozenset(
     {
@@ -109,7 +111,7 @@ def _parse_storage(
             key = f"@{key}"
         match key:
             case "data-timeout" | "idle-timeout" | "request-timeout":
-                times[key] = parse_duration(value)
+                times[key] = min(parse_duration(value), LONGEST_LIMIT)
             case "helper":
                 program = value
             case "read-only":

@@ -9,13 +9,16 @@ be done twice.
 from __future__ import annotations
 
 import os
+import queue
+import select
 import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from ..pattern import pattern
 from ..record import record
 from .remote_backend import StorageFailed
 
@@ -30,6 +33,8 @@ BLOCK = 256 << 10
 LONGEST_LINE = 64 << 10
 GIVEN_UP = "given up, as another request got no answer"
 LONGEST_NAME = 107  # bytes, of a Unix socket (unix(7))
+MOST_ADDRESSES = 4
+_NUMERIC = pattern(r"[0-9.]+|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
 
 
 class _Stale(Exception):
@@ -127,6 +132,16 @@ class Stream:
             return _Stale()
         return StorageFailed(problem.strerror or str(problem))
 
+    @property
+    def at_rest(self) -> bool:
+        """Nothing has come since the last answer: neither more of it, which would be taken for the
+        next one, nor the end."""
+        if self._buffer:
+            return False
+        waiting = select.poll()
+        waiting.register(self._socket, select.POLLIN)
+        return not waiting.poll(0)
+
     def give_up(self) -> None:
         """Have whoever waits for it, in another thread, wait no longer."""
         self._given_up = True
@@ -152,28 +167,78 @@ class Peer:
 
     def connect(self) -> Stream:
         """Raises StorageFailed."""
-        connection: socket.socket
+        connection: socket.socket | None = None
         try:
             if self.path:
                 connection = socket.socket(socket.AF_UNIX)
-                try:
-                    connection.settimeout(self.connect_timeout)
-                    _connect_unix(connection, self.path)
-                except BaseException:
-                    connection.close()
-                    raise
+                connection.settimeout(self.connect_timeout)
+                _connect_unix(connection, self.path)
             else:
-                connection = socket.create_connection((self.host, self.port), self.connect_timeout)
+                addresses = resolved(self.host, self.port, self.data_timeout)
+                connection = _connect_first(addresses, self.connect_timeout)
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self.tls is not None:
                 connection.settimeout(self.data_timeout)
                 connection = self.tls.wrap_socket(connection, server_hostname=self.host)
-        except TimeoutError as problem:
-            raise StorageFailed("connection timeout", timeout=True) from problem
-        except OSError as problem:
-            reason = problem.strerror or str(problem)
-            raise StorageFailed(f"connection error: {reason}") from problem
+        except BaseException as problem:
+            if connection is not None:
+                connection.close()
+            if isinstance(problem, TimeoutError):
+                raise StorageFailed("connection timeout", timeout=True) from problem
+            if isinstance(problem, OSError):
+                reason = problem.strerror or str(problem)
+                raise StorageFailed(f"connection error: {reason}") from problem
+            if isinstance(problem, ValueError):  # a name that cannot be one
+                raise StorageFailed(f"connection error: {problem}") from problem
+            raise
         return Stream(connection, self.data_timeout)
+
+
+_Address = tuple[int, int, int, str, Any]  # as of socket.getaddrinfo
+
+
+def resolved(host: str, port: int, seconds: float) -> Sequence[_Address]:
+    """The addresses of a host, asked for at most so long. Raises OSError, ValueError.
+
+    The C library has no time limit but its own, of half a minute and more where name servers are
+    away, and cannot be called back: then its thread is left behind."""
+    if _NUMERIC.fullmatch(host):
+        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    done: queue.SimpleQueue[Sequence[_Address] | OSError | ValueError] = queue.SimpleQueue()
+
+    def ask() -> None:
+        try:
+            done.put(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        except (OSError, ValueError) as problem:
+            done.put(problem)
+
+    try:
+        threading.Thread(target=ask, daemon=True).start()
+    except RuntimeError as problem:
+        raise OSError(str(problem)) from problem
+    try:
+        found = done.get(timeout=seconds)
+    except queue.Empty:
+        raise TimeoutError from None
+    if isinstance(found, OSError | ValueError):
+        raise found
+    return found
+
+
+def _connect_first(addresses: Sequence[_Address], seconds: float) -> socket.socket:
+    """A connection to the first that takes it, each within ``seconds``."""
+    problem = OSError("no address")
+    for family, kind, protocol, _, address in addresses[:MOST_ADDRESSES]:
+        connection = socket.socket(family, kind, protocol)
+        try:
+            connection.settimeout(seconds)
+            connection.connect(address)
+        except OSError as failed:
+            connection.close()
+            problem = failed
+        else:
+            return connection
+    raise problem
 
 
 def _connect_unix(connection: socket.socket, path: str) -> None:
@@ -216,18 +281,17 @@ class Connections:
             except _Stale:
                 self.close()  # the others are as old
         stream = self._connect()
-        try:
-            stream.begin(self._peer.request_timeout)
-            self._greet(stream)
-        except (EOFError, ValueError) as problem:
-            stream.close()
-            raise StorageFailed(str(problem) or "connection closed") from problem
-        except BaseException:
-            stream.close()
-            raise
+        self._use(stream, self._greeted, keep=True)
         return self._use(stream, exchange)
 
-    def _use(self, stream: Stream, exchange: Callable[[Stream], tuple[T, bool]]) -> T:
+    def _greeted(self, stream: Stream) -> tuple[None, bool]:
+        self._greet(stream)
+        return None, True
+
+    def _use(
+        self, stream: Stream, exchange: Callable[[Stream], tuple[T, bool]], *, keep: bool = False
+    ) -> T:
+        """What ``exchange`` gives; the stream is given back unless the caller is to ``keep`` it."""
         stream.begin(self._peer.request_timeout)
         with self._lock:
             self._busy.add(stream)
@@ -242,7 +306,8 @@ class Connections:
         finally:
             with self._lock:
                 self._busy.discard(stream)
-        self._give_back(stream, again)
+        if not keep:
+            self._give_back(stream, again)
         return got
 
     def _take(self) -> Stream | None:
@@ -250,7 +315,7 @@ class Connections:
         with self._lock:
             while self._idle:
                 stream = self._idle.pop()
-                if now - stream.used < IDLE_SECONDS:
+                if now - stream.used < IDLE_SECONDS and stream.at_rest:
                     stream.reused = True
                     return stream
                 stream.close()

@@ -1,0 +1,153 @@
+"""Peers of remote storage that lie, stall and say too much."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import pytest
+
+from pycc.cache import remote_http_wire
+from pycc.cache.remote_backend import Backend, StorageFailed
+from pycc.cache.remote_http import HttpBackend
+from pycc.cache.remote_redis import RedisBackend
+from pycc.cache.remote_settings import parse_storages
+from pycc.cache.remote_stream import Peer
+
+KEY = bytes(range(32))
+
+
+def quietly(_: str) -> None:
+    pass
+
+
+@contextmanager
+def listening(talk: Callable[[Any], None]) -> Iterator[tuple[int, list[object]]]:
+    """A port on which ``talk`` is had with a file for each connection, and the connections."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    accepted: list[object] = []
+
+    def serve() -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                accepted.append(connection)
+                threading.Thread(target=converse, args=(connection,), daemon=True).start()
+
+    def converse(connection: socket.socket) -> None:
+        with suppress(OSError), connection, connection.makefile("rwb") as file:
+            talk(file)
+
+    threading.Thread(target=serve, daemon=True).start()
+    yield listener.getsockname()[1], accepted
+    listener.shutdown(socket.SHUT_RDWR)
+    listener.close()
+
+
+def storage(text: str) -> Backend:
+    (settings,) = parse_storages(text)
+    kind = HttpBackend if settings.scheme == "http" else RedisBackend
+    return kind(settings.shards[0].url, settings)
+
+
+def answering(answer: bytes) -> Callable[[Any], None]:
+    def talk(file: Any) -> None:
+        while file.readline():
+            while file.readline() not in (b"\r\n", b""):
+                pass
+            file.write(answer)
+            file.flush()
+
+    return talk
+
+
+def test_what_comes_after_an_answer_is_not_taken_for_the_next_one() -> None:
+    """Some servers send a body after the answer to HEAD."""
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 404 No\r\n\r\n"
+    with listening(answering(answer)) as (port, accepted):
+        one = storage(f"http://127.0.0.1:{port}")
+        assert [one.get(KEY, quietly) for _ in range(3)] == [b"ok"] * 3
+        assert len(accepted) == 3
+        one.close()
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        f"http://{'a' * 70}.example",
+        f"redis://{'a' * 70}.example",
+        "redis+unix:/tmp/%00s",
+        "http://127.0.0.1:1 data-timeout=9999999999d request-timeout=9999999999d",
+    ],
+)
+def test_an_address_that_cannot_be_one_is_a_failure_like_others(setting: str) -> None:
+    with pytest.raises(StorageFailed, match="connection error"):
+        storage(setting).get(KEY, quietly)
+
+
+def test_limits_of_ages_are_limits() -> None:
+    with listening(answering(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")) as (port, _):
+        limits = "data-timeout=9999999999d request-timeout=9999999999d"
+        one = storage(f"http://127.0.0.1:{port} {limits}")
+        assert one.get(KEY, quietly) == b"ok"
+        one.close()
+
+
+def test_name_servers_that_are_silent_are_not_awaited_for_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gate = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: gate.wait(20))
+    start = time.monotonic()
+    with pytest.raises(StorageFailed, match="connection timeout") as problem:
+        Peer("cache.example", 80, "", 0.1, 0.1, 1.0).connect()
+    gate.set()
+    assert problem.value.timeout
+    assert time.monotonic() - start < 10
+
+
+def test_who_waits_for_a_greeting_can_be_told_to_wait_no_longer() -> None:
+    with listening(lambda file: time.sleep(10)) as (port, _):
+        one = storage(f"redis://word@127.0.0.1:{port}")
+        threading.Timer(0.2, one.give_up).start()
+        with pytest.raises(StorageFailed, match="given up"):
+            one.get(KEY, quietly)
+
+
+def test_many_small_chunks_take_no_more_than_they_are() -> None:
+    class Endless:
+        left = 3000
+
+        def line(self) -> bytes:
+            self.left -= 1
+            return b"" if self.left % 2 == 0 else b"2" if self.left > 2 else b"0"
+
+        def exactly(self, size: int) -> bytes:
+            return b"x" * size
+
+    body = remote_http_wire._chunks(Endless(), 1 << 20)  # type: ignore[arg-type]
+    assert body is not None
+    assert set(body) == {ord("x")}
+
+
+@pytest.mark.parametrize(
+    ("user", "words"),
+    [("geheim", ["geheim"]), ("me:ge%20heim", ["me", "ge heim"])],
+)
+def test_a_password_that_a_server_repeats_is_not_told(user: str, words: list[str]) -> None:
+    """As Redis does where AUTH has been renamed."""
+
+    def talk(file: Any) -> None:
+        file.readline()
+        said = " ".join(f"'{word}'" for word in words)
+        file.write(f"-ERR unknown command 'AUTH', with args beginning with: {said}\r\n".encode())
+        file.flush()
+
+    with listening(talk) as (port, _), pytest.raises(StorageFailed) as problem:
+        storage(f"redis://{user}@127.0.0.1:{port}").get(KEY, quietly)
+    assert words[-1] not in str(problem.value)
+    assert "unknown command" in str(problem.value)
