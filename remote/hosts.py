@@ -52,6 +52,7 @@ _MEMBERSHIP: Final = ("redis://", "rediss://", "redis+unix:")
 # "red=8" a name that is never found, and a user who wrote it meant slots.
 _NOT_IN_NAMES: Final = frozenset("/:,@=[]")
 
+_SECRET: Final = pattern(r"//.*@")
 _WORD: Final = pattern(r"#[^\r\n]*|[^# \t\n\v\f\r]+")
 _AFTER_HOST: Final = pattern(r"(?:/(?P<early>[^/:]*))?(?::(?P<port>[^/]*))?(?:/(?P<late>[^/]*))?")
 _BARE_IPV6: Final = pattern(r"[0-9A-Fa-f]*:[0-9A-Fa-f.:]*:")
@@ -70,7 +71,7 @@ class HostSpecError(PyccError):
 
     def __init__(self, word: str, reason: str) -> None:
         # Bytes that are not text, and what a terminal would obey, are shown as escapes.
-        shown = word if word.isprintable() else ascii(word)[1:-1]
+        shown = _SECRET.sub("//********@", word if word.isprintable() else ascii(word)[1:-1])
         super().__init__(f'bad word "{shown}" in the host list: {reason}')
         self.word = word
 

@@ -119,6 +119,7 @@ def test_hosts_are_written_where_the_clients_of_this_user_read() -> None:
         (["red", "@blue"], "2 hosts"),
         (["localhost"], "1 host"),
         (["+zeroconf"], "0 hosts and those that announce themselves"),
+        (["red", "+redis://h"], "1 host and those that announce themselves"),
         (["--randomize"], "no host: nothing is distributed"),
         ([""], "no host: nothing is distributed"),
     ],

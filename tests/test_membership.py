@@ -146,6 +146,13 @@ def test_options_stand_behind_the_url_which_may_hold_commas() -> None:
         parse_hosts("+mysql://h")
 
 
+def test_a_password_is_not_shown() -> None:
+    with pytest.raises(HostSpecError) as caught:
+        parse_hosts("+redis://me:ge@heim@h,cpp")
+    assert "heim" not in str(caught.value)
+    assert "+redis://********@h,cpp" in str(caught.value)
+
+
 def test_pump_mode_asks_the_same_servers() -> None:
     text = in_pump_mode(parse_hosts("a +redis://h/1,tls"))
     assert text.endswith("a,lzo,cpp +redis://h/1,lzo,cpp,tls")

@@ -19,7 +19,7 @@ from pycc.remote.discovery import Register
 from pycc.remote.farm import Farm
 from pycc.remote.membership import INDEX, Compiler, Member, key_of, pack
 from pycc.remote.register import Announcer, Browser, Unreachable, reachable_at, url_of
-from tests.daemon_kit import wait_for
+from tests.daemon_kit import ROOT, wait_for
 from tests.remote_kit import REDIS, Server, free_port, redis
 
 pytestmark = pytest.mark.skipif(not REDIS, reason="needs redis-server")
@@ -188,6 +188,25 @@ def test_a_password_is_not_shown() -> None:
     with pytest.raises(ConfigError) as caught:
         url_of("http://a:geheim@h")
     assert "geheim" not in str(caught.value)
+
+
+def test_the_documents_rights_are_enough(server: Server) -> None:
+    text = (ROOT / "docs/discovery.md").read_text()
+    users = [line.split() for line in text.splitlines() if line.startswith("    user ")]
+    for _, name, *rights in users:
+        ask(server, "acl", "setuser", name, "reset", *rights)
+    (_, announcing, *_), (_, reading_only, *_) = users
+    place = f"127.0.0.1:{server.port}/1"
+    said: list[str] = []
+    there = url_of(f"redis://{announcing}:SECRET@{place}")
+    made = Announcer(there, "127.0.0.1", lambda: member(4000), lambda: 1, said.append)
+    wait_for(lambda: said)
+    assert "announced as 127.0.0.1:4000 in redis://********@" in said[0]
+    with reading(f"redis://{reading_only}:SECRET2@{place}") as browser:
+        assert looked(browser) == ["127.0.0.1:4000/4"]
+        made.close(5)
+        assert looked(browser) == []
+        assert browser.problem == ""
 
 
 def test_an_address_that_nobody_can_reach_is_not_written_down() -> None:
