@@ -41,7 +41,8 @@ class FileBackend:
     ) -> None:
         if url.host not in ("", "localhost"):
             raise ConfigError(
-                f'invalid file URL "{url}": specifying a host other than localhost is not supported'
+                f'invalid file URL "{url.shown()}": specifying a host other than localhost is not'
+                " supported"
             )
         self._directory = url.path
         self._umask = umask

@@ -16,7 +16,7 @@ from .remote_backend import LARGEST, Say, StorageFailed, StorageRefused, entry_p
 from .remote_http_wire import Answer, read_answer, request
 from .remote_settings import REQUEST_TIMEOUT, StorageSettings, timeouts
 from .remote_stream import Connections, Peer, Stream, context
-from .remote_url import Url, encode
+from .remote_url import SECRET, Url, encode
 
 if TYPE_CHECKING:
     import ssl
@@ -41,7 +41,7 @@ class HttpBackend:
         if url.user_info:
             user, colon, password = url.user_info.partition(":")
             if not colon:
-                raise ConfigError(f'Expected username:password in URL but got "{url.user_info}"')
+                raise ConfigError(f'Expected username:password in URL but got "{SECRET}"')
             pair = f"{user}:{password}".encode("utf-8", "surrogateescape")
             self._fields.append(("Authorization", "Basic " + base64.b64encode(pair).decode()))
         self._layout, keep, ca_file = "subdirs", True, ""
@@ -63,7 +63,7 @@ class HttpBackend:
                     if equals:
                         self._fields.append((name, text))
                     else:
-                        unknown(f"Incomplete header specification: {value}")
+                        unknown(f"Incomplete header specification: {SECRET}")
                 case "connect-timeout" | "operation-timeout":
                     pass
                 case _:

@@ -99,7 +99,7 @@ class Redis:
         unix = url.scheme == "redis+unix"
         if unix and url.host not in ("", "localhost"):
             raise ConfigError(
-                f'invalid file path "{url}": specifying a host other than localhost is not'
+                f'invalid file path "{url.shown()}": specifying a host other than localhost is not'
                 " supported"
             )
         tls = context(ca_file) if url.scheme == "rediss" else None

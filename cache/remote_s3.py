@@ -144,7 +144,7 @@ class S3Backend:
             or default
         )
         if endpoint.scheme not in ("http", "https") or not endpoint.host:
-            raise ConfigError(f'Not an address of a server: "{endpoint}"')
+            raise ConfigError(f'Not an address of a server: "{endpoint.shown()}"')
         self._layout = attributes.get("layout", "subdirs")
         known = {"region", "endpoint", "layout", "profile", "ca-file"}
         known |= {"connect-timeout", "operation-timeout"}

@@ -21,7 +21,7 @@ import xxhash
 from ..errors import ConfigError
 from ..pattern import pattern
 from ..record import record
-from .remote_url import Url, parse_url
+from .remote_url import SECRET, Url, parse_url
 
 CONNECT_TIMEOUT, DATA_TIMEOUT, REQUEST_TIMEOUT, IDLE_TIMEOUT = 0.1, 10.0, 60.0, 600.0
 """Seconds, where nothing else is said: ccache's."""
@@ -106,7 +106,12 @@ def _parse_storage(
     times: dict[str, float] = {}
     for word in words:
         key, equals, raw = word.partition("=")
-        value = percent_decode(raw if equals else "true")
+        try:
+            value = percent_decode(raw if equals else "true")
+        except ConfigError as problem:
+            if key[:1] != "@" and key not in _OLD_ATTRIBUTES:
+                raise
+            raise ConfigError(str(problem).removesuffix(raw) + SECRET) from None  # maybe a token
         if key in _OLD_ATTRIBUTES:
             key = f"@{key}"
         match key:
@@ -121,7 +126,7 @@ def _parse_storage(
             case _ if key[:1] == "@":
                 attributes.append((key[1:], value))
             case _:
-                unknown(word)
+                unknown(key)  # its value may be a token
     return StorageSettings(
         url,
         shards or (Shard("", 0.0, parse_url(url)),),

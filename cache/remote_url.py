@@ -22,6 +22,7 @@ SECRET = "********"  # noqa: S105
 """What is shown in place of a password or a token."""
 
 _PLAIN = r"!$&'()*+,\-.0-9;=A-Z_a-z~"
+_BEFORE_HOST = pattern(r"(//).*@")
 _SCHEME = pattern(r"[A-Za-z][A-Za-z0-9+\-.]*")
 _PATH = pattern(rf"[{_PLAIN}@:/%]*")
 _USER = pattern(rf"[{_PLAIN}:%]*")
@@ -76,19 +77,28 @@ def parse_url(text: str) -> Url:
         url = _parse(text)
         _check(url)
     except ValueError as problem:
-        raise ConfigError(f"Cannot parse URL {text}: {problem}") from problem
+        raise ConfigError(f"Cannot parse URL {without_user(text)}: {problem}") from None
     if not url.scheme:
-        raise ConfigError(f"URL scheme must not be empty: {text}")
+        raise ConfigError(f"URL scheme must not be empty: {without_user(text)}")
     return url
+
+
+def without_user(text: str) -> str:
+    """What may be shown of a URL that is wrong, perhaps on account of what is in its password."""
+    return _BEFORE_HOST.sub(rf"\1{SECRET}@", text)
 
 
 def _parse(text: str) -> Url:
     if len(text) > LONGEST:
         raise ValueError(f"URI is longer than {LONGEST} characters")
+    shown = without_user(text)
+
+    def part_shown(part: str) -> str:
+        return part if shown == text else SECRET
 
     def checked(allowed: object, part: str, what: str) -> str:
         if not allowed.fullmatch(part):  # type: ignore[attr-defined]
-            raise ValueError(f"{what} in '{text}' is invalid")
+            raise ValueError(f"{what} in '{shown}' is invalid")
         return part
 
     scheme = user = host = port = ""
@@ -106,11 +116,11 @@ def _parse(text: str) -> Url:
         if authority.startswith("["):
             host, bracket, authority = authority[1:].partition("]")
             if not bracket:
-                raise ValueError(f"Missing ] in '{text}'")
+                raise ValueError(f"Missing ] in '{shown}'")
             checked(_IPV6, host, "Host address")
             host = _normal_ipv6(host)
             if authority and not authority.startswith(":"):
-                raise ValueError(f"Host address in '{text}' is invalid")
+                raise ValueError(f"Host address in '{shown}' is invalid")
         else:
             host, colon, after = authority.partition(":")
             authority = colon + after
@@ -120,17 +130,17 @@ def _parse(text: str) -> Url:
         if authority:
             port = authority[1:]
             if not _PORT.fullmatch(port) or int(port) > 65535:
-                raise ValueError(f"Port '{port}' in '{text}' is invalid")
+                raise ValueError(f"Port '{part_shown(port)}' in '{shown}' is invalid")
     end = _first_of(rest, "?#")
-    path = checked(_PATH, rest[:end], f"Path '{rest[:end]}'")
+    path = checked(_PATH, rest[:end], f"Path '{part_shown(rest[:end])}'")
     query_text, _, fragment = rest[end:].partition("#")
-    checked(_QUERY, fragment, f"Fragment '{fragment}'")
+    checked(_QUERY, fragment, f"Fragment '{part_shown(fragment)}'")
     query = []
     if query_text:
         for item in query_text[1:].replace(";", "&").split("&"):
             key, _, value = item.partition("=")
-            checked(_QUERY, key, f"Query key '{key}'")
-            checked(_QUERY, value, f"Query value '{value}'")
+            checked(_QUERY, key, f"Query key '{part_shown(key)}'")
+            checked(_QUERY, value, f"Query value '{part_shown(value)}'")
             query.append((decode(key.replace("+", " ")), decode(value.replace("+", " "))))
     return Url(
         scheme.lower(),

@@ -44,6 +44,7 @@ from pycc.config_values import (
     parse_size,
 )
 from pycc.errors import ConfigError, Fatal
+from pycc.pattern import pattern
 from pycc.record import record
 
 __all__ = [
@@ -246,14 +247,29 @@ def value_text(config: Config, key: str) -> str:
     return setting.kind.format(getattr(config, setting.key))
 
 
+_PUBLIC = (
+    "ca-file connect-timeout endpoint keep-alive layout operation-timeout profile region sign-key"
+    " single-flight trusted-keys umask update-mtime"
+)
+_USER = pattern(r"(//)[^/@\s|]+@")
+_ATTRIBUTE = pattern(
+    rf"([\s|](?:@(?!(?:{_PUBLIC.replace(' ', '|')})=)[^\s|=]+|bearer-token|header)=)[^\s|]+"
+)
+
+
 def show_lines(config: Config) -> list[str]:
     """One ``(origin) key = value`` line a setting, in the order of the keys."""
     return [f"({config.origin(key)}) {key} = {value_text(config, key)}" for key in sorted(BY_KEY)]
 
 
 def show(config: Config) -> str:
-    """The output of ``--show-config``."""
-    return "".join(f"{line}\n" for line in show_lines(config))
+    """The output of ``--show-config``, which is put into logs and reports: without the passwords
+    and tokens of remote storages, which ccache shows, and `value_text` gives to who asks."""
+    lines = show_lines(config)
+    for number, line in enumerate(lines):
+        if ") remote_storage = " in line:
+            lines[number] = _ATTRIBUTE.sub(r"\1********", _USER.sub(r"\1********@", line))
+    return "".join(f"{line}\n" for line in lines)
 
 
 def set_value(

@@ -386,6 +386,17 @@ def test_every_path_that_was_asked_about_is_a_witness(
 # Showing
 
 
+def test_show_tells_no_secret() -> None:
+    text = (
+        "redis://me:geheim@h @token=geheim bearer-token=geheim|@layout=flat read-only x://geheim@"
+    )
+    loaded = load({USER_CONFIG: f"remote_storage = {text}"}, {})
+    assert config.value_text(loaded, "remote_storage") == text
+    (line,) = (x for x in config.show(loaded).splitlines() if "remote_storage" in x)
+    assert "geheim" not in line
+    assert "redis://********@h @token=******** bearer-token=********|@layout=flat read-only" in line
+
+
 def test_the_configuration_is_shown_sorted_with_origins() -> None:
     lines = config.show(load({USER_CONFIG: "max_size = 10G"}, {"CCACHE_DEBUG": "1"})).splitlines()
     keys = [line.split(") ")[1].split(" =")[0] for line in lines]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from pycc.cache.remote_making import Surroundings, open_remotes
 from pycc.cache.remote_settings import parse_storages, percent_decode, shard_of, timeouts
 from pycc.cache.remote_url import Url, parse_url
 from pycc.errors import ConfigError
@@ -41,7 +42,7 @@ def test_a_url_that_is_written_reads_the_same(text: str) -> None:
     [
         ("://qwerty", "Cannot parse URL ://qwerty: Scheme in '://qwerty' is invalid"),
         ("/qwerty", "URL scheme must not be empty: /qwerty"),
-        ("http://foo@", "Cannot parse URL http://foo@: User info defined, but host is empty"),
+        ("http://foo@", "Cannot parse URL http://********@: User info defined, but host is empty"),
         ("file:foo:bar", f"Cannot parse URL file:foo:bar: {RELATIVE}"),
         ("http://h:x/", "Cannot parse URL http://h:x/: Port 'x' in 'http://h:x/' is invalid"),
         ("http://h/%zz", "Cannot parse URL http://h/%zz: Invalid percent encoding"),
@@ -58,6 +59,40 @@ def test_a_wrong_url_is_refused_in_the_words_that_people_know(text: str, words: 
     with pytest.raises(ConfigError) as problem:
         parse_url(text)
     assert str(problem.value) == words
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "redis://:ge^heim@h",
+        "redis://:ge/heim@h",
+        "redis://:ge?heim^@h",
+        "redis://:ge#heim^@h",
+        "redis://:ge%zzheim@h",
+        "redis://:geheim@h:x",
+        "redis://:geheim@",
+        "file://:geheim@h/x",
+        "http://geheim@h",
+        "s3://bucket @endpoint=x://me:geheim@h",
+        "http://h @bearer-token=geheim%zz",
+        "http://h bearer-token=geheim%zz",
+    ],
+)
+def test_a_refusal_tells_no_secret(text: str) -> None:
+    """It is printed to wherever the build's output goes."""
+    around = Surroundings("/", {}, (), 0o077, stays=False)
+    with pytest.raises(ConfigError) as problem:
+        open_remotes(text, around, print, print)
+    for part in ("geheim", "heim", "ge"):
+        assert part not in str(problem.value).replace("argument", "").replace("integer", "")
+
+
+def test_a_property_that_means_nothing_is_told_without_its_value() -> None:
+    told: list[str] = []
+    around = Surroundings("/", {}, (), 0o077, stays=False)
+    open_remotes("http://h token=geheim @header=geheim", around, told.append, told.append)
+    assert len(told) >= 2
+    assert "geheim" not in "".join(told)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +115,7 @@ def test_a_setting_names_several_storages() -> None:
     assert (first.url, first.read_only, first.scheme) == ("file:/a", True, "file")
     assert first.attributes == (("umask", "002"), ("update-mtime", "true"))
     assert second.attributes == (("header", "A=b:c"),)
-    assert (second.data_timeout, second.read_only, unknown) == (5.0, False, ["x=1"])
+    assert (second.data_timeout, second.read_only, unknown) == (5.0, False, ["x"])
 
 
 def test_values_are_percent_decoded() -> None:

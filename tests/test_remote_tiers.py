@@ -404,7 +404,7 @@ def test_a_file_in_place_of_the_directory_breaks_no_build(bench: Bench) -> None:
         ("file://elsewhere/x", b"specifying a host other than localhost is not supported"),
         ("file:/x @umask=9", b'invalid unsigned octal integer: "9"'),
         ("http:/x", b"A host is required in HTTP storage URL"),
-        ("http://me@h", b'Expected username:password in URL but got "me"'),
+        ("http://me@h", b'Expected username:password in URL but got "********"'),
         ("redis://h/x", b'invalid unsigned integer: "x"'),
     ],
 )
