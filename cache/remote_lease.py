@@ -1,6 +1,7 @@
 """Leases: which of several machines makes what all of them miss, and how long the others wait.
 
-    pycc:lease:<digest>     of the entry that leads to the result (its manifest), in hexadecimal
+    pycc:lease:<digest>     of the entry that leads to the result (its manifest; where none does, of
+                            the result that its text leads to), in hexadecimal
     <value> ::= <token> ":" <milliseconds>      it is being made; its maker's compiles take so long
               | "+"                             it is stored
               | "-"                             nothing came of it

@@ -129,6 +129,9 @@ def compile_one(
                 ops = _look_up_text(job, way, talk, resident, before)
                 if ops is not None:
                     return ops
+            ops = _follow_text(job, ways, talk, resident, before)
+            if ops is not None:
+                return ops
     if call.config.read_only:
         return call.plain(*job.missed(), Outcome.PREPROCESSED_CACHE_MISS)
     hardlinks.make_way(call, invocation)
@@ -308,6 +311,24 @@ def _asked(job: Job, resident: Resident) -> Directives | None:
 
 def _is_dependency_word(word: bytes) -> bool:
     return word.startswith(b"-M") or (word.startswith(b"-Wp,") and b",-M" in word)
+
+
+def _follow_text(
+    job: Job,
+    ways: Sequence[Preprocessed],
+    talk: Talk,
+    resident: Resident,
+    before: dict[bytes, tuple[int, int]],
+) -> Sequence[Op] | None:
+    """What another machine makes of the same text now."""
+    if job.remote is None:
+        return None
+
+    def look_up() -> Sequence[Op] | None:
+        found = (_look_up_text(job, way, talk, resident, before) for way in ways)
+        return next((ops for ops in found if ops is not None), None)
+
+    return job.remote.follow_text(talk, result_key(ways[0].key), look_up)
 
 
 def _look_up_text(

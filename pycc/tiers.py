@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import select
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
@@ -81,6 +81,7 @@ class Remote:
         self._remotes = resident.remotes.of(
             config, call.variables, call.request, call.log, stays=resident.stays
         )
+        self._by_text = False
         # Somebody reads the log of this call, or nobody will be there to write behind its back.
         seen = bool(config.log_file or config.debug or config.stats_log)
         later = partial(_count_later, call) if config.stats else _uncounted
@@ -183,12 +184,27 @@ class Remote:
     def follow(self, talk: Talk) -> Sequence[Op] | None:
         """The reply made of what another machine compiles now; None where it is to be compiled
         here. Waits for him within bounds (cache/remote_lease.py). Raises Gone."""
-        remotes, leases, call = self._remotes, self._remotes.leases, self._job.call
-        key = manifest_key(self._job.manifest_key)
+        self._by_text = self._needs_text()
+        if self._by_text:
+            return None
+        return self._follow(talk, manifest_key(self._job.manifest_key), self.look_up)
+
+    def follow_text(
+        self, talk: Talk, key: bytes, look_up: Callable[[], Sequence[Op] | None]
+    ) -> Sequence[Op] | None:
+        """The same for what can be found by its preprocessed text alone, as ``look_up`` does it;
+        ``key`` is the result's. After `follow`."""
+        if not self._by_text:
+            return None
+        return self._follow(talk, key, look_up)
+
+    def _follow(
+        self, talk: Talk, key: bytes, look_up: Callable[[], Sequence[Op] | None]
+    ) -> Sequence[Op] | None:
+        remotes, leases, config = self._remotes, self._remotes.leases, self._job.call.config
         name, value = key[1:], leases.value()
-        config = call.config
         alone = config.read_only or config.read_only_direct or config.recache
-        if alone or self._needs_text() or leases.holds(name):
+        if alone or leases.holds(name):
             return None
         found = remotes.leasing(key, self._visit)
         if found is None:
@@ -203,7 +219,7 @@ class Remote:
                     return None
                 holder = read_value(now)
                 if holder is None:
-                    ops = self.look_up() if now == DONE else None
+                    ops = look_up() if now == DONE else None
                     if now is None and time.monotonic() - began < 1:  # it has gone just now
                         continue
                     return self._followed(began, ops)
@@ -215,7 +231,7 @@ class Remote:
                 since = time.monotonic()
                 now = self._await(talk, backend, name, began + limit)
                 waited = time.monotonic() - since
-                ops = self.look_up() if now in (None, DONE) else None
+                ops = look_up() if now in (None, DONE) else None
                 leases.patience.waited(waited, holder, helped=ops is not None)
                 if ops is not None or now is not None:
                     return self._followed(began, ops)
@@ -224,8 +240,8 @@ class Remote:
         return None
 
     def _needs_text(self) -> bool:
-        """Whether the result can be found by the preprocessed text alone, if at all: then another's
-        compile helps nobody who waits for an entry."""
+        """Whether the result can be found by the preprocessed text alone: then another's compile
+        helps nobody who waits for an entry."""
         job = self._job
         asks_time = b"__TIME" in (job.source_text or b"")
         sloppy = "time_macros" in job.call.config.sloppiness

@@ -356,12 +356,21 @@ def test_a_redis_that_stops_while_somebody_waits_costs_one_time_limit(
 
 
 @needs_redis
-def test_nobody_waits_for_what_is_found_by_its_text(farm: Farm) -> None:
-    (bench,) = farm.machines(1, 0, a="const char *a = __TIME__;\n")
-    before = farm.ask("keys", "pycc:lease:*").split()
-    assert bench.call("-c a.c") == 0
-    bench.resident.remotes.written()
-    assert set(farm.ask("keys", "pycc:lease:*").split()) <= set(before)
+@pytest.mark.parametrize(
+    ("text", "direct"),
+    [("int a;\n", False), ("const char *a = __TIMESTAMP__;\n", True)],
+)
+def test_what_is_found_by_its_text_is_compiled_by_one_machine(
+    farm: Farm, text: str, direct: bool
+) -> None:
+    benches = farm.machines(4, 0.6, a=text)
+    for bench in benches:
+        bench.configure(**{"DIRECT" if direct else "NODIRECT": "1"})
+        os.utime(bench.cwd / "a.c", (1e9, 1e9))
+    assert compile_at_once(benches) == [0] * 4
+    assert farm.ran() == 1
+    assert counted(benches, remote_lease.FOLLOWED) == 3
+    assert len({(bench.cwd / "a.o").read_bytes() for bench in benches}) == 1
 
 
 @needs_redis
