@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from ..errors import ConfigError
 from .remote_backend import Say, StorageFailed, StorageRefused
 from .remote_lease import LONGEST_VALUE
-from .remote_resp import Redis, Reply, ReplyError, raised
+from .remote_resp import Redis, Reply, ReplyError
 from .remote_settings import REQUEST_TIMEOUT, StorageSettings, timeouts
 from .remote_url import Url
 
@@ -69,15 +69,12 @@ class RedisBackend:
         given, found = self._redis.ask_all(
             [(b"SET", name, value, b"NX", b"PX", b"%d" % ms), (b"GET", name)], LONGEST_VALUE
         )
-        try:
-            raised(given)
-            return _value(raised(found))
-        except ReplyError as problem:
-            raise StorageRefused(str(problem)) from problem
+        _lease(given)
+        return _lease(found)
 
     def lease_value(self, key: bytes) -> bytes | None:
         (found,) = self._redis.ask_all([(b"GET", _lease_name(key))], LONGEST_VALUE)
-        return _value(raised(found))
+        return _lease(found)
 
     def prolong_leases(self, keys: Sequence[bytes], ms: int) -> None:
         self._redis.ask_all([(b"PEXPIRE", _lease_name(key), b"%d" % ms) for key in keys])
@@ -96,8 +93,11 @@ class RedisBackend:
         self._redis.close()
 
 
-def _value(found: Reply) -> bytes | None:
-    return found if isinstance(found, bytes) else None
+def _lease(reply: Reply | ReplyError) -> bytes | None:
+    """Its value; raises StorageRefused where there are no leases."""
+    if isinstance(reply, ReplyError):
+        raise StorageRefused(str(reply))
+    return reply if isinstance(reply, bytes) else None
 
 
 def _lease_name(key: bytes) -> bytes:

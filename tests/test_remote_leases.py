@@ -374,6 +374,27 @@ def test_what_is_found_by_its_text_is_compiled_by_one_machine(
 
 
 @needs_redis
+def test_what_is_no_lease_is_not_waited_for(farm: Farm) -> None:
+    """And the storage is used as before."""
+    (bench,) = farm.machines(1, 0, a="int a;\n")
+    assert bench.call("-c a.c") == 0
+    bench.resident.remotes.written()
+    names = farm.ask("keys", "pycc:lease:*").split()
+    bench.counters()
+    for name in names:
+        farm.ask("del", name)
+        farm.ask("lpush", name, "x")
+    farm.ask("del", *farm.ask("keys", "ccache:*").split())
+    other = farm.machine()
+    other.file("a.c", "int a;\n")
+    assert other.call("-c a.c") == 0
+    other.resident.remotes.written()
+    counts = other.counters()
+    assert counts.get("remote_storage_error", 0) == 0
+    assert counts["remote_storage_write"] >= 2
+
+
+@needs_redis
 def test_leases_go_with_what_they_were_for(farm: Farm) -> None:
     (bench,) = farm.machines(1, 0, a="int a;\n", b="int b\n")
     assert (bench.call("-c a.c"), bench.call("-c b.c")) == (0, 1)
