@@ -10,6 +10,7 @@ is over.
 
 from __future__ import annotations
 
+import errno
 import os
 import queue
 import stat
@@ -28,6 +29,11 @@ from .shared_files import make_directories, replace, write_new
 
 T = TypeVar("T")
 
+MOST_LEFT = 16
+"""Threads that wait in vain; with so many the others are told at once."""
+_OF_ONE_ENTRY = frozenset({errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENXIO})
+"""Somebody else's file, a pipe or a link that leads nowhere: no reason to ask for no other."""
+
 
 class FileBackend:
     """See Backend. ``umask`` is that of files and directories where ``@umask`` does not say."""
@@ -44,6 +50,8 @@ class FileBackend:
                 f'invalid file URL "{url.shown()}": specifying a host other than localhost is not'
                 " supported"
             )
+        if "\0" in url.path:
+            raise ConfigError(f'invalid file URL "{url.shown()}"')
         self._directory = url.path
         self._umask = umask
         self._layout = "subdirs"
@@ -62,12 +70,13 @@ class FileBackend:
                     unknown(f"Unknown attribute: {key}")
         data = DATA_TIMEOUT if settings.data_timeout is None else settings.data_timeout
         self._seconds = data if is_network(url.path) else 0.0
+        self._left: list[threading.Thread] = []
 
     def _path(self, key: bytes) -> str:
         return f"{self._directory}/{entry_path(key, self._layout)}"
 
     def get(self, key: bytes, say: Say) -> bytes | None:
-        return self._patiently(lambda: self._read(self._path(key)))
+        return self._patiently(lambda: self._read(self._path(key), say))
 
     def put(self, key: bytes, value: bytes, say: Say, *, overwrite: bool) -> bool:
         path = self._path(key)
@@ -85,14 +94,18 @@ class FileBackend:
     def close(self) -> None:
         return
 
-    def _read(self, path: str) -> bytes | None:
+    def _read(self, path: str, say: Say) -> bytes | None:
         try:
             # Not to be held up by a pipe that somebody put there.
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as problem:
-            raise StorageFailed(f"Failed to read {path}: {problem.strerror}") from problem
+            reason = f"Failed to read {path}: {problem.strerror}"
+            if problem.errno in _OF_ONE_ENTRY:
+                say(reason)
+                return b""
+            raise StorageFailed(reason) from problem
         try:
             with open(fd, "rb", buffering=0) as file:
                 found = os.fstat(fd)
@@ -124,6 +137,9 @@ class FileBackend:
     def _patiently(self, work: Callable[[], T]) -> T:
         if not self._seconds:
             return work()
+        self._left = [thread for thread in self._left if thread.is_alive()]
+        if len(self._left) >= MOST_LEFT:
+            raise StorageFailed(f"{self._directory} does not answer", timeout=True)
         done: queue.SimpleQueue[tuple[T | None, StorageFailed | None]] = queue.SimpleQueue()
 
         def run() -> None:
@@ -132,10 +148,15 @@ class FileBackend:
             except StorageFailed as problem:
                 done.put((None, problem))
 
-        threading.Thread(target=run, daemon=True).start()
+        thread = threading.Thread(target=run, daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as full:
+            raise StorageFailed(str(full)) from full
         try:
             got, problem = done.get(timeout=self._seconds)
         except queue.Empty:
+            self._left.append(thread)
             raise StorageFailed(f"{self._directory} does not answer", timeout=True) from None
         if problem is not None:
             raise problem

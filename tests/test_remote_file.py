@@ -17,6 +17,7 @@ from pycc.cache import remote_file
 from pycc.cache.remote_backend import StorageFailed, StorageRefused
 from pycc.cache.remote_file import FileBackend
 from pycc.cache.remote_settings import parse_storages
+from pycc.errors import ConfigError
 from tests.storage_kit import digest
 
 OLD = 1_600_000_000
@@ -87,11 +88,41 @@ def test_a_file_system_that_stands_still_is_not_awaited_for_long(
     assert one.put(digest(1), b"x", quietly, overwrite=True)
     assert one.get(digest(1), quietly) == b"x"
     gate = threading.Event()
-    monkeypatch.setattr(one, "_read", lambda _: gate.wait(10))
+    monkeypatch.setattr(one, "_read", lambda *_: gate.wait(10))
     with pytest.raises(StorageFailed, match="does not answer") as problem:
         one.get(digest(1), quietly)
     assert problem.value.timeout
     gate.set()
+
+
+def test_what_waits_in_vain_for_a_file_system_does_not_pile_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote_file, "is_network", lambda _: True)
+    monkeypatch.setattr(remote_file, "MOST_LEFT", 2)
+    one = backend(tmp_path / "r", "data-timeout=50ms")
+    gate, asked = threading.Event(), threading.Semaphore(10)
+    monkeypatch.setattr(one, "_read", lambda *_: asked.acquire() and gate.wait(10))
+    for _ in range(5):
+        with pytest.raises(StorageFailed, match="does not answer"):
+            one.get(digest(1), quietly)
+    assert asked._value == 8
+    gate.set()
+
+
+def test_one_entry_that_cannot_be_read_is_no_reason_to_ask_for_no_other(tmp_path: Path) -> None:
+    one = backend(tmp_path / "r", "@layout=flat")
+    one.put(digest(1), b"x", quietly, overwrite=True)
+    (tmp_path / "r" / digest(2).hex()).symlink_to(digest(2).hex())
+    said: list[str] = []
+    assert one.get(digest(2), said.append) == b""
+    assert "Too many levels of symbolic links" in said[0]
+    assert one.get(digest(1), quietly) == b"x"
+
+
+def test_a_path_that_cannot_be_one_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="invalid file URL"):
+        backend(tmp_path / "r%00")
 
 
 @contextmanager
