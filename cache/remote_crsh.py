@@ -29,7 +29,7 @@ from typing import Final, Protocol, TypeVar
 from ..blake import blake2b
 from .remote_backend import LARGEST, Say, StorageFailed, StorageRefused
 from .remote_settings import DATA_TIMEOUT, IDLE_TIMEOUT, REQUEST_TIMEOUT, StorageSettings
-from .remote_stream import Connections, Peer, Stream, text_of
+from .remote_stream import GIVEN_UP, Connections, Peer, Stream, text_of
 from .remote_url import Url
 from .shared_files import locked
 
@@ -40,6 +40,8 @@ GET, PUT, REMOVE, STOP, INFO, EXISTS = range(6)
 OK, NOOP, ERR = range(3)
 CAN_STORE, CAN_INFORM, CAN_ASK = range(3)
 START_SECONDS: Final = 10.0
+STUCK_SECONDS: Final = 60.0
+"""After which a program of ours that does not listen is ended."""
 STEP_SECONDS: Final = 0.005
 
 
@@ -115,12 +117,16 @@ class CrshBackend:
         self._environment = environment or {}
         self._start_seconds = max(START_SECONDS, data)
         self._capabilities = b""
+        self._process: subprocess.Popen[bytes] | None = None
+        self._began = 0.0
+        self._given_up = 0  # how many times
         self._connections = Connections(self._peer, self._greet, self._connect)
 
     def _greet(self, stream: Stream) -> None:
         self._capabilities = read_greeting(stream)
 
     def _connect(self) -> Stream:
+        given_up = self._given_up
         try:
             return self._peer.connect()
         except StorageFailed:
@@ -131,9 +137,33 @@ class CrshBackend:
                 raise StorageFailed("Failed to acquire spawn lock", timeout=True)
             with suppress(StorageFailed):  # somebody else may have started it meanwhile
                 return self._peer.connect()
-            return self._started()
+            return self._started(given_up)
 
-    def _started(self) -> Stream:
+    def _started(self, given_up: int) -> Stream:
+        process = self._process
+        # One that is slow is not started again and again, and one that is stuck is not left behind.
+        slow = process is not None and process.returncode is None
+        if slow and time.monotonic() - self._began > STUCK_SECONDS:
+            process.kill()  # type: ignore[union-attr]
+            slow = False
+        if process is None or not slow:
+            process = self._start()
+        deadline = time.monotonic() + self._start_seconds
+        while True:
+            try:
+                return self._peer.connect()
+            except StorageFailed as problem:
+                if process.returncode is not None:
+                    raise StorageFailed(
+                        f"{self._program} ended with status {process.returncode}"
+                    ) from problem
+                if self._given_up != given_up:
+                    raise StorageFailed(GIVEN_UP, timeout=True) from None
+                if time.monotonic() > deadline:
+                    raise StorageFailed(f"{self._program} does not listen", timeout=True) from None
+            time.sleep(STEP_SECONDS)
+
+    def _start(self) -> subprocess.Popen[bytes]:
         with suppress(OSError):
             os.unlink(self._peer.path)  # one that was killed could not
         try:
@@ -149,18 +179,8 @@ class CrshBackend:
         except OSError as problem:
             raise StorageFailed(f"Failed to spawn helper: {problem.strerror}") from problem
         threading.Thread(target=process.wait, daemon=True).start()
-        deadline = time.monotonic() + self._start_seconds
-        while True:
-            try:
-                return self._peer.connect()
-            except StorageFailed as problem:
-                if process.returncode is not None:
-                    raise StorageFailed(
-                        f"{self._program} ended with status {process.returncode}"
-                    ) from problem
-                if time.monotonic() > deadline:
-                    raise StorageFailed(f"{self._program} does not listen", timeout=True) from None
-            time.sleep(STEP_SECONDS)
+        self._process, self._began = process, time.monotonic()
+        return process
 
     def get(self, key: bytes, say: Say) -> bytes | None:
         def exchange(stream: Stream) -> tuple[bytes | None, bool]:
@@ -194,6 +214,7 @@ class CrshBackend:
         return self._asked("remove", exchange)
 
     def give_up(self) -> None:
+        self._given_up += 1
         self._connections.give_up()
 
     def stop(self) -> bool:

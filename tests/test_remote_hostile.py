@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pycc.cache import remote_http_wire
+from pycc.cache import remote_crsh, remote_http_wire
 from pycc.cache.remote_backend import Backend, StorageFailed
+from pycc.cache.remote_crsh import CrshBackend
 from pycc.cache.remote_http import HttpBackend
 from pycc.cache.remote_redis import RedisBackend
 from pycc.cache.remote_settings import parse_storages
@@ -151,3 +155,45 @@ def test_a_password_that_a_server_repeats_is_not_told(user: str, words: list[str
         storage(f"redis://{user}@127.0.0.1:{port}").get(KEY, quietly)
     assert words[-1] not in str(problem.value)
     assert "unknown command" in str(problem.value)
+
+
+def silent_program(place: Path, monkeypatch: pytest.MonkeyPatch) -> CrshBackend:
+    program = place / "program"
+    program.write_text(f'#!/bin/sh\necho $$ >> "{place}/started"\nexec sleep 30\n')
+    program.chmod(0o755)
+    (settings,) = parse_storages("x:y data-timeout=100ms")
+    monkeypatch.setattr(remote_crsh, "START_SECONDS", 0.2)
+    return CrshBackend(settings, str(place / "s"), str(program), os.environb)
+
+
+def test_a_program_that_does_not_listen_is_not_started_again_and_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = silent_program(tmp_path, monkeypatch)
+    for _ in range(2):
+        with pytest.raises(StorageFailed, match="does not listen"):
+            one.get(KEY, quietly)
+    monkeypatch.setattr(remote_crsh, "STUCK_SECONDS", 0.0)
+    with pytest.raises(StorageFailed, match="does not listen"):
+        one.get(KEY, quietly)
+    first, second = map(int, (tmp_path / "started").read_text().split())
+    for _ in range(200):
+        with suppress(ProcessLookupError):
+            os.kill(first, 0)
+            time.sleep(0.02)
+            continue
+        break
+    else:
+        pytest.fail("the first one still runs")
+    os.kill(second, signal.SIGKILL)
+
+
+def test_who_waits_for_a_program_can_be_told_to_wait_no_longer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = silent_program(tmp_path, monkeypatch)
+    monkeypatch.setattr(one, "_start_seconds", 20.0)
+    threading.Timer(0.3, one.give_up).start()
+    with pytest.raises(StorageFailed, match="given up"):
+        one.get(KEY, quietly)
+    os.kill(int((tmp_path / "started").read_text()), signal.SIGKILL)
