@@ -6,6 +6,7 @@ earlier one of the same mount point.
 """
 
 import os
+from collections.abc import Callable
 from typing import Final
 
 from ..pattern import pattern
@@ -17,6 +18,7 @@ NETWORK_TYPES: Final = frozenset(
 )
 
 _ESCAPE: Final = pattern(rb"\\([0-7]{3})")
+_MOST_LINKS: Final = 40
 _MOUNTINFO: Final = "/proc/self/mountinfo"
 
 
@@ -54,11 +56,42 @@ def is_network_type(name: str) -> bool:
 def is_network(path: str) -> bool:
     """Say whether ``path``, or the nearest parent that exists, lies on a shared file system.
 
-    Where mounts cannot be read the answer is no.
+    That file system is not asked for anything: it may stand still, and whoever asks with it. Where
+    mounts cannot be read the answer is no.
     """
     try:
         with open(_MOUNTINFO, "rb") as file:
             types = parse(file.read())
     except OSError:
         return False
-    return is_network_type(type_at(os.path.realpath(os.fsencode(path)), types))
+    return is_shared(os.path.join(os.getcwdb(), os.fsencode(path)), types, os.readlink)
+
+
+def is_shared(path: bytes, types: dict[bytes, str], readlink: Callable[[bytes], bytes]) -> bool:
+    """Say whether an absolute path lies on a shared file system; ``readlink`` is asked about
+    nothing on one, so links there are taken for directories."""
+
+    def shared(place: bytes) -> bool:
+        # What is not mounted yet (autofs) is, by whoever asks for it.
+        kind = type_at(place, types)
+        return is_network_type(kind) or kind == "autofs"
+
+    left = path.split(b"/")[::-1]
+    here, links = b"/", 0
+    while left:
+        name = left.pop()
+        if name in (b"", b"."):
+            continue
+        here = os.path.dirname(here) if name == b".." else os.path.join(here, name)
+        if shared(here):
+            return shared(os.path.normpath(os.path.join(here, *reversed(left))))
+        try:
+            target = readlink(here)
+        except OSError:  # no link, or not there
+            continue
+        links += 1
+        if links > _MOST_LINKS:
+            break
+        left += target.split(b"/")[::-1]
+        here = b"/" if target[:1] == b"/" else os.path.dirname(here)
+    return shared(here)

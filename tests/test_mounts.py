@@ -2,7 +2,7 @@
 
 import pytest
 
-from pycc.cache.mounts import is_network, is_network_type, parse, type_at
+from pycc.cache.mounts import is_network, is_network_type, is_shared, parse, type_at
 
 MOUNTS = rb"""22 1 8:1 / / rw,relatime - ext4 /dev/sda1 rw
 30 22 0:27 / /home rw - nfs4 server:/home rw
@@ -47,3 +47,33 @@ def test_local_types(name: str) -> None:
 
 def test_proc_is_local() -> None:
     assert not is_network("/proc/no/such/path")
+
+
+LINKS = {b"/l": b"home/me", b"/local": b"/l/scratch/cache/../cache/x", b"/circle": b"/circle"}
+
+
+@pytest.mark.parametrize(
+    ("path", "shared"),
+    [
+        (b"/", False),
+        (b"/homes/x", False),
+        (b"/home/me/x", True),
+        (b"/home/me/scratch/cache/x", False),
+        (b"/l/x", True),
+        (b"/l/../x", True),
+        (b"/local", False),
+        (b"/x/../l", True),
+        (b"/circle/x", False),
+        (b"/auto/x", True),
+    ],
+)
+def test_a_shared_file_system_is_known_without_asking_it(path: bytes, shared: bool) -> None:
+    types = {**parse(MOUNTS), b"/auto": "autofs"}
+
+    def readlink(asked: bytes) -> bytes:
+        assert not is_network_type(type_at(asked, types))
+        if asked not in LINKS:
+            raise FileNotFoundError
+        return LINKS[asked]
+
+    assert is_shared(path, types, readlink) == shared
