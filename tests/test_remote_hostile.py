@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -30,10 +31,10 @@ def quietly(_: str) -> None:
 
 
 @contextmanager
-def listening(talk: Callable[[Any], None]) -> Iterator[tuple[int, list[object]]]:
+def listening(talk: Callable[[Any], None]) -> Iterator[tuple[int, list[socket.socket]]]:
     """A port on which ``talk`` is had with a file for each connection, and the connections."""
     listener = socket.create_server(("127.0.0.1", 0))
-    accepted: list[object] = []
+    accepted: list[socket.socket] = []
 
     def serve() -> None:
         with suppress(OSError):
@@ -197,3 +198,45 @@ def test_who_waits_for_a_program_can_be_told_to_wait_no_longer(
     with pytest.raises(StorageFailed, match="given up"):
         one.get(KEY, quietly)
     os.kill(int((tmp_path / "started").read_text()), signal.SIGKILL)
+
+
+CONVERSATIONS = {
+    "http": b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nword",
+    "http chunked": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nword\r\n0\r\n\r\n",
+    "redis": b"$4\r\nword\r\n",
+}
+
+
+@pytest.mark.parametrize("reused", [False, True])
+@pytest.mark.parametrize("reset", [False, True])
+@pytest.mark.parametrize("kind", CONVERSATIONS)
+def test_a_connection_that_ends_anywhere_gives_the_whole_value_or_a_failure(
+    kind: str, reset: bool, reused: bool
+) -> None:
+    answer = CONVERSATIONS[kind]
+    script: list[bytes] = []
+
+    def talk(file: Any) -> None:
+        while file.readline():
+            for _ in range(4 if kind == "redis" else 2):
+                file.readline()
+            said = script.pop(0) if script else b""
+            file.write(said)
+            file.flush()
+            if said != answer:
+                if reset:
+                    now = struct.pack("ii", 1, 0)
+                    accepted[-1].setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, now)
+                return
+
+    with listening(talk) as (port, accepted):
+        for cut in range(len(answer)):
+            one = storage(f"{kind.split()[0]}://127.0.0.1:{port} connect-timeout=5000")
+            # A reused connection may have been closed before, so that request is made again.
+            script[:] = [answer] * reused + [answer[:cut]] * 2
+            if reused:
+                assert one.get(KEY, quietly) == b"word"
+            with pytest.raises(StorageFailed) as problem:
+                one.get(KEY, quietly)
+            assert not problem.value.timeout
+            one.close()
