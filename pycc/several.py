@@ -236,20 +236,22 @@ class _Course:
             ops = [op for op in ops if isinstance(op, Out)]
         if failed or not link:
             return self._end([*ops, Exit(FAILED if failed else 0)])
-        if ops:
-            self._talk.give(ops)
-        # gcc's link says what the whole command would; clang's may add warnings of its own.
+        # gcc's link says what the whole command would; clang's may add warnings of its own, and then
+        # the whole command is to say all there is to say.
         clang = self._several.parts.family is Family.CLANG and not call.request.stderr_tty
-        command = Run(
-            (call.compiler, *link), CAPTURE_ERR if clang else 0, environment=(RECURSION_GUARD,)
-        )
+        withheld = [op for op in ops if clang and isinstance(op, Out)]
+        given = [op for op in ops if not (clang and isinstance(op, Out))]
+        if given:
+            self._talk.give(given)
+        flags = CAPTURE_ERR | CAPTURE_OUT if clang else 0
+        command = Run((call.compiler, *link), flags, environment=(RECURSION_GUARD,))
         call.log("Linking")
         report = self._part_talk.run(command)
         lines = _lines_of_driver(report.err, call.compiler)
         warned = any(b"linker command failed" not in line for line in lines)
         if report.error or warned:
             return self.whole()
-        return self._end([*([Out(2, report.err)] if report.err else []), Exit(report.status)])
+        return self._end([*withheld, *_said(report), Exit(report.status)])
 
     def _in_place(self, op: Op) -> Op:
         """Temporary objects keep the files that were made for them, ours alone."""
@@ -357,8 +359,11 @@ class _Course:
         report = self._part_talk.run(Run(command.argv, flags, command.environment))
         if report.error:
             return []
-        said = [Out(fd, data) for fd, data in ((1, report.out), (2, report.err)) if data]
-        return [*said, Exit(report.status)]
+        return [*_said(report), Exit(report.status)]
+
+
+def _said(report: Report) -> list[Op]:
+    return [Out(fd, data) for fd, data in ((1, report.out), (2, report.err)) if data]
 
 
 def _lines_of_driver(text: bytes, compiler: bytes) -> list[bytes]:

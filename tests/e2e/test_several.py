@@ -89,6 +89,8 @@ CLANG_LINES = [
     ("clang a.c b.c -o app", 2),
     ("clang -Werror -DX -nostdinc c.c -shared -o l.so", 1),
     ("clang -c a.c b.c -lm", 0),
+    # The link would warn, so the whole command is run, after compiles that warned.
+    ("clang -Wall b.c c.c -shared -fPIC -mllvm -inline-threshold=9 -Wl,--trace -o l.so", 0),
 ]
 
 
