@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .resident import Resident
 
 SPOTS, CHAINS, TEXT_LOOKUPS = 4_000, 500, 24
+TEXT_LOOKUP_BYTES = 128 << 20  # of all chains; what one call adds may come on top
 
 
 class Looker:
@@ -103,6 +104,8 @@ class Looker:
         """What is known of a chain, as far as it holds."""
         known = self._resident.text_lookups
         key = (self._cwd, chain)
+        if sum(one.size for one in list(known.values())) > TEXT_LOOKUP_BYTES:
+            known.clear()
         lookups = known.get(key)
         if lookups is None:
             if len(known) >= TEXT_LOOKUPS:

@@ -195,3 +195,49 @@ def test_too_many_chains_are_forgotten(tmp_path: Path, monkeypatch: pytest.Monke
     for number in range(5):
         look.remembered(SearchChain((), (b"%d" % number,)))
         assert len(resident.text_lookups) <= 2
+
+
+def test_what_all_chains_hold_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(searched, "TEXT_LOOKUP_BYTES", 100_000)
+    (tmp_path / "src").mkdir()
+    resident = Resident()
+    sizes = []
+    for number in range(100):
+        chain = SearchChain((), (b"src", b"%d" % (number % 3)))
+        look = Looker(bytes(tmp_path), resident)
+        texts = {b"src/%d.c" % number: scan(b'#include "%d.h"' % number)}
+        absent(texts, next(iter(texts)), chain, look.probes(), remembered=look.remembered(chain))
+        sizes.append(sum(one.size for one in resident.text_lookups.values()))
+    assert 50_000 < max(sizes) < 110_000
+
+
+def test_many_texts_that_ask_for_the_same_are_not_kept_for_ever(tmp_path: Path) -> None:
+    (tmp_path / "src").mkdir()
+    resident = Resident()
+    asked = scan(b"#include <a.h>")
+    for number in range(3):
+        texts = {b"src/%d.c" % number: asked}
+        both_of = Looker(bytes(tmp_path), resident)
+        known = both_of.remembered(CHAIN)
+        before = known.lookups.size
+        absent(texts, next(iter(texts)), CHAIN, both_of.probes(), remembered=known)
+        assert known.lookups.size >= before + textlookups.TEXT_BYTES
+
+
+def test_a_file_that_is_found_behind_one_beside_the_text_is_explained(tmp_path: Path) -> None:
+    """Else a place was named for it where nobody had looked."""
+    for name in ("src/m.c", "src/sub/a.h", "src/sub/x/b.h", "inc/x/b.h", "sys/c.h"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("")
+    texts = {
+        b"src/m.c": scan(b""),
+        b"src/sub/a.h": scan(b'#include "x/b.h"'),
+        b"inc/x/b.h": scan(b""),
+    }
+    chain = SearchChain((), (b"sys", b"inc", b"inc/x"))
+    look = Looker(bytes(tmp_path), Resident())
+    fresh, known = (
+        absent(texts, b"src/m.c", chain, look.probes(), remembered=remembered)
+        for remembered in (None, look.remembered(chain))
+    )
+    assert fresh == known
