@@ -251,5 +251,14 @@ def tokens_matter(invocation: Invocation) -> bool:
 def forces_colour(invocation: Invocation) -> bool:
     """Whether the compile may be told to colour its diagnostics, to be stripped at need.
 
-    clang stores its command line where it is asked to record it."""
+    clang stores its command line where it is asked to record it, and says of a file in assembly
+    that the word is not used (with -Werror that is an error). Where gcc breaks lines
+    (-fmessage-length) it counts the bytes that colour them."""
+    if invocation.family is Family.GCC and any(map(_BREAKS_LINES, invocation.args)):
+        return False
+    if invocation.family is Family.CLANG and invocation.language == b"assembler":
+        return False
     return not invocation.records_command_line and invocation.family.value != "other"
+
+
+_BREAKS_LINES = pattern(rb"-fmessage-length=0*[1-9]").match

@@ -291,6 +291,13 @@ def test_where_the_text_alone_decides(text: str, allowed: bool) -> None:
         ("-c a.c", Family.OTHER, False),
         ("-c -frecord-gcc-switches a.c", Family.GCC, False),
         ("-c -grecord-command-line -g a.c", Family.CLANG, False),
+        ("-c a.s", Family.CLANG, False),
+        ("-c -x assembler a.c", Family.CLANG, False),
+        ("-c a.S", Family.CLANG, True),
+        ("-c a.s", Family.GCC, True),
+        ("-c -fmessage-length=72 a.c", Family.GCC, False),
+        ("-c -fmessage-length=0 a.c", Family.GCC, True),
+        ("-c -fmessage-length=72 a.c", Family.CLANG, True),
     ],
 )
 def test_where_colour_may_be_asked_for(text: str, family: Family, forced: bool) -> None:

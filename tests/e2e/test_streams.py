@@ -180,3 +180,14 @@ def test_the_compiler_has_no_descriptor_of_ours(world: World) -> None:
     found = set((world.root / "fds").read_text().split())
     # 3 is ls's own; one more is the user's stderr, named in UNCACHED_ERR_FD.
     assert len(found - {"0", "1", "2", "3"}) <= 1
+
+
+def test_clang_is_told_nothing_that_it_does_not_use(world: World, clang: None) -> None:
+    """It warns of such words, which -Werror makes an error of."""
+    world.write("a.s", ".globl f\nf: ret\n")
+    world.compare("clang", "-Werror", "-c", "a.s", times=3)
+
+
+def test_gcc_breaks_lines_as_without_colours(world: World) -> None:
+    world.write("a.c", "int f(void) { return f; }\n")
+    world.compare("gcc", "-fmessage-length=20", "-c", "a.c", times=2)
