@@ -106,6 +106,8 @@ def split(
     links = not any(word.name in ACTIONS for word in found)
     if languages.is_cxx_driver(driver) and any(word.name == b"-x" for word in found):
         return None  # for g++ it holds for one file alone, and libraries depend on it
+    if inputs and any(word.name == b"-x" for word in found[inputs[-1].at :]):
+        return None  # drivers warn that it comes too late
     output = next((word.value for word in reversed(found) if word.name == b"-o"), None)
     if not 1 <= len(sources) <= MOST or b"conftest." in inputs[0].name.rpartition(b"/")[2]:
         return None

@@ -236,8 +236,8 @@ class _Course:
             ops = [op for op in ops if isinstance(op, Out)]
         if failed or not link:
             return self._end([*ops, Exit(FAILED if failed else 0)])
-        # gcc's link says what the whole command would; clang's may add warnings of its own, and then
-        # the whole command is to say all there is to say.
+        # gcc's link says what the whole command would; clang's may add warnings of its own, and
+        # then the whole command says all there is to say.
         clang = self._several.parts.family is Family.CLANG and not call.request.stderr_tty
         withheld = [op for op in ops if clang and isinstance(op, Out)]
         given = [op for op in ops if not (clang and isinstance(op, Out))]

@@ -147,6 +147,12 @@ def test_a_command_stays_whole(line: str) -> None:
 def test_the_libraries_of_a_cxx_driver_depend_on_languages() -> None:
     assert taken("-x c a.c -o app", driver=b"g++") is None
     assert taken("-c -x c a.x -x none b.c", driver=b"g++") is None
+
+
+def test_an_x_behind_all_inputs_is_warned_of() -> None:
+    assert taken("-c a.c b.c -x c") is None
+    assert taken("a.c -o app -x c") is None
+    assert taken("-x c") is None
     assert lines(taken("a.c -o app", driver=b"g++")) == ["-c -o /tmp/1.o a.c", "/tmp/1.o -o app"]
 
 
