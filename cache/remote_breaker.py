@@ -5,6 +5,10 @@ opens the breaker, and no compile asks until it is closed again. Who finds out i
 for an entry which nobody has, in growing intervals, so that no compile ever waits for a storage
 twice. It ends when nobody has wanted the storage for a while; the next compile then asks by itself.
 
+An entry that nobody has may be answered where others are not (a disk that fails behind a web
+server). A storage that is too late again soon after it was taken for well is left alone for longer
+each time.
+
 A storage that is there but refuses to store is still read; for a moment it is not written to.
 """
 
@@ -18,6 +22,7 @@ from .remote_backend import StorageFailed, StorageRefused
 
 FIRST_SECONDS, LONGEST_SECONDS, FACTOR = 0.5, 30.0, 2.0
 UNWANTED_SECONDS = 120.0
+RELAPSE_SECONDS, RELAPSE_FACTOR, RELAPSE_LONGEST = 60.0, 4.0, 300.0
 REFUSED_SECONDS, WARNING_SECONDS = 2.0, 60.0
 
 
@@ -41,6 +46,7 @@ class Breaker:
         self._refused_until = self._warn_at = 0.0
         self._refusal: StorageFailed | None = None
         self._wanted = 0.0
+        self._first, self._relapses_until = FIRST_SECONDS, 0.0
         self._lock = threading.Lock()
 
     def failure(self, *, writing: bool = False) -> StorageFailed | None:
@@ -63,7 +69,11 @@ class Breaker:
             if self._failure is not None:
                 return False
             self._failure = failure
-            self._wanted = self._clock()
+            self._wanted = now = self._clock()
+            if failure.timeout and now < self._relapses_until:
+                self._first = min(self._first * RELAPSE_FACTOR, RELAPSE_LONGEST)
+            else:
+                self._first = FIRST_SECONDS
         if self._watched:
             try:
                 threading.Thread(target=self.watch, daemon=True).start()
@@ -73,11 +83,11 @@ class Breaker:
 
     def watch(self) -> None:
         """Ask until there is an answer, or nobody wants one."""
-        pause = FIRST_SECONDS
+        pause = self._first
         try:
             while self._clock() - self._wanted < UNWANTED_SECONDS:
                 self._sleep(pause)
-                pause = min(pause * FACTOR, LONGEST_SECONDS)
+                pause = min(pause * FACTOR, max(LONGEST_SECONDS, self._first))
                 try:
                     self._probe()
                 except StorageRefused:
@@ -88,3 +98,4 @@ class Breaker:
         finally:  # whatever went wrong, the storage is not given up for good
             with self._lock:
                 self._failure = None
+                self._relapses_until = self._clock() + RELAPSE_SECONDS + self._first

@@ -259,6 +259,28 @@ def test_a_breaker_without_a_thread_to_watch_stays_closed(monkeypatch: pytest.Mo
     assert breaker.failure() is None
 
 
+def test_a_storage_that_is_late_again_and_again_is_asked_less_and_less() -> None:
+    """For an entry that nobody has there is an answer at once, for others there is none."""
+    clock = Clock(0.0)
+
+    def sleep(seconds: float) -> None:
+        clock.now += seconds
+
+    breaker = Breaker(lambda: None, watched=False, sleep=sleep, clock=clock)
+    waits = 0
+    while clock.now < 3600:
+        clock.now += 10  # a compile waits
+        waits += 1
+        breaker.trip(StorageFailed("timeout", timeout=True))
+        breaker.watch()
+    assert waits < 20
+    clock.now += 1000
+    since = clock.now
+    breaker.trip(StorageFailed("timeout", timeout=True))
+    breaker.watch()
+    assert clock.now - since < 1, "that was long ago"
+
+
 def test_a_refusal_holds_up_writing_for_a_moment() -> None:
     clock = Clock(100.0)
     breaker = Breaker(lambda: None, watched=False, clock=clock)
