@@ -44,8 +44,13 @@ def make_directories(path: str, umask: int | None) -> None:
             os.mkdir(name, 0o700)
         except FileExistsError:
             continue
-        inherited = os.stat(name).st_mode & stat.S_ISGID
-        os.chmod(name, mode | inherited)
+        # Who shares the directory above may have put a link in its place meanwhile.
+        made = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            inherited = os.fstat(made).st_mode & stat.S_ISGID
+            os.fchmod(made, mode | inherited)
+        finally:
+            os.close(made)
 
 
 def create(path: str, umask: int | None) -> int:

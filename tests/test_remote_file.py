@@ -125,6 +125,26 @@ def test_a_path_that_cannot_be_one_is_refused(tmp_path: Path) -> None:
         backend(tmp_path / "r%00")
 
 
+def test_a_link_in_place_of_a_directory_that_was_just_made_changes_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By somebody who may write into the shared directory."""
+    private = tmp_path / "private"
+    private.mkdir(0o700)
+    (tmp_path / "r").mkdir()
+    mkdir = os.mkdir
+
+    def exchanged(path: str, mode: int = 0o777) -> None:
+        mkdir(path, mode)
+        os.rmdir(path)
+        os.symlink(private, path)
+
+    monkeypatch.setattr(os, "mkdir", exchanged)
+    with pytest.raises(StorageRefused):
+        backend(tmp_path / "r", "@umask=0").put(digest(1), b"x", quietly, overwrite=True)
+    assert mode(private) == 0o700
+
+
 @contextmanager
 def as_user(number: int, group: int) -> Iterator[None]:
     groups = os.getgroups()
