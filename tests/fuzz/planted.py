@@ -148,12 +148,12 @@ def response_file_by_name() -> None:
     seen: dict[Any, Any] = {}
 
     def wrap(expand: Any) -> Any:
-        def once(words: Any, read: Any) -> Any:
+        def once(words: Any, *rest: Any) -> Any:
             if not any(word.startswith(b"@") for word in words):
-                return expand(words, read)
+                return expand(words, *rest)
             key = tuple(words)
             if key not in seen:
-                seen[key] = expand(words, read)
+                seen[key] = expand(words, *rest)
             return seen[key]
 
         return once

@@ -264,7 +264,7 @@ def colours(rng: random.Random, state: State, tools: Toolchain) -> Iterator[Stat
 @scenario
 def working_directory(rng: random.Random, state: State, tools: Toolchain) -> Iterator[State]:
     """The same command line in another directory; debug information names it."""
-    debug = rng.choice(((b"-g",), (b"-g3",), (), (b"-g", b"-gno-column-info")))
+    debug = rng.choice(((b"-g",), (b"-g3",), (b"-g", b"-gno-column-info")))
     state = flagged(c_like(rng, state, tools), debug=debug, map=())
     for cwd in (b"build", b"build2", b"cwdlink", b"build"):
         yield state.replace(f"cwd {cwd!r}", cwd=cwd)
