@@ -177,13 +177,15 @@ class TextLookups:
             if first:
                 gch, early = text.gch, text.wanted
         again: list[tuple[Lookup, bool]] = []
-        leads_to = self._firsts_of(wanted)
-        pending = leads_to - read
-        while pending:
+        leads_to: set[bytes] = set()
+        now = wanted
+        while now:
+            found = self._firsts_of(now)
+            leads_to |= found
             more = 0
-            for path in pending:
+            for path in found - read:
                 for number in self._leading[path]:
-                    if not wanted >> number & 1:
+                    if not now >> number & 1:
                         continue
                     lookup = self._lookups[number]
                     first = bool(early >> number & 1)
@@ -193,11 +195,8 @@ class TextLookups:
                         more |= 1 << onward
                     elif lookup.goes_on or not read.isdisjoint(lookup.existing):
                         again.append((lookup, first))
-            more &= ~wanted
-            wanted |= more
-            found = self._firsts_of(more) - leads_to
-            leads_to |= found
-            pending = found - read
+            now = more & ~wanted
+            wanted |= now
         untaken = leads_to - read
         answers = self._firsts_of(has) - read
         along.places.expect([*untaken, *answers])

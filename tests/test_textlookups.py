@@ -241,3 +241,25 @@ def test_a_file_that_is_found_behind_one_beside_the_text_is_explained(tmp_path: 
         for remembered in (None, look.remembered(chain))
     )
     assert fresh == known
+
+
+def test_a_chain_that_begins_beside_the_text_is_followed_past_a_file_that_was_not_read(
+    tmp_path: Path,
+) -> None:
+    for name in ("src/m.c", "src/a.h", "src/vector", "inc/vector"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("")
+    (tmp_path / "two").mkdir()
+    texts = {
+        b"src/m.c": scan(b""),
+        b"src/a.h": scan(b'#include "vector"'),
+        b"inc/vector": scan(b'#include "vector"'),
+    }
+    chain = SearchChain((b"src", b"two"), (b"inc",))
+    look = Looker(bytes(tmp_path), Resident())
+    fresh, known = (
+        absent(texts, b"src/m.c", chain, look.probes(), remembered=remembered)
+        for remembered in (None, look.remembered(chain))
+    )
+    assert fresh == known
+    assert (b"two", (b"vector",)) in fresh.groups
