@@ -168,7 +168,7 @@ class Farm:
         compiler.write_text(
             "#!/bin/sh\n"
             'case " $* " in *" -c "*)\n'
-            f'  echo "$*" >> {root}/ran; sleep $(cat {root}/seconds);;\n'
+            f'  s=$(cat {root}/seconds); echo "$*" >> {root}/ran; sleep $s;;\n'
             "esac\n"
             'exec /usr/bin/gcc "$@"\n'
         )
