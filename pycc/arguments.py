@@ -212,7 +212,10 @@ def _assemble(
         dumpbase=reader.names.get(b"-dumpbase"),
         dumpbase_ext=reader.names.get(b"-dumpbase-ext"),
         object_option=b"-c" in reader.actions,
-        bitcode=b"-emit-llvm" in reader.flags and reader.family is not Family.GCC,
+        # What is in assembly is assembled all the same.
+        bitcode=b"-emit-llvm" in reader.flags
+        and reader.family is not Family.GCC
+        and not language.startswith(b"assembler"),
     )
     dependencies = reader.dependencies.resolve(names, compile_given=bool(reader.actions))
     for words_left_out in _words_that_still_speak(reader, action, dependencies is None):

@@ -191,3 +191,9 @@ def test_clang_is_told_nothing_that_it_does_not_use(world: World, clang: None) -
 def test_gcc_breaks_lines_as_without_colours(world: World) -> None:
     world.write("a.c", "int f(void) { return f; }\n")
     world.compare("gcc", "-fmessage-length=20", "-c", "a.c", times=2)
+
+
+def test_clang_assembles_although_bitcode_is_asked_for(world: World, clang: None) -> None:
+    world.write("a.S", "#define N 1\n.globl f\nf: mov $N, %eax\nret\n")
+    world.write("a.bc", "of another source")
+    world.compare("clang", "-c", "-emit-llvm", "a.S", times=3)
