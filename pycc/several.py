@@ -39,7 +39,6 @@ from .frame import (
 )
 from .invocation import Family, Invocation, ParseSettings, Uncacheable
 from .job import Job, Several
-from .outcome import Outcome
 from .parts import split
 from .pattern import pattern
 from .record import replace
@@ -68,10 +67,8 @@ def taken_apart(
     cwd: bytes,
     resident: Resident,
 ) -> Several | None:
-    """The parts of a call that cannot be cached as it is; None where it is to stay whole."""
+    """The parts of a call of several sources, or that links; None where it is to stay whole."""
     config = call.config
-    if why.outcome not in (Outcome.CALLED_FOR_LINK, Outcome.MULTIPLE_SOURCE_FILES):
-        return None
     if not config.split_commands or distributes(call) or call.prefix or config.prefix_command_cpp:
         return None
     if config.base_dir or config.debug:

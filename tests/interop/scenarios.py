@@ -20,7 +20,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -249,7 +249,7 @@ def compare(project: Project, source: Path, work: Path, wrappers: Sequence[Wrapp
     return good
 
 
-def main(report: Callable[[str], None] = print) -> int:
+def main() -> int:
     """Compare; the exit status."""
     parser = argparse.ArgumentParser(description="pycc and ccache over the same days")
     parser.add_argument("--launcher", type=Path, required=True)
@@ -268,7 +268,7 @@ def main(report: Callable[[str], None] = print) -> int:
     for project in PROJECTS:
         if not options.projects or project.name in options.projects:
             good = compare(project, fetch(project, work), work, wrappers) and good
-    report("pycc is as good as ccache" if good else "pycc is worse than ccache somewhere")
+    print("pycc is as good as ccache" if good else "pycc is worse than ccache somewhere")
     return 0 if good else 1
 
 
