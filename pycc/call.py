@@ -27,7 +27,8 @@ from .record import made, mutable
 if TYPE_CHECKING:
     from .cache.directory import CacheDirectory
     from .debug import DebugFiles
-    from .resident import Environment, Resident
+    from .memos import Environment
+    from .resident import Resident
 
 RECURSION_GUARD = b"CCACHE_DISABLE=1"
 """For whatever the compiler runs: a ccache inside a wrapper script must not cache once more."""

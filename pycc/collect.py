@@ -30,7 +30,10 @@ from .stability import disturbed
 if TYPE_CHECKING:
     from .resident import Resident
 
-__all__ = ["Dependencies", "Refused", "dependencies", "outputs"]
+__all__ = ["Dependencies", "Refused", "dependencies", "lying", "outputs"]
+
+
+NOTHING: Mapping[bytes, Signature] = {}
 
 
 @record
@@ -62,15 +65,31 @@ def relative_depfile(invocation: Invocation, base_dir: BaseDirectories) -> Write
     return None if text is None else Write(wanted.path, text)
 
 
+def lying(invocation: Invocation) -> dict[bytes, Signature]:
+    """The files that lie where this call has its outputs, before it has run; by absolute names."""
+    names = [output.path for output in invocation.outputs]
+    if invocation.output is not None:
+        names.append(invocation.output)
+    paths = [absolute(invocation.cwd, name) for name in names]
+    found = zip(paths, signatures(paths), strict=True)
+    return {path: signature for path, signature in found if signature.exists}
+
+
 def outputs(
     invocation: Invocation,
     report: Report,
     coloured: bool,
     depfile: Write | None = None,
     made: Mapping[bytes, bytes | None] | None = None,
+    older: Mapping[bytes, Signature] = NOTHING,
+    start: int = 0,
 ) -> tuple[Entry, ...] | Refused:
     """Every output as entries of a result; ``depfile`` is to be the dependency file. ``made`` are
-    those that another machine made, by their absolute names; the others lie where they belong."""
+    those that another machine made, by their absolute names; the others lie where they belong.
+
+    ``older`` are those that lay there before the compiler ran, at ``start`` (ns): one that is still
+    the same was not written. gcc's notes have another name since its tenth release, and options for
+    clang's inner compiler can have it make no object at all."""
     entries: list[Entry] = []
     total = 0
     wanted: list[tuple[Kind, bytes, bytes, bool]] = []
@@ -87,6 +106,8 @@ def outputs(
             data: bytes | None = depfile.data
         elif made is not None and path in made:
             data = made[path]
+        elif path in older and _untouched(path, older[path], start):
+            data = None
         else:
             data = _content(path)
         if data is None:
@@ -107,6 +128,11 @@ def outputs(
     if report.out:
         entries.append(Entry(Kind.STDOUT, report.out))
     return tuple(entries)
+
+
+def _untouched(path: bytes, before: Signature, start: int) -> bool:
+    """Whether the file is as it was; one of the tick of the start may have been written again."""
+    return before.changed < start and not before.is_directory and signature(path) == before
 
 
 def _content(path: bytes) -> bytes | None:

@@ -8,19 +8,14 @@ from __future__ import annotations
 
 import getopt
 import os
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from . import __version__, config, links
-from .cache import cleanup, recompression, statistics_text
-from .cache.digest import checksum
-from .cache.directory import CacheDirectory
-from .cache.storage import MAX_VALUE
+from . import __version__, commands_store, config, links
+from .cache import cleanup, statistics_text
+from .commands_session import Session
 from .commands_text import FEATURES, HELP
-from .config_access import home_directory
-from .config_values import parse_signed, parse_unsigned
+from .config_values import parse_unsigned
 from .errors import ConfigError, Fatal, PyccError
 from .frame import Exec, Exit, Op, Out, Request
 from .lifecycle import program_path
@@ -28,7 +23,6 @@ from .locate import DEFAULT_PATH
 from .talk import Talk
 
 if TYPE_CHECKING:
-    from . import commands_entries
     from .resident import Resident
 
 SHORT = "cCd:F:hk:M:o:psvVxX:z"
@@ -129,69 +123,7 @@ ON_STANDARD_INPUT = frozenset({"--checksum-file", "--extract-result", "--hash-fi
 """With the argument ``-``; a server does not have the caller's."""
 LAST = frozenset({"--extract-result", "--help", "--inspect"})
 """What comes behind them is not carried out."""
-PATIENCE_MS = 600_000
-PIECE = 1 << 20  # bytes
 DEFAULT_LINKS = b"/usr/lib/pycc/bin"
-
-
-@dataclass(slots=True)
-class Session:
-    """One command line being carried out."""
-
-    request: Request
-    talk: Talk
-    resident: Resident
-    name: str
-    verbosity: int = 0
-    json: bool = False
-    dry_run: bool = False
-    config_path: str = ""
-    directory: str = ""
-    namespace: str | None = None
-    rest: Sequence[str] = ()
-    trim_size: config.Size | None = None
-    trim_by_mtime: bool = False
-    trim_recompress: str = ""
-    ops: list[Op] = field(default_factory=list)
-
-    def go_on(self) -> None:
-        """The launcher waits as long as it takes."""
-        self.talk.wait(PATIENCE_MS)
-
-    def path(self, name: str) -> str:
-        """``name`` as seen from the caller's directory."""
-        return os.path.join(os.fsdecode(self.request.cwd), name)
-
-    def variables(self) -> dict[bytes, bytes]:
-        found = dict(self.resident.environment(self.request.environment_block).variables)
-        if self.directory:
-            found[b"CCACHE_DIR"] = os.fsencode(self.directory)
-            found.pop(b"CCACHE_CONFIGPATH", None)
-        if self.config_path:
-            found[b"CCACHE_CONFIGPATH"] = os.fsencode(self.config_path)
-        return found
-
-    def settings(self) -> config.Config:
-        """The configuration as it is now; commands before this one may have changed it."""
-        return config.load(self.variables(), self.request.cwd, home=home_directory())
-
-    def cache(self) -> CacheDirectory:
-        cache = self.resident.cache(self.settings())
-        self.resident.drain(cache.root)
-        return cache
-
-    def counters(self) -> tuple[dict[str, int], config.Config]:
-        settings = self.settings()
-        cache = self.cache()
-        self.resident.read_fallbacks(cache)
-        cleanup.account(cache.storage, cache.statistics)
-        counters = statistics_text.with_contents(
-            cache.statistics.read(),
-            cache.storage.totals(),
-            settings.max_size,
-            settings.max_files,
-        )
-        return counters, settings
 
 
 def answer(request: Request, talk: Talk, resident: Resident) -> Sequence[Op]:
@@ -272,7 +204,7 @@ def _modify(session: Session, commands: Sequence[tuple[str, str]]) -> None:
             case "--trim-method":
                 session.trim_by_mtime = value == "mtime"
             case "--trim-recompress":
-                _level(value)
+                commands_store.compression_level(value)
                 session.trim_recompress = value
 
 
@@ -284,7 +216,7 @@ def _carry_out(
     if option == "--evict-namespace":
         if any(other == "--evict-older-than" for other, _ in commands):
             return ""  # one eviction by both
-        return _evict(session, cleanup.Eviction(None, value))
+        return commands_store.evict(session, cleanup.Eviction(None, value))
     return _COMMANDS[option](session, value)
 
 
@@ -298,33 +230,6 @@ def _version(session: Session, _: str) -> str:
         "This is pycc, a compiler wrapper and compile farm.\n"
         "License: GPL-2.0-or-later\n"
     )
-
-
-def _clear(session: Session, _: str) -> str:
-    cache = session.cache()
-    if session.dry_run:
-        removed = cache.storage.totals()
-    else:
-        removed = cleanup.clear(cache.storage, cache.statistics)
-    session.resident.forget_hits()
-    return cleanup.removal_text(removed, dry_run=session.dry_run)
-
-
-def _cleanup(session: Session, _: str) -> str:
-    cache = session.cache()
-    removed = cleanup.clean_up(cache.storage, cache.statistics, dry_run=session.dry_run)
-    return cleanup.removal_text(removed, dry_run=session.dry_run)
-
-
-def _evict(session: Session, eviction: cleanup.Eviction) -> str:
-    cache = session.cache()
-    removed = cleanup.evict(cache.storage, cache.statistics, eviction, dry_run=session.dry_run)
-    return cleanup.removal_text(removed, dry_run=session.dry_run)
-
-
-def _evict_older(session: Session, value: str) -> str:
-    seconds = config.parse_duration(value) / 1000
-    return _evict(session, cleanup.Eviction(seconds, session.namespace))
 
 
 def _set(session: Session, key: str, value: str) -> None:
@@ -440,99 +345,6 @@ def _install_links(session: Session, _: str) -> str:
     return f"{where}: {listed}\nTo use them: export PATH={where}:$PATH\n"
 
 
-def _binary_units(session: Session) -> bool:
-    """Sizes are shown as the limit is written."""
-    limit = session.settings().max_size
-    return not (isinstance(limit, config.Size) and limit.decimal)
-
-
-def _level(text: str) -> int | None:
-    """zstd's level; None where nothing is to be compressed."""
-    return None if text == "uncompressed" else parse_signed(text, -128, 127, "compression level")
-
-
-def _show_compression(session: Session, _: str) -> str:
-    sizes = recompression.measure(session.cache().storage, session.go_on)
-    return recompression.sizes_text(sizes, binary_units=_binary_units(session))
-
-
-def _recompress(session: Session, value: str) -> str:
-    level, cache = _level(value), session.cache()
-    done = recompression.recompress(cache.storage, level, session.go_on)
-    cleanup.account(cache.storage, cache.statistics)
-    session.resident.forget_hits()
-    return recompression.recompressed_text(done, binary_units=_binary_units(session))
-
-
-def _print_entries(session: Session, _: str) -> str:
-    from .commands_entries import listing_text
-
-    session.go_on()
-    listed = session.cache().storage.listing()
-    return listing_text(listed, as_json=session.json)
-
-
-def _entry(session: Session, name: str) -> commands_entries.Named:
-    from .commands_entries import Named, find, unsealed
-
-    if name == "-":
-        return Named(unsealed(sys.stdin.buffer.read(MAX_VALUE)), None)
-    return find(session.cache().storage, name, session.request.cwd)
-
-
-def _inspect(session: Session, name: str) -> str:
-    from .commands_entries import inspection
-
-    return inspection(_entry(session, name))
-
-
-def _extract_result(session: Session, name: str) -> str:
-    from .commands_entries import extraction
-
-    session.ops += extraction(session.cache().storage, _entry(session, name))
-    return ""
-
-
-def _pieces(session: Session, name: str, verb: str) -> Iterator[bytes]:
-    try:
-        with sys.stdin.buffer if name == "-" else open(session.path(name), "rb") as file:
-            while piece := file.read(PIECE):
-                session.go_on()
-                yield piece
-    except OSError as problem:
-        raise Fatal(f"Failed to {verb} {name}: {problem.strerror}") from problem
-
-
-def _checksum_file(session: Session, name: str) -> str:
-    return f"{checksum(_pieces(session, name, 'checksum')).hex()}\n"
-
-
-def _hash_file(session: Session, name: str) -> str:
-    from .cache import blake3
-
-    return f"{blake3.digest(_pieces(session, name, 'hash'))[:20].hex()}\n"
-
-
-def _trim_dir(session: Session, directory: str) -> str:
-    from .trimming import trim
-
-    if session.dry_run and session.trim_recompress:
-        raise Fatal("--dry-run cannot be used with --trim-recompress")
-    size = session.trim_size
-    if size is None:
-        raise Fatal("please specify --trim-max-size when using --trim-dir")
-    return trim(
-        session.path(directory),
-        size,
-        binary_units=not size.decimal,
-        by_mtime=session.trim_by_mtime,
-        recompress=bool(session.trim_recompress),
-        level=_level(session.trim_recompress or "uncompressed"),
-        dry_run=session.dry_run,
-        go_on=session.go_on,
-    )
-
-
 def _monitor(session: Session) -> Op:
     """The launcher becomes the monitor: a server prints for nobody who is still looking."""
     words = [os.fsencode(word) for word in ("--monitor", *session.rest)]
@@ -564,32 +376,22 @@ def _server_status(session: Session, _: str) -> str:
 
 
 _COMMANDS: Mapping[str, Callable[[Session, str], str]] = {
-    "--checksum-file": _checksum_file,
-    "--cleanup": _cleanup,
-    "--clear": _clear,
-    "--evict-older-than": _evict_older,
-    "--extract-result": _extract_result,
+    **commands_store.COMMANDS,
     "--get-config": _get_config,
-    "--hash-file": _hash_file,
     "--help": _help,
-    "--inspect": _inspect,
     "--install-links": _install_links,
     "--max-files": _max_files,
     "--max-size": _max_size,
-    "--print-entries": _print_entries,
     "--print-log-stats": _print_log_stats,
     "--print-stats": _print_stats,
     "--print-version": lambda _session, _value: f"{__version__}\n",
-    "--recompress": _recompress,
     "--server-status": _server_status,
     "--set-config": _set_config,
-    "--show-compression": _show_compression,
     "--show-config": _show_config,
     "--show-log-stats": _show_log_stats,
     "--show-stats": _show_stats,
     "--stop-server": _stop_server,
     "--stop-storage-helpers": _stop_storage_programs,
-    "--trim-dir": _trim_dir,
     "--version": _version,
     "--zero-stats": _zero_stats,
 }

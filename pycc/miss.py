@@ -35,6 +35,7 @@ from .talk import Gone, Talk
 if TYPE_CHECKING:
     from .directives import Directives
     from .dispatch import Dispatch
+    from .native import Signature
     from .pump import Pumped
     from .resident import Resident
 
@@ -45,12 +46,13 @@ FINER_NS = int(time.clock_getres(CLOCK_REALTIME_COARSE) * 1.5e9)
 @record
 class Compiled:
     """A compile that has succeeded, its outputs not yet read. ``before`` is from
-    stability.identities."""
+    stability.identities, ``older`` from collect.lying."""
 
     job: Job
     execution: Execution
     text: Preprocessed | None
     before: dict[bytes, tuple[int, int]]
+    older: dict[bytes, Signature]
 
 
 @record
@@ -117,6 +119,7 @@ def compile_one(
         meanwhile = None
     _start_anew(job, resident)
     before = identities(_directories_known_before(job, resident), resident.look)
+    older = collect.lying(invocation)
     text: Preprocessed | None = None
     if classic:
         got = _preprocess(job, talk, resident, elsewhere)
@@ -143,7 +146,7 @@ def compile_one(
     execution = run_here() if elsewhere is None else elsewhere.run(text, run_here)
     if not isinstance(execution, Execution):
         return execution
-    return Compiled(job, execution, text, before)
+    return Compiled(job, execution, text, before, older)
 
 
 def judge(compiled: Compiled, resident: Resident) -> Judged | Sequence[Op]:
@@ -164,7 +167,13 @@ def judge(compiled: Compiled, resident: Resident) -> Judged | Sequence[Op]:
     if depfile is not None:
         execution = replace(execution, ops=[depfile, *execution.ops])
     entries = collect.outputs(
-        invocation, execution.report, execution.coloured, depfile, execution.made
+        invocation,
+        execution.report,
+        execution.coloured,
+        depfile,
+        execution.made,
+        compiled.older,
+        job.start,
     )
     if isinstance(entries, collect.Refused):
         call.tally.clear()

@@ -16,6 +16,7 @@ from pycc.cache.digest import digest_of
 from pycc.frame import Exec, Exit, Fallback, Out, Report, Run, Write
 from pycc.outcome import Outcome
 from pycc.resident import Resident
+from pycc.sidefiles import mangle
 from pycc.talk import Gone, LoopTalk, NotHere
 from tests.compile_kit import GCC, Bench, Launcher, request_of
 
@@ -302,6 +303,35 @@ def test_notes_of_another_output_are_others(bench: Bench) -> None:
         words = f"-c -ftest-coverage -frandom-seed=1 static.c -o {name}.o".split()
         subprocess.run([GCC, *words], cwd=bench.cwd, check=True)
         assert made == (bench.cwd / f"{name}.gcno").read_bytes()
+
+
+def test_an_output_that_was_not_written_is_not_kept(bench: Bench) -> None:
+    """gcc 9 would write its notes under the mangled name; under gcc 12 an older gcc's lie there."""
+    line = "-c --coverage -fprofile-dir=notes -frandom-seed=1 main.c"
+    names = [mangle(b"main", os.fsencode(bench.cwd)), b"main"]
+    plainly(bench, line + " -o OUT", "main.o")
+    stale, *_ = (
+        name for name in names if not (bench.cwd / "plain" / f"{name.decode()}.gcno").exists()
+    )
+    older = bench.file(f"{stale.decode()}.gcno", "an older compile's\n")
+    bench.call(line)
+    assert bench.counters()["cache_miss"] == 1
+    older.unlink()
+    bench.call(line)
+    assert bench.counters()["direct_cache_hit"] == 1
+    assert not older.exists()
+
+
+def test_an_object_that_was_not_written_is_not_kept(bench: Bench) -> None:
+    """A compiler that succeeds without an object, where an older one lies."""
+    lazy = bench.file("lazy/gcc", f'#!/bin/sh\ncase "$*" in *lazy.c*) exit 0;; esac\n{GCC} "$@"\n')
+    lazy.chmod(0o755)
+    bench.file("lazy.c", "int x;\n")
+    bench.file("lazy.o", "an older one")
+    bench.configure(COMPILER=str(lazy))
+    bench.call("-c lazy.c")
+    assert bench.counters()["compiler_produced_no_output"] == 1
+    assert "local_storage_write" not in bench.counters()
 
 
 def test_time_is_never_kept_by_its_manifest(bench: Bench) -> None:

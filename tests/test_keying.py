@@ -16,10 +16,10 @@ from pycc.compiler import Toolchain
 from pycc.frame import Request
 from pycc.invocation import Family, Invocation
 from pycc.log import NO_LOG
+from pycc.memos import Environment
 from pycc.native import NO_FILE, Signature
 from pycc.outcome import Outcome
 from pycc.record import replace
-from pycc.resident import Environment
 from pycc.searchchain import SearchChain
 from tests.command_lines import understood
 from tests.config_request import load

@@ -117,9 +117,12 @@ ALLOWED = {
     "parts": "arguments invocation languages options sidefiles",
     "several": "call delivery distribution errors frame invocation job miss outcome parts talk"
     " tiers",
-    "commands": "cache.blake3 cache.cleanup cache.digest cache.directory cache.recompression"
-    " cache.statistics_text cache.storage commands_entries commands_text config config_access"
-    " config_values errors frame lifecycle links locate talk trimming",
+    "commands_session": "cache.cleanup cache.directory cache.statistics_text config config_access"
+    " frame talk",
+    "commands_store": "cache.blake3 cache.cleanup cache.digest cache.recompression cache.storage"
+    " commands_entries commands_session config config_values errors trimming",
+    "commands": "cache.cleanup cache.statistics_text commands_session commands_store commands_text"
+    " config config_values errors frame lifecycle links locate talk",
     "commands_entries": "cache.manifest cache.recompression cache.result cache.storage errors"
     " frame",
     "trimming": "cache.cleanup cache.compression cache.recompression cache.shared_files"
@@ -128,10 +131,11 @@ ALLOWED = {
     " commands compiler delivery distcc_command distribution errors execution frame hardlinks hot"
     " invocation job keying miss outcome responsefile several talk tiers toolchains unfinished",
     # The server and the ways in.
+    "memos": "cache.directory cache.result frame native watch",
     "resident": "cache.digest cache.directory cache.lookup cache.mounts cache.result"
     " cache.statistics cache.storage cache.storage_files cache.storage_local compile config"
-    " directives frame lifecycle log native ready remote.farm remote.transport remotes searchchain"
-    " server sharing talk tokens unfinished watch",
+    " directives frame lifecycle log memos native ready remote.farm remote.transport remotes"
+    " searchchain server sharing talk tokens unfinished watch",
     "__main__": "cache.disk_cache cache.remote_crsh cache.remote_file cache.remote_http"
     " cache.remote_redis cache.remote_s3 commands commands_entries distcc_command execute lifecycle"
     " miss monitor native pump remote.mdns remote.register resident server tiers trimming",

@@ -17,8 +17,9 @@ from pycc import resident as residing
 from pycc.cache.directory import CacheDirectory
 from pycc.frame import Exit, Shared, Write, read_reply, read_request, write_reply
 from pycc.lifecycle import Place
+from pycc.memos import Memo, Records, drop_oldest
 from pycc.native import ABSENT, SAME, pack, signature
-from pycc.resident import Memo, Records, Resident, drop_oldest
+from pycc.resident import Resident
 from pycc.talk import NotHere
 from tests.compile_kit import Bench, frame_of_call
 from tests.test_frame import a_request as frame_of

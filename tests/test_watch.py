@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pycc import native, watch
-from pycc.resident import Records
+from pycc.memos import Records
 from pycc.watch import Watch, is_system
 from tests.mounting import UNSHARE, need_private_mounts
 
