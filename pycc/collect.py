@@ -52,7 +52,8 @@ class Dependencies:
     files: tuple[tuple[bytes, bytes], ...]
     directives: dict[bytes, Directives]
     stats: dict[bytes, tuple[int, int, int]]
-    """Size, mtime and ctime of the files, by their absolute names."""
+    """Size, mtime and ctime of the files, by their absolute names; under the sloppiness that asks
+    for them."""
 
 
 def relative_depfile(invocation: Invocation, base_dir: BaseDirectories) -> Write | None:
@@ -193,29 +194,34 @@ def dependencies(
     times = records_times(invocation)
     names.pop(invocation.source, None)
     ignored = _ignored_headers(call)
-    paths = [absolute(call.cwd, name) for name in names]
     source = absolute(call.cwd, invocation.source)
     by_mtime = "include_file_mtime" not in call.config.sloppiness
     by_ctime = "include_file_ctime" not in call.config.sloppiness
+    keeps_stats = "file_stat_matches" in call.config.sloppiness
+    paths = {name: absolute(call.cwd, name) for name in names}
+    plain = not (ignored or times or keeps_stats)
+    texts = [path for name, path in paths.items() if name not in opaque] if plain else []
+    standing = resident.headers.standing(texts, start)
+    looked = [(name, path) for name, path in paths.items() if path not in standing]
+    looked.insert(0, (invocation.source, source))
     known = resident.digests.known
-    files: list[tuple[bytes, bytes]] = []
+    digests: dict[bytes, bytes] = {}
     directives: dict[bytes, Directives] = {}
     stats: dict[bytes, tuple[int, int, int]] = {}
-    all_paths = [source, *paths]
-    links = signatures(all_paths, follow=False)
-    for name, path, found in zip(
-        (invocation.source, *names), all_paths, _targets(all_paths, links), strict=True
-    ):
+    links = signatures([path for _, path in looked], follow=False)
+    for (name, path), link in zip(looked, links, strict=True):
         if ignored and name in names and _is_below(path, ignored):
             continue
         if path == NULL:
             directives[name] = Directives()
             continue
+        found = signature(path) if link.is_link else link
         if not found.is_regular:
             return Refused(Outcome.BAD_INPUT_FILE, os.fsdecode(path))
         if (found.mtime >= start and by_mtime) or (found.ctime >= start and by_ctime):
             return Refused(Outcome.MODIFIED_INPUT_FILE, os.fsdecode(path))
-        digest = known(path, found) or resident.digests.digest(path, found)
+        pinned = known(path, found)
+        digest = pinned or resident.digests.digest(path, found)
         if digest is None or len(digest) != DIGEST_SIZE:
             return Refused(Outcome.MODIFIED_INPUT_FILE, os.fsdecode(path))
         if name == invocation.source and digest != source_digest:
@@ -225,24 +231,32 @@ def dependencies(
             return Refused(Outcome.MODIFIED_INPUT_FILE, os.fsdecode(path))
         if name not in opaque:
             directives[name] = asked
+            if pinned is not None and found is link:
+                resident.headers.keep(path, found, digest, asked)
         if name != invocation.source:
             stats[path] = found.size, found.mtime, found.ctime
-            files.append((name, stamped(digest, found.mtime) if times else digest))
+            digests[name] = stamped(digest, found.mtime) if times else digest
     if by_mtime or by_ctime:
+        linked = [path for (_, path), link in zip(looked, links, strict=True) if link.is_link]
         moved = disturbed(
-            all_paths, start, before, lambda p, follow: signatures(p, follow=follow), links
+            [source, *paths.values()],
+            start,
+            before,
+            lambda p, follow: signatures(p, follow=follow),
+            linked,
         )
         if moved is not None:
             resident.doubt(moved)
             return Refused(Outcome.MODIFIED_INPUT_FILE, os.fsdecode(moved))
+    files: list[tuple[bytes, bytes]] = []
+    for name, path in paths.items():
+        header = standing.get(path)
+        if header is not None:
+            directives[name] = header.asked
+            files.append((name, header.digest))
+        elif name in digests:
+            files.append((name, digests[name]))
     return Dependencies(tuple(files), directives, stats)
-
-
-def _targets(paths: Sequence[bytes], links: Sequence[Signature]) -> list[Signature]:
-    """The signatures with links followed, where there are links; ``links`` are those without."""
-    return [
-        signature(path) if link.is_link else link for path, link in zip(paths, links, strict=True)
-    ]
 
 
 def _ignored_headers(call: Call) -> tuple[bytes, ...]:

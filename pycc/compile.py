@@ -174,6 +174,7 @@ def _open(
         return call.refuse(Outcome.UNSUPPORTED_COMPILER_OPTION, f"options of {foreign}")
     if call.config.reads_again:
         resident.digests.forget()
+        resident.headers.forget()
     witnesses = Witnesses(resident.digests)
     witnesses.records += call.records
     base_dir = _base_directories(call, witnesses)

@@ -13,6 +13,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from . import exact
@@ -40,7 +41,7 @@ from .remote.exact_client import Done, ExactJob, exactly
 from .remote.exact_wire import Work
 from .remote.farm import Answer, Farm, elsewhere, local_hosts
 from .remote.farm import Job as FarmJob
-from .remote.hosts import HostSpec
+from .remote.hosts import HostSpec, lock_name
 from .remote.monitor_state import JobState, Phase
 from .remote.protocol import Request
 from .remote.pump_client import another_there, pumping
@@ -192,9 +193,11 @@ class Dispatch:
         hosts = self._settings.hosts
         return not self.reason and hosts is not None and any(host.cpp for host in hosts.hosts)
 
-    def pumped(self, resident: Resident, before: dict[bytes, tuple[int, int]]) -> Pumped | None:
-        """What a stock server made in pump mode; as for `exactly`. ``before`` is from
-        stability.identities."""
+    def pumped(
+        self, resident: Resident, before: dict[bytes, tuple[int, int]], *, kept: bool = True
+    ) -> Pumped | None:
+        """What a stock server made in pump mode, to be ``kept`` or not; as for `exactly`.
+        ``before`` is from stability.identities."""
         job, scanned = self._job, self._scanned
         if not isinstance(scanned, commandline.Distributable):
             return None
@@ -222,13 +225,16 @@ class Dispatch:
                 if not isinstance(answer, Answer) or answer.refused or answer.reply.status:
                     self._taken(answer)
                     return None
-                made = pump.received(job, resident, sent[0], answer.reply, before)
+                there = partial(self._farm.headers.lookups, lock_name(answer.host))
+                what = (sent[0], answer.reply, before, None if kept else there)
+                made = pump.received(job, resident, *what)
                 other = another_there(
                     self._farm,
                     answer.host,
                     farm_job,
                     made.facts,
                     lambda path, digest: exact.content_at(path, digest, resident),
+                    made.lookups,
                 )
         except CannotPump as problem:
             self._not_pumped(f"what came back is not taken: {problem}")

@@ -238,7 +238,7 @@ class _Command:
         exact = dispatch.exactly(self._resident)
         if exact is not None:
             return exact.ops
-        pumped = pump(job, self._resident, dispatch)
+        pumped = pump(job, self._resident, dispatch, kept=False)
         if pumped is not None:
             return pumped.ops
         return self._here() if dispatch.stays else None

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from . import collect
+from .cache.digest import file_clock
 from .cache.lookup import absolute
 from .cache.manifest import WHOLE, ManifestEntry
 from .cache.result import Entry
@@ -29,6 +30,7 @@ from .searchchain import is_systems
 
 if TYPE_CHECKING:
     from .job import Job
+    from .memos import Header
     from .resident import Resident
 
 SEARCHED = SEARCH_VARIABLES[:5]
@@ -101,8 +103,10 @@ def work_of(job: Job, resident: Resident) -> Work | str:
 def view_of(job: Job, resident: Resident, closure: Closure) -> View | str:
     """The files of ``closure`` with all that leads to them, or why they cannot be told."""
     view = _View(job, resident)
-    for name in closure.names:
-        if not view.add(name):
+    paths = {name: absolute(job.call.cwd, name) for name in closure.names}
+    standing = resident.headers.standing(list(paths.values()), file_clock())
+    for name, path in paths.items():
+        if not view.add(path, standing.get(path)):
             return f"{os.fsdecode(name)} cannot be read"
     if not view.has(job.invocation.source, job.source_digest):
         return "the source is being changed"
@@ -145,14 +149,21 @@ class _View:
         directories = tuple(path for path in self._directories if path != b"/")
         return View(self._cwd, tuple(self._files.values()), links, directories)
 
-    def add(self, name: bytes) -> bool:
-        """A file with all that leads to it; False if there is none to be read."""
-        directory, _, last = absolute(self._cwd, name).rpartition(b"/")
-        path = self._leaf(self._directory(directory) + b"/" + last)
+    def add(self, name: bytes, known: Header | None) -> bool:
+        """A file, by its absolute name, with all that leads to it; False if there is none to be
+        read. ``known`` is what it was found to be just now, if it is no link."""
+        directory, _, last = name.rpartition(b"/")
+        path = self._directory(directory) + b"/" + last
+        if known is None:
+            path = self._leaf(path)
         if path in self._files:
             return True
-        found = signature(path)
-        digest = self._digests.digest(path, found) if found.is_regular else None
+        found = signature(path) if known is None else known.found
+        digest: bytes | None = None
+        if known is not None:
+            digest = known.digest
+        elif found.is_regular:
+            digest = self._digests.digest(path, found)
         if digest is None:
             return False
         first = self._inodes.setdefault((found.device, found.inode), path)
@@ -214,9 +225,15 @@ def content_of(file: ClientFile, resident: Resident) -> bytes | None:
 
 
 def content_at(path: bytes, digest: bytes, resident: Resident) -> bytes | None:
-    """The content of a file, if it still is the one with that digest."""
+    """What has that digest, of which the file is known to have been; None if it has another now."""
+    known = resident.contents.get(digest)
+    if known is not None:
+        return known
     got = resident.digests.read(path, CONTENT_LIMIT)
-    return got[1] if got is not None and got[0] == digest else None
+    if got is None or got[0] != digest:
+        return None
+    resident.contents.keep(digest, got[1])
+    return got[1]
 
 
 def _expected(invocation: Invocation) -> Iterable[bytes]:

@@ -46,6 +46,10 @@ Names = dict[bytes, set[bytes]]
 """Last parts of names by what stands before them: nothing, or a directory with a slash."""
 
 
+Proven = Callable[[object], int]
+"""The bits of lookups, by TextLookups.epoch, that are known to have found nothing elsewhere too."""
+
+
 @record
 class Remembered:
     """What is known of one search chain and holds now. ``pin`` gives what a directory's listing may
@@ -72,6 +76,7 @@ class Absent:
     precompiled      precompiled headers that exist where the compiler looks for one; they may have
                      been read, and gcc does not name them in its dependency file
     complete         False: there are lookups that these lists do not show
+    lookups          (TextLookups.epoch, bits) of what was remembered, with what is ``proven``
     """
 
     groups: tuple[tuple[bytes, tuple[bytes, ...]], ...] = ()
@@ -80,6 +85,7 @@ class Absent:
     present_untaken: tuple[bytes, ...] = ()
     precompiled: tuple[bytes, ...] = ()
     complete: bool = True
+    lookups: tuple[object, int] = (None, 0)
 
 
 def absent(
@@ -91,8 +97,9 @@ def absent(
     remembered: Remembered | None = None,
     forced: Sequence[bytes] = (),
     clang: bool = False,
+    proven: Proven | None = None,
 ) -> Absent:
-    """The absent candidates of one compile.
+    """The absent candidates of one compile; without those of lookups that are ``proven``.
 
     ``deps`` maps every file that was read, the source included, by the name that the compiler
     gave it in its dependency file, to its directives. ``forced`` are the names of -include and
@@ -102,7 +109,7 @@ def absent(
     main = normal(source)
     with remembered.lookups.lock if remembered is not None else nullcontext():
         search.everything(deps, main, forced, clang=clang)
-        return search.result(complete=search.unexplained(main))
+        return search.result(complete=search.unexplained(main), proven=proven)
 
 
 def precompiled(
@@ -111,13 +118,15 @@ def precompiled(
     chain: SearchChain,
     probes: Probes,
     *,
+    remembered: Remembered | None = None,
     forced: Sequence[bytes] = (),
 ) -> tuple[bytes, ...]:
     """The precompiled headers that gcc may read for a source that asks for ``asked``, before any
     other file is known to be read; the arguments are those of `absent`."""
-    search = _Search({source: asked}, chain, Places(probes))
-    search.everything({source: asked}, normal(source), forced, clang=False)
-    search.unexplained(normal(source))
+    search = _Search({source: asked}, chain, Places(probes), remembered)
+    with remembered.lookups.lock if remembered is not None else nullcontext():
+        search.everything({source: asked}, normal(source), forced, clang=False)
+        search.unexplained(normal(source))
     return tuple(sorted(search.precompiled))
 
 
@@ -404,8 +413,13 @@ class _Search:
                 self.untaken.add(path)
         return present
 
-    def result(self, *, complete: bool) -> Absent:
+    def result(self, *, complete: bool, proven: Proven | None = None) -> Absent:
         """What was found."""
+        lookups: tuple[object, int] = (None, 0)
+        if proven is not None and self.remembered is not None:
+            epoch = self.remembered.lookups.epoch
+            lookups = (epoch, self.lookups)
+            self.lookups &= ~proven(epoch)
         # Most directories of a chain lack the same names: each such set is sorted once, and held
         # in memory once.
         ordered: dict[Hashable, tuple[bytes, ...]] = {}
@@ -429,6 +443,7 @@ class _Search:
             present_untaken=tuple(sorted(self.untaken - self.has)),
             precompiled=tuple(sorted(self.precompiled)),
             complete=complete,
+            lookups=lookups,
         )
 
     def names_of(self, own: AbstractSet[bytes], *parts: Part) -> tuple[bytes, ...]:

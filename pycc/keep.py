@@ -31,6 +31,7 @@ from .searched import Looker, searched
 from .stability import disturbed
 
 if TYPE_CHECKING:
+    from .includes import Proven
     from .resident import Resident
     from .tiers import Remote
 
@@ -44,11 +45,13 @@ class Decision:
     """To be stored: a result under ``key`` and, if direct mode serves this source, an entry.
 
     ``untaken`` are files that are there and were not read, although a text may have asked for them
-    first: the directive was not evaluated."""
+    first: the directive was not evaluated. ``lookups`` are those that were remembered
+    (includes.Absent)."""
 
     key: bytes
     entry: ManifestEntry | None
     untaken: tuple[bytes, ...] = ()
+    lookups: tuple[object, int] = (None, 0)
 
 
 def decide(
@@ -58,10 +61,12 @@ def decide(
     entries: Sequence[Entry] | None,
     text: Preprocessed | None,
     before: dict[bytes, tuple[int, int]],
+    proven: Proven | None = None,
 ) -> Decision | None:
     """What to store of this compile, or None, which is counted then.
 
-    ``entries`` is None where the result is stored already."""
+    ``entries`` is None where the result is stored already. With ``proven`` (includes.py) nothing
+    may be stored: the entry names neither its result nor what is proven."""
     call = job.call
     read_by_assembler = execution.assembler_files(call.cwd) if execution is not None else None
     found = collect.dependencies(
@@ -89,7 +94,8 @@ def decide(
         text = None  # it does not say all that counts; a manifest entry does
     entry: _Witnessed | Refused | str = "the assembler was not asked"
     if not (reads_more and read_by_assembler is None):
-        entry = _manifest_entry(job, resident, found, asked, read_by_assembler, text, before)
+        known = (read_by_assembler, text, before, proven)
+        entry = _manifest_entry(job, resident, found, asked, *known)
     if isinstance(entry, Refused):
         _refuse(job, entry, entries)
         return None
@@ -113,8 +119,8 @@ def decide(
     return Decision(entry[0].result_key, *entry)
 
 
-_Witnessed = tuple[ManifestEntry, tuple[bytes, ...]]
-"""An entry, and Decision.untaken."""
+_Witnessed = tuple[ManifestEntry, tuple[bytes, ...], tuple[object, int]]
+"""An entry, Decision.untaken and Decision.lookups."""
 
 
 def store(
@@ -206,6 +212,7 @@ def _manifest_entry(
     read_by_assembler: tuple[bytes, ...] | None,
     text: Preprocessed | None,
     before: dict[bytes, tuple[int, int]],
+    proven: Proven | None = None,
 ) -> _Witnessed | Refused | str:
     """The entry, why direct mode cannot serve this source, or why nothing can be stored."""
     call, invocation = job.call, job.invocation
@@ -228,14 +235,18 @@ def _manifest_entry(
         if now is None or now != began:
             return "the date turned or cannot be known"
         day = now
-    places = _absent(job, resident, found, read_by_assembler or (), before)
+    places = _absent(job, resident, found, read_by_assembler or (), before, proven)
     if isinstance(places, str | Refused):
         return places
-    files, (groups, present, untaken) = found.files, places
+    files, (groups, present, untaken, lookups) = found.files, places
     if job.base_dir is not None:
         search = job.search_directories()
         files, groups, present = job.base_dir.witnesses(files, groups, present, search)
-    key = text.key if text is not None else result_key_of(job.manifest_key, files, day, present)
+    key = b""
+    if text is not None:
+        key = text.key
+    elif proven is None:
+        key = result_key_of(job.manifest_key, files, day, present)
     flags = manifest.TIMES if precompiled.records_times(invocation) else 0
     if text is not None and text.elsewhere:
         flags |= manifest.ELSEWHERE
@@ -244,11 +255,16 @@ def _manifest_entry(
         known = {absolute(call.cwd, path): digest for path, digest in files}
         stats = tuple(found.stats.get(path, NO_STAT) for path in known)
         stats = stats if len(known) == len(files) else ()
-    return ManifestEntry(key, files, groups, present, flags, day, stats), untaken
+    return ManifestEntry(key, files, groups, present, flags, day, stats), untaken, lookups
 
 
-_Places = tuple[tuple[tuple[bytes, tuple[bytes, ...]], ...], tuple[bytes, ...], tuple[bytes, ...]]
-"""Absent.groups, Absent.present, Absent.present_untaken."""
+_Places = tuple[
+    tuple[tuple[bytes, tuple[bytes, ...]], ...],
+    tuple[bytes, ...],
+    tuple[bytes, ...],
+    tuple[object, int],
+]
+"""Absent.groups, Absent.present, Absent.present_untaken, Absent.lookups."""
 
 
 def _absent(
@@ -257,15 +273,18 @@ def _absent(
     found: Dependencies,
     read_by_assembler: Sequence[bytes],
     before: dict[bytes, tuple[int, int]],
+    proven: Proven | None = None,
 ) -> _Places | Refused | str:
     invocation, cwd = job.invocation, job.call.cwd
     look = Looker(cwd, resident)
+    lookups: tuple[object, int] = (None, 0)
     if invocation.preprocessed:
         groups: tuple[tuple[bytes, tuple[bytes, ...]], ...] = ()
         present: tuple[bytes, ...] = ()
         untaken: tuple[bytes, ...] = ()
     else:
-        places = searched(job, found.directives, look)
+        places = searched(job, found.directives, look, proven)
+        lookups = places.lookups
         unforeseen = set(places.precompiled).difference(job.precompiled)
         if unforeseen and precompiled.may_read(invocation):
             detail = f"{os.fsdecode(min(unforeseen))} may have been read"
@@ -289,7 +308,7 @@ def _absent(
     if missing:
         groups = (*groups, (b".", tuple(p for p in missing if p[:1] != b"/")))
         groups += tuple((b"/", (p[1:],)) for p in missing if p[:1] == b"/")
-    return groups, present, untaken
+    return groups, present, untaken, lookups
 
 
 def _assembler_candidates(directories: Sequence[bytes], files: Sequence[bytes]) -> list[bytes]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from array import array
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import native
 from .cache.directory import CacheDirectory
@@ -13,6 +14,9 @@ from .cache.result import Room
 from .frame import Op
 from .record import record
 from .watch import Watch, is_system
+
+if TYPE_CHECKING:
+    from .directives import Directives
 
 T = TypeVar("T")
 
@@ -49,6 +53,78 @@ class Memo:
     def drop(self, key: Hashable) -> None:
         """Forget one answer."""
         self._entries.pop(key, None)
+
+
+@record
+class Header:
+    """A file that was read as text: its witness, what it holds and asks for, and its signature."""
+
+    witness: bytes
+    digest: bytes
+    asked: Directives
+    found: native.Signature
+
+
+class Headers:
+    """Files that many compiles read, by their absolute names; only such whose signature pins their
+    content (digest.FileDigests.settled), and no links."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._known: dict[bytes, Header] = {}
+
+    def keep(self, path: bytes, found: native.Signature, digest: bytes, asked: Directives) -> None:
+        """``found`` is of the file itself, links not followed."""
+        if len(self._known) >= self._limit:
+            self._known.clear()
+        witness = native.pack(native.SAME_LINK, path, found)
+        self._known[path] = Header(witness, digest, asked, found)
+
+    def forget(self) -> None:
+        """Let everything be read again."""
+        self._known.clear()
+
+    def standing(self, paths: Sequence[bytes], start: int) -> dict[bytes, Header]:
+        """Those of ``paths`` that are known, unchanged from before ``start`` (ns) until now."""
+        known = self._known
+        found: dict[bytes, Header] = {}
+        for path in paths:
+            header = known.get(path)
+            if header is not None and header.found.changed < start:
+                found[path] = header
+        order = list(found)
+        witnesses = b"".join([header.witness for header in found.values()])
+        failed = native.check(witnesses)
+        while failed >= 0:
+            del found[order[failed]]
+            known.pop(order[failed], None)
+            failed = native.check(witnesses, failed + 1)
+        return found
+
+
+class Contents:
+    """What files hold, by its digest, as far as it fits into ``limit`` bytes: the headers of a
+    project go along with each of its jobs."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._known: dict[bytes, bytes] = {}
+        self._size = 0
+        self._lock = threading.Lock()
+
+    def get(self, digest: bytes) -> bytes | None:
+        return self._known.get(digest)
+
+    def keep(self, digest: bytes, content: bytes) -> None:
+        """What is too large for many to fit is not kept."""
+        if len(content) > self._limit // 16:
+            return
+        with self._lock:
+            if self._size + len(content) > self._limit:
+                self._known.clear()
+                self._size = 0
+            if self._known.setdefault(digest, content) is content:
+                self._size += len(content)
 
 
 @record

@@ -188,14 +188,15 @@ def judge(compiled: Compiled, resident: Resident) -> Judged | Sequence[Op]:
     return Judged(job, execution.ops, decision, entries)
 
 
-def pump(job: Job, resident: Resident, elsewhere: Dispatch) -> Pumped | None:
-    """What a stock server made of the source itself; None where none did. Raises Gone."""
+def pump(job: Job, resident: Resident, elsewhere: Dispatch, *, kept: bool = True) -> Pumped | None:
+    """What a stock server made of the source itself, which is to be ``kept`` or not; None where
+    none did. Raises Gone."""
     if not elsewhere.pumps:
         return None
     job.precompiled = precompiled.find(job, resident)
     _start_anew(job, resident)
     before = identities(_directories_known_before(job, resident), resident.look)
-    return elsewhere.pumped(resident, before)
+    return elsewhere.pumped(resident, before, kept=kept)
 
 
 def finish(

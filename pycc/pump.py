@@ -31,16 +31,18 @@ from .remote.client_view import View
 from .remote.protocol import PUMP, File, Link, Reply, Request
 from .remote.pump_probe import Facts
 from .remote.pump_words import CannotPump, Command
-from .searchchain import is_systems
+from .searchchain import SearchChain, is_systems
 
 if TYPE_CHECKING:
     from .cache.manifest import ManifestEntry
     from .cache.result import Entry
+    from .includes import Proven
     from .job import Job
     from .resident import Resident
 
 FORCING = b"forcing_technique_271828"
 """distcc's name of an empty file that makes its directory exist."""
+MOST_OWNS, MOST_DIRECTORIES = 50, 10_000
 UPS = b"../" * 40
 """More than a server's temporary directory is deep: out of it, and to the server's own."""
 
@@ -56,12 +58,15 @@ class Sent:
 
 @record
 class Pumped:
-    """A result that is as good as our own compile's, if ``facts`` hold on the server."""
+    """A result that is as good as our own compile's, if ``facts`` hold on the server; without a
+    ``decision`` where nothing is kept of it."""
 
     ops: tuple[Op, ...]
-    decision: keep.Decision
+    decision: keep.Decision | None
     entries: tuple[Entry, ...]
     facts: Facts
+    lookups: tuple[object, int]
+    """Those that the facts, or what was proven before, say of the server."""
 
 
 def obstacle(job: Job) -> str:
@@ -94,7 +99,7 @@ def sent(job: Job, resident: Resident, argv: tuple[bytes, ...]) -> Sent:
     if isinstance(view, str):
         raise CannotPump(view)
     job.start_after(max((file.mtime for file in view.files), default=0))
-    owns = _Own(job)
+    owns = _own(job, resident)
     linked = _linked(job, owns, command)
     files = _files(view, resident, owns)
     links = [_link(link.path, link.target, owns) for link in view.links if not owns(link.path)]
@@ -132,8 +137,7 @@ class _Own:
     """Tells whether an absolute path is one of the server's own: what comes with the system, and
     what lies where the compiler looks by itself."""
 
-    def __init__(self, job: Job) -> None:
-        chain = job.toolchain.chain
+    def __init__(self, chain: SearchChain) -> None:
         self._directories = tuple(
             _plain(directory).rstrip(b"/") + b"/"
             for directory in (*chain.quote, *chain.bracket)
@@ -146,15 +150,28 @@ class _Own:
 
     def file(self, path: bytes) -> bool:
         """The same of a file, whose path may hold ``.`` and ``..``; many share a directory."""
-        directory, last = os.path.split(path)
+        cut = path.rfind(b"/") + 1
+        directory = path[:cut]
         known = self._known.get(directory)
         if known is None:
+            if len(self._known) >= MOST_DIRECTORIES:
+                self._known.clear()
             known = self._known[directory] = self(_plain(directory).rstrip(b"/") + b"/")
-        return self(_plain(path)) if last == b".." or directory == b"/" else known
+        return self(_plain(path)) if path.endswith(b"/..") or cut == 1 else known
 
     def may_be_below(self, directory: bytes) -> bool:
         """Whether a name that begins with ``directory``, a slash at its end, may be one."""
         return any(own.startswith(directory) for own in (*self._directories, b"/usr/", b"/lib"))
+
+
+def _own(job: Job, resident: Resident) -> _Own:
+    chain = job.toolchain.chain
+    known: _Own | None = resident.owns.get(chain)
+    if known is None:
+        if len(resident.owns) >= MOST_OWNS:
+            resident.owns.clear()
+        known = resident.owns[chain] = _Own(chain)
+    return known
 
 
 def _linked(job: Job, owns: _Own, command: Command) -> tuple[bytes, ...]:
@@ -210,14 +227,20 @@ def _link(path: bytes, target: bytes, owns: _Own) -> Link:
 
 
 def received(
-    job: Job, resident: Resident, what: Sent, reply: Reply, before: dict[bytes, tuple[int, int]]
+    job: Job,
+    resident: Resident,
+    what: Sent,
+    reply: Reply,
+    before: dict[bytes, tuple[int, int]],
+    proven: Proven | None = None,
 ) -> Pumped:
-    """What an answer without an error is worth. Raises CannotPump."""
+    """What an answer without an error is worth. Nothing is kept of it with ``proven``: the lookups,
+    by whom their numbers belong to, that find nothing on the server. Raises CannotPump."""
     invocation = job.invocation
     steps, output = what.command.steps, invocation.output
     if output is None or not reply.object or reply.dependencies is None:
         raise CannotPump("the answer is not complete")
-    owns = _Own(job)
+    owns = _own(job, resident)
     rule = pump_words.dependencies(reply.dependencies, steps, owns.file)
     content = pump_words.scrubbed(reply.object)
     names = rule.prerequisites
@@ -237,16 +260,23 @@ def received(
     if isinstance(entries, collect.Refused):
         raise CannotPump(entries.detail)
     execution = Execution(report, (), coloured, listed, b"", b"", ())
-    decision = keep.decide(job, resident, execution, None, None, before)
+    # Which directories are the server's own is the toolchain's affair.
+    chain = job.toolchain.chain
+    known = None if proven is None else lambda epoch: proven((epoch, chain))
+    decision = keep.decide(job, resident, execution, None, None, before, known)
     ops = job.delivery.operations(entries)
     if decision is None or decision.entry is None or ops is None:
         raise CannotPump("its files cannot be told")
     facts = _facts(job, owns, decision, decision.entry, what)
+    epoch, bits = decision.lookups
+    lookups = ((epoch, chain), bits)
+    if proven is not None:
+        return Pumped(tuple(ops), None, entries, facts, lookups)
     # As text that is compiled elsewhere: what a stock server made is for calls that distribute.
     key = blake2b(b"pumped" + decision.key, digest_size=len(decision.key)).digest()
     flags = decision.entry.flags | manifest.ELSEWHERE
     entry = replace(decision.entry, result_key=key, flags=flags)
-    return Pumped(tuple(ops), keep.Decision(key, entry), entries, facts)
+    return Pumped(tuple(ops), keep.Decision(key, entry), entries, facts, lookups)
 
 
 def _facts(

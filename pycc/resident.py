@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import compile as compiling
 from . import native
@@ -33,7 +33,7 @@ from .cache.storage_local import open_local
 from .config import Config
 from .frame import Op, Request, Shared, name_of, read_environment, reply_parts
 from .log import log_problem
-from .memos import Environment, HotCall, Memo, Records, drop_oldest
+from .memos import Contents, Environment, Headers, HotCall, Memo, Records, drop_oldest
 from .ready import LARGEST_BYTES, Ready, Replies, make_ready
 from .remotes import RemoteTiers
 from .searchchain import is_systems
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 
 ENVIRONMENTS, CONFIGS, LOCATIONS, TOOLCHAINS, DIRECTIVES = 64, 256, 256, 256, 20_000
 DOUBTFUL, FARMS = 500, 20
+CONTENTS = 16 << 20  # bytes
 LARGE = 512 << 10
 """Bytes from which on a result is unpacked by another thread: about 1 ms, in which the loop answers
 others, and a second processor unpacks theirs."""
@@ -73,9 +74,12 @@ class Resident:
         self.locations = Memo(LOCATIONS)
         self.toolchains = Memo(TOOLCHAINS)
         # What searched.py remembers.
+        self.headers = Headers(DIRECTIVES)
+        self.contents = Contents(CONTENTS)
         self.text_lookups: dict[tuple[bytes, SearchChain], TextLookups] = {}
         self.spots: dict[tuple[bytes, bytes], tuple[native.Signature, Spot]] = {}
         self.chains: dict[Hashable, tuple[dict[bytes, tuple[int, int] | None], SearchChain]] = {}
+        self.owns: dict[SearchChain, Any] = {}  # of pump.py
         self._doubtful: dict[bytes, None] = {}
         self.started = time.time()
         self.requests = 0

@@ -10,7 +10,7 @@ from . import native
 from .cache.digest import file_clock
 from .cache.lookup import absolute
 from .directives import Directives
-from .includes import Absent, Remembered, absent, precompiled
+from .includes import Absent, Proven, Remembered, absent, precompiled
 from .invocation import Family
 from .places import Probes, Spot
 from .searchchain import SearchChain, user_chain, variables_of
@@ -153,7 +153,12 @@ class Looker:
         return chain
 
 
-def searched(job: Job, directives: Mapping[bytes, Directives], look: Looker) -> Absent:
+def searched(
+    job: Job,
+    directives: Mapping[bytes, Directives],
+    look: Looker,
+    proven: Proven | None = None,
+) -> Absent:
     """The places where the texts that ``directives`` describes, by name, had headers looked for."""
     invocation = job.invocation
     chain = chain_of(job, look)
@@ -165,16 +170,19 @@ def searched(job: Job, directives: Mapping[bytes, Directives], look: Looker) -> 
         remembered=look.remembered(chain),
         forced=[name for _, name in invocation.include.forced],
         clang=invocation.family is Family.CLANG,
+        proven=proven,
     )
 
 
 def precompiled_for(job: Job, asked: Directives, look: Looker) -> tuple[bytes, ...]:
     """The precompiled headers that gcc may read for a source that asks for ``asked``."""
+    chain = chain_of(job, look)
     return precompiled(
         asked,
         job.invocation.source,
-        chain_of(job, look),
+        chain,
         look.probes(),
+        remembered=look.remembered(chain),
         forced=[name for _, name in job.invocation.include.forced],
     )
 

@@ -63,15 +63,13 @@ def _followed(
     paths: Sequence[bytes],
     start: int,
     look: Callable[[Sequence[bytes], bool], Sequence[Signature]],
-    known: Sequence[Signature] | None,
+    links: Sequence[bytes] | None,
 ) -> tuple[bytes | None, list[bytes]]:
     """(the first link among the files ``paths`` that may have changed, or None; ``paths`` and
     what those of them that are links lead to)."""
     found = dict.fromkeys(paths)
-    pending = list(paths)
-    if known is not None:
-        # A link is looked at once more: what was read through it is known only now.
-        pending = [path for path, link in zip(paths, known, strict=True) if link.is_link]
+    # A link is looked at once more: what was read through it is known only now.
+    pending = list(paths if links is None else links)
     for _ in range(LONGEST_CHAIN if pending else 0):
         new: dict[bytes, None] = {}
         for path, link in zip(pending, look(pending, False), strict=True):
@@ -95,12 +93,12 @@ def disturbed(
     start: int,
     before: Mapping[bytes, Identity],
     look: Callable[[Sequence[bytes], bool], Sequence[Signature]],
-    known: Sequence[Signature] | None = None,
+    links: Sequence[bytes] | None = None,
 ) -> bytes | None:
     """The first directory or link on the way to ``paths`` that may have changed since ``start``
-    (ns by the file clock), or None. ``look(paths, follow)`` gives signatures; ``known`` are those
-    of ``paths``, links not followed, and tell only which of them are links."""
-    switched, ways = _followed(paths, start, look, known)
+    (ns by the file clock), or None. ``look(paths, follow)`` gives signatures; ``links`` are those
+    of ``paths`` that are links, if that is known."""
+    switched, ways = _followed(paths, start, look, links)
     if switched is not None:
         return switched
     pending = prefixes(ways)
@@ -115,11 +113,11 @@ def disturbed(
         if not doubtful:
             break
         pending = [path for path, _ in doubtful]
-        links = [link for _, link in doubtful]
+        signatures = [signature for _, signature in doubtful]
         targets = look(pending, True)
         parents = look([os.path.dirname(path) or b"/" for path in pending], True)
         new: dict[bytes, None] = {}
-        for path, link, target, parent in zip(pending, links, targets, parents, strict=True):
+        for path, link, target, parent in zip(pending, signatures, targets, parents, strict=True):
             if not target.is_directory:
                 return path
             if link != target and not link.is_directory:

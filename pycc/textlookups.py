@@ -129,6 +129,8 @@ class TextLookups:
 
     def clear(self) -> None:
         """Forget everything."""
+        self.epoch = object()
+        """What the numbers of lookups, and their bits, belong to."""
         self.directories.clear()
         # By number: the lookup, its name, and the first file that it leads to.
         self._lookups: list[Lookup] = []

@@ -15,17 +15,21 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
 from pycc.pattern import pattern
 from pycc.record import made, mutable, record
 
 from .protocol import PUMP, File, Reply, Request
 
+T = TypeVar("T")
+
 DIRECTORY = b"/pycc-question"
 SOURCE = DIRECTORY + b"/question.c"
 MOST_BYTES = 64 << 20
 """Of all contents that one question asks for."""
 KNOWN_SECONDS = 600.0
+MOST_KEYS = 100
 _THERE = b'#if __has_include("%s")\n#error "%s" is there\n#endif\n'
 _MISSING = b'#if !__has_include("%s")\n#error "%s" is not there\n#endif\n'
 _CONTENT = b'".incbin \\"%s\\"\\n"\n".ascii \\"%s\\"\\n"\n'
@@ -110,7 +114,12 @@ class _Asked:
 
     files: set[tuple[bytes, bytes]] = made(factory=set)
     present: set[bytes] = made(factory=set)
+    lookups: dict[object, int] = made(factory=dict)
     absent: dict[bytes, set[bytes]] = made(factory=dict)
+
+
+def _others(wanted: tuple[T, ...], known: set[T]) -> tuple[T, ...]:
+    return () if known.issuperset(wanted) else tuple(one for one in wanted if one not in known)
 
 
 def _left(
@@ -142,19 +151,28 @@ class Known:
         if self._clock() >= until:
             return facts
         return Facts(
-            tuple(pair for pair in facts.files if pair not in asked.files),
-            tuple(path for path in facts.present if path not in asked.present),
+            _others(facts.files, asked.files),
+            _others(facts.present, asked.present),
             tuple(_left(facts.absent, asked.absent)),
         )
 
-    def learn(self, host: str, facts: Facts) -> None:
+    def lookups(self, host: str, key: object) -> int:
+        """The bits of lookups with the numbers of ``key`` that found nothing there, either."""
+        until, asked = self._hosts.get(host, (0.0, _Asked()))
+        return asked.lookups.get(key, 0) if self._clock() < until else 0
+
+    def learn(self, host: str, facts: Facts, key: object = None, lookups: int = 0) -> None:
         """These hold there."""
         with self._lock:
             now = self._clock()
             until, asked = self._hosts.get(host, (0.0, _Asked()))
             if now >= until:
-                asked = _Asked()
+                # Some of the lookups may have been proven in the time that is over.
+                asked, lookups = _Asked(), 0
                 self._hosts[host] = (now + KNOWN_SECONDS, asked)
+            if len(asked.lookups) >= MOST_KEYS:
+                asked.lookups.clear()
+            asked.lookups[key] = asked.lookups.get(key, 0) | lookups
             asked.files.update(facts.files)
             asked.present.update(facts.present, (path for path, _ in facts.files))
             for prefix, rest in facts.absent:

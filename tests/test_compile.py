@@ -451,16 +451,19 @@ def test_nothing_happens_on_the_loop_before_the_first_question(bench: Bench) -> 
 
 
 class Canned(Launcher):
-    """A launcher whose compiler does nothing but report."""
+    """A launcher whose compiler writes ``a_o``, if that is given, and reports."""
 
-    def __init__(self, bench: Bench, report: Report) -> None:
+    def __init__(self, bench: Bench, report: Report, a_o: bytes | None = None) -> None:
         super().__init__(bench.variables, os.fsencode(bench.cwd))
         self.report = report
+        self.a_o = a_o
 
     def run(self, command: Run, meanwhile: Callable[[], None] | None = None) -> Report:
         if b"a.c" not in command.argv:
             return super().run(command, meanwhile)
         self.commands.append(command)
+        if self.a_o is not None:
+            Path(os.fsdecode(self.cwd), "a.o").write_bytes(self.a_o)
         return self.report
 
 
@@ -491,16 +494,14 @@ def test_compilers_that_do_not_do_their_work(bench: Bench, report: Report, outco
 
 @pytest.mark.parametrize(("content", "outcome"), [(b"", "compiler_produced_empty_output")])
 def test_an_empty_object_is_not_kept(bench: Bench, content: bytes, outcome: str) -> None:
-    (bench.cwd / "a.o").write_bytes(content)
-    launcher = Canned(bench, Report(0, 0, b"", b"", 1))
+    launcher = Canned(bench, Report(0, 0, b"", b"", 1), content)
     request = request_of([b"gcc", b"-c", b"a.c"], bench.variables, launcher.cwd)
     compiling.answer(request, launcher, bench.resident)
     assert bench.counters()[outcome] == 1
 
 
 def test_without_its_list_of_headers_nothing_is_kept(bench: Bench) -> None:
-    (bench.cwd / "a.o").write_bytes(b"object")
-    launcher = Canned(bench, Report(0, 0, b"", b"", 1))
+    launcher = Canned(bench, Report(0, 0, b"", b"", 1), b"object")
     request = request_of([b"gcc", b"-c", b"a.c"], bench.variables, launcher.cwd)
     compiling.answer(request, launcher, bench.resident)
     assert bench.counters() == {"internal_error": 1}

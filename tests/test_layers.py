@@ -95,8 +95,8 @@ ALLOWED = {
     "distribution": "",
     "tokens": "",
     "closure": "cache.lookup directives searchchain searched",
-    "exact": "cache.lookup cache.manifest cache.result closure collect compiler frame invocation"
-    " keying native remote.client_view remote.exact_wire searchchain",
+    "exact": "cache.digest cache.lookup cache.manifest cache.result closure collect compiler frame"
+    " invocation keying native remote.client_view remote.exact_wire searchchain",
     "announced": "call frame locate native remote.client_settings remote.discovery remote.farm"
     " remote.hosts talk",
     "user_headers": "cache.lookup depfile directives remote.pump_words searched",

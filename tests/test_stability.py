@@ -213,4 +213,4 @@ def test_a_link_is_looked_at_again_although_it_is_known(tmp_path: Path) -> None:
             for p, s in zip(paths, signatures(paths, follow=follow), strict=True)
         ]
 
-    assert disturbed([path], start, {}, look, known) == path
+    assert disturbed([path], start, {}, look, [path]) == path

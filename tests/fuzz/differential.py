@@ -90,7 +90,8 @@ class Run:
         wrapper = os.path.abspath(os.fsencode(self.options.wrapper))
         extra = dict(item.encode().split(b"=", 1) for item in self.options.env)
         options = self.options
-        return Oracle(place, self.tools, wrapper, extra, log=options.verbose, pumping=options.pump)
+        how = {"pumping": options.pump, "by_name": b"distcc" if options.distcc else b""}
+        return Oracle(place, self.tools, wrapper, extra, log=options.verbose, **how)
 
     def run(self, steps: int) -> Report:
         """Walk that many steps."""
@@ -172,6 +173,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--jobs", "-j", type=int, default=1, help="walks at the same time")
     parser.add_argument("--env", action="append", default=[], help="NAME=VALUE for the wrapper")
     parser.add_argument("--pump", action="store_true", help="compile on a stock server, by pump")
+    parser.add_argument("--distcc", action="store_true", help="the same by the name of distcc")
     parser.add_argument("--keep", help="directory for reproductions (default: a temporary one)")
     parser.add_argument("--max-reproductions", type=int, default=8)
     parser.add_argument("--min-hits", type=float, default=0, help="fail below this percentage")
@@ -179,6 +181,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--shell", action="store_true", help="print the reproduction scripts")
     parser.add_argument("--verbose", "-v", action="store_true", help="print every step")
     options = parser.parse_args(argv)
+    options.pump = options.pump or options.distcc
     if options.keep is None:
         options.keep = os.path.join(tempfile.gettempdir(), f"fuzz-compile-{os.getpid()}")
     return options
@@ -190,7 +193,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not options.pump:
         return walk(options)
     with pump_server() as variables:
-        options.env += [f"{name}={value}" for name, value in variables.items()]
+        options.env[:0] = [f"{name}={value}" for name, value in variables.items()]
         return walk(options)
 
 

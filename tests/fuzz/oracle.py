@@ -116,9 +116,11 @@ class Oracle:
         *,
         log: bool = False,
         pumping: bool = False,
+        by_name: bytes = b"",
     ) -> None:
         """Make the directories below `place`; `extra` is environment for the wrapper alone. With
-        `pumping` it compiles on a stock server, see pumping.py.
+        `pumping` it compiles on a stock server, see pumping.py. It goes `by_name`, if that is
+        given, in front of each command.
 
         With `log` the wrapper keeps a statistics log, for outcome(); a wrapper may answer hits by
         another way then, so a run that should prove something goes without.
@@ -142,8 +144,9 @@ class Oracle:
         os.mkdir(os.path.join(runtime, b"pycc"), mode=0o700)
         for directory in FIXED_DIRECTORIES:
             os.makedirs(os.path.join(self.root, directory))
-        for name in (tools.c, tools.cxx, b"ccache"):
+        for name in (tools.c, tools.cxx, b"ccache", *filter(None, [by_name])):
             os.symlink(wrapper, os.path.join(self.links, name))
+        self.by_name = by_name and os.path.join(self.links, by_name)
         self.base_environment = {
             b"PATH": os.path.join(self.root, b"tools") + b":" + os.environb[b"PATH"],
             b"HOME": os.path.join(place, b"home"),
@@ -165,7 +168,7 @@ class Oracle:
         environment[b"PWD"] = os.path.join(self.root, command.cwd)
         if wrapped:
             environment.update(self.wrapper_environment)
-            if not command.explicit:
+            if not (command.explicit or self.by_name):
                 environment[b"PATH"] = self.links + b":" + environment[b"PATH"]
         return environment
 
@@ -247,8 +250,8 @@ class Oracle:
     def start(self, command: Command, *, wrapped: bool) -> subprocess.Popen[bytes]:
         """Start the command line."""
         argv = command_line(command, self.root)
-        if wrapped and command.explicit:
-            argv.insert(0, self.wrapper)
+        if wrapped and (command.explicit or self.by_name):
+            argv.insert(0, self.by_name or self.wrapper)
         environment = self.environment(command, wrapped=wrapped)
         # subprocess looks a program up on the PATH of the environment that it is given, but a path
         # with a slash is relative to the new directory: both are what a shell does there.
