@@ -242,7 +242,7 @@ def received(
         raise CannotPump("the answer is not complete")
     owns = _own(job, resident)
     rule = pump_words.dependencies(reply.dependencies, steps, owns.file)
-    content = pump_words.scrubbed(reply.object)
+    content = pump_words.scrubbed(reply.object, what.command)
     names = rule.prerequisites
     made: dict[bytes, bytes | None] = {absolute(invocation.cwd, output): content}
     wanted = invocation.dependencies

@@ -134,10 +134,13 @@ def diagnostics(text: bytes, steps: bytes) -> bytes:
     return b"\n".join(found.sub(rb"\1/", line) for line in text.split(b"\n"))
 
 
-def scrubbed(content: bytes) -> bytes:
+def scrubbed(content: bytes, what: Command) -> bytes:
     """An object without the server's directory: in debug information slashes stand in its place,
     which lead to the same file (so distccd does it where it knows how; it does not know the
-    strings of DWARF 5). Raises CannotPump where it is elsewhere."""
+    strings of DWARF 5). Raises CannotPump where it is elsewhere, and where a name is as it was
+    sent: neither compiler maps those that sanitizers report."""
+    if what.mapped and what.steps in content:
+        raise CannotPump("the object holds a name as it was sent")
     ranges = _debug_sections(content)
     roots = {match.group(1) for match in _ROOT.finditer(content)}
     made = bytearray(content)

@@ -8,6 +8,7 @@ import pytest
 
 from pycc.remote.pump_words import (
     CannotPump,
+    Command,
     command,
     dependencies,
     diagnostics,
@@ -148,11 +149,12 @@ def elf(sections: dict[bytes, bytes], flags: int = 0) -> bytes:
 
 
 ROOT = b"/tmp/distccd_aB3dE9"
+SENT = Command((b"gcc",), b"../../", mapped=True)
 
 
 def test_slashes_stand_for_the_servers_directory() -> None:
     content = elf({b".text": b"code", b".debug_line_str": ROOT + b"/home/you/p\0a.c\0"})
-    made = scrubbed(content)
+    made = scrubbed(content, SENT)
     assert len(made) == len(content)
     assert b"/" * len(ROOT) + b"/home/you/p\0a.c\0" in made
     assert b"distccd" not in made
@@ -167,14 +169,25 @@ def test_slashes_stand_for_the_servers_directory() -> None:
 )
 def test_elsewhere_it_makes_another_object(sections: dict[bytes, bytes]) -> None:
     with pytest.raises(CannotPump, match="in the object"):
-        scrubbed(elf(sections))
+        scrubbed(elf(sections), SENT)
 
 
 def test_compressed_debug_information_cannot_be_looked_through() -> None:
     with pytest.raises(CannotPump, match="compressed"):
-        scrubbed(elf({b".debug_info": b"packed"}, flags=0x800))
+        scrubbed(elf({b".debug_info": b"packed"}, flags=0x800), SENT)
 
 
 def test_what_is_no_object_is_left_alone() -> None:
     for content in (b"", b"\t.text\n", b"\x7fELF\x02\x01 cut", elf({b".text": b"x"})):
-        assert scrubbed(content) == content
+        assert scrubbed(content, SENT) == content
+
+
+@pytest.mark.parametrize("mapped", [True, False])
+def test_a_name_as_it_was_sent_is_not_the_clients(mapped: bool) -> None:
+    content = elf({b".rodata": b"../../home/you/p/a.c\0"})
+    what = Command((b"gcc",), b"../../", mapped=mapped)
+    if mapped:
+        with pytest.raises(CannotPump, match="as it was sent"):
+            scrubbed(content, what)
+    else:
+        assert scrubbed(content, what) == content

@@ -126,6 +126,28 @@ def test_debug_information_names_the_clients_directories(
     assert farm_counts(world, hosts(stock)) == {"pumped": 2}
 
 
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+@pytest.mark.parametrize("sanitizer", ["address", "undefined"])
+@pytest.mark.parametrize("absolute", [False, True], ids=["relative", "absolute"])
+def test_what_sanitizers_report_has_its_name(
+    world: World, stock: Daemon, compiler: str, sanitizer: str, absolute: bool
+) -> None:
+    """Neither compiler maps these names, so an absolute one would be another."""
+    world.write("inc/sub.h", "static int array[3];\nstatic int at(int i) { return array[i]; }\n")
+    world.write("a.c", "#include <sub.h>\nint f(int i, int j) { return at(i) / j; }\n")
+    place = f"{world.src}/" if absolute else ""
+    words = [f"-fsanitize={sanitizer}", f"-I{place}inc"]
+    command = (compiler, *words, "-c", f"{place}a.c", "-o", "made.o")
+    done = world.call(*command, env=hosts(stock))
+    mine = made(world)
+    forget(world)
+    plain = world.call(*command, bare=True)
+    assert (done.status, done.err) == (plain.status, plain.err)
+    assert mine == made(world)
+    counts = farm_counts(world, hosts(stock))
+    assert counts.get("pumped", 0) == (not absolute)
+
+
 def test_headers_are_followed(world: World, stock: Daemon) -> None:
     """One that changes, one that appears before it, one that is made beside it."""
     world.write("one/x.h", "int x = 1;\n")
