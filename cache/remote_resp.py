@@ -191,11 +191,12 @@ def _without(said: str, secret: bytes) -> str:
 
 
 def _login(user_info: str) -> tuple[bytes, ...]:
-    """``USER:PASSWORD`` or ``PASSWORD``, as the words of AUTH."""
+    """``USER:PASSWORD`` or ``PASSWORD``, as the words of AUTH; also ``:PASSWORD``, which is Redis's
+    own spelling and to ccache none."""
     user, colon, password = user_info.partition(":")
-    if not user:
+    words = (user, password) if user and colon else (user or password,)
+    if words == ("",):
         return ()
-    words = (user, password) if colon else (user,)
     return (b"AUTH", *(word.encode("utf-8", "surrogateescape") for word in words))
 
 

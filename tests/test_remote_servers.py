@@ -86,6 +86,7 @@ def test_redis_has_databases_passwords_and_a_unix_socket(bench: Bench, locked: S
             f"redis://geheim@127.0.0.1:{locked.port}/3",
             f"redis://default:geheim@localhost:{locked.port}/4",
             f"redis+unix://geheim@localhost{place}?db=5",
+            f"redis://:geheim@127.0.0.1:{locked.port}/6",
         )
     ):
         bench.file("a.c", f'#include "h.h"\nint x{number} = V;\n')
