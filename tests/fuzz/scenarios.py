@@ -167,7 +167,10 @@ def file_link(rng: random.Random, state: State, tools: Toolchain) -> Iterator[St
 @scenario
 def include_variables(rng: random.Random, state: State, tools: Toolchain) -> Iterator[State]:
     """CPATH and its like change."""
-    variable = rng.choice((b"CPATH", b"CPATH", b"C_INCLUDE_PATH", b"CPLUS_INCLUDE_PATH"))
+    state = c_like(rng, state, tools)
+    cxx = state.command.source.endswith(b".cc")
+    own, other = (b"CPLUS_INCLUDE_PATH", b"C_INCLUDE_PATH")[:: 1 if cxx else -1]
+    variable = rng.choice((b"CPATH", b"CPATH", own, own, other))
     state = state.set(state.command.with_variable(variable, None))
     yield state
     for directory in (b"{R}/cpathA", b"{R}/cpathB"):
