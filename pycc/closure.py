@@ -42,7 +42,7 @@ class Closure:
     def __init__(self, job: Job, resident: Resident) -> None:
         self._job, self._resident = job, resident
         self._look = Looker(job.call.cwd, resident)
-        self._chain = chain_of(job, self._look)
+        self._chain = job.chain or chain_of(job, self._look)
         self._seen: set[tuple[bytes, bytes]] = set()
         self._waiting: list[bytes] = []
         self._listings: dict[bytes, frozenset[bytes] | None] = {}

@@ -42,6 +42,9 @@ from pycc.record import record
 from pycc.searchchain import SearchChain
 from pycc.textlookups import CHAIN, Along, Part, TextLookups
 
+FEW = 4
+"""Names that are looked for one by one: hardly a C++ file has another than <stdlib.h>, and to sort
+some hundreds of names by their directories took a fifth of the whole search."""
 Names = dict[bytes, set[bytes]]
 """Last parts of names by what stands before them: nothing, or a directory with a slash."""
 
@@ -186,8 +189,10 @@ class _Search:
         self.incomplete = False
         self.chain = [places.at(prefix) for prefix in self.prefixes]
 
-    def read_in(self, prefix: bytes) -> set[bytes] | None:
-        """The last parts of what was read in one directory."""
+    def read_in(self, prefix: bytes, lasts: set[bytes]) -> set[bytes] | None:
+        """The last parts of what was read in one directory, at least those of ``lasts``."""
+        if len(lasts) <= FEW and not self.by_directory:
+            return {last for last in lasts if prefix + last in self.read}
         self.by_directory = self.by_directory or _by_head(self.read)
         return self.by_directory.get(prefix)
 
@@ -307,7 +312,7 @@ class _Search:
         chain = self.chain[start:]
         if head:
             chain = [self.places.below(place, head) for place in chain]
-        reads = [self.read_in(place.prefix) for place in chain]
+        reads = [self.read_in(place.prefix, lasts) for place in chain]
         never_read = lasts.difference(*filter(None, reads))
         for place, read in zip(chain, reads, strict=True):
             if precompiled:

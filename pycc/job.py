@@ -21,8 +21,7 @@ from .record import made, mutable, record
 
 if TYPE_CHECKING:
     from .parts import Parts
-
-if TYPE_CHECKING:
+    from .searchchain import SearchChain
     from .tiers import Remote
 
 _TIME_ZONE_LOCK = threading.Lock()
@@ -132,6 +131,8 @@ class Job:
     """What this call has to do with remote storages, once it has."""
     looked_up_result: bool = False
     """Whether a tier that did not have it was asked for a result."""
+    chain: SearchChain | None = None
+    """The one of its headers as it was before the compile: for what may err."""
     needs_text: bool = False
     """An earlier compile found that direct mode cannot serve this source."""
     started: float = made(factory=time.time)

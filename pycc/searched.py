@@ -176,7 +176,7 @@ def searched(
 
 def precompiled_for(job: Job, asked: Directives, look: Looker) -> tuple[bytes, ...]:
     """The precompiled headers that gcc may read for a source that asks for ``asked``."""
-    chain = chain_of(job, look)
+    chain = job.chain = chain_of(job, look)
     return precompiled(
         asked,
         job.invocation.source,

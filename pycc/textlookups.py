@@ -141,15 +141,20 @@ class TextLookups:
         self._texts: dict[tuple[bytes, bool], Text] = {}
         self._spelled: dict[Part, Collection[bytes]] = {}
         self._names_spelled = self._text_bytes = 0
+        self._sized: tuple[tuple[int, int, int], int] = ((0, 0, 0), 0)
         # (directory, what stands before the name there, how much of it is cut) -> bits.
         self._lacking: dict[tuple[bytes, bytes, int], int] = {}
 
     @property
     def size(self) -> int:
         """How much memory this takes, about, in bytes."""
-        wanted = sum(len(directory.wanted) for directory in list(self.directories.values()))
-        held = len(self._lookups) * LOOKUP_BYTES + wanted * NAME_BYTES
-        return held + self._text_bytes + self._names_spelled * SPELLED_BYTES
+        state = (len(self._lookups), self._text_bytes, self._names_spelled)
+        if self._sized[0] != state:
+            wanted = sum(len(directory.wanted) for directory in list(self.directories.values()))
+            held = len(self._lookups) * LOOKUP_BYTES + wanted * NAME_BYTES
+            held += self._text_bytes + self._names_spelled * SPELLED_BYTES
+            self._sized = (state, held)
+        return self._sized[1]
 
     def sum(
         self,
