@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from .basedir import BaseDirectories
-from .cache.digest import DIGEST_SIZE
+from .cache.digest import DIGEST_SIZE, SETTLED_NS
 from .cache.lookup import absolute, stamped
 from .cache.result import LIMIT, Entry, Kind
 from .call import Call
@@ -133,6 +133,9 @@ def outputs(
 
 def _untouched(path: bytes, before: Signature, start: int) -> bool:
     """Whether the file is as it was; one of the tick of the start may have been written again."""
+    if not before.changed % 1_000_000_000:
+        # Whole seconds: a file system that stamps no others shows no later tick.
+        start -= SETTLED_NS
     return before.changed < start and not before.is_directory and signature(path) == before
 
 

@@ -110,6 +110,8 @@ class Dispatch:
             return "precompiled headers and preprocessed text stay here"
         if invocation.family is Family.OTHER or b"-P" in invocation.args:
             return "nothing would say which files were read"
+        if invocation.records_command_line and invocation.family is Family.CLANG:
+            return "the object would name the server's command"
         if self._settings.hosts is None:
             return self._settings.problem or "no hostlist is set; can't distribute work"
         if self._settings.io_timeout <= 0:
@@ -225,7 +227,8 @@ class Dispatch:
                 if not isinstance(answer, Answer) or answer.refused or answer.reply.status:
                     self._taken(answer)
                     return None
-                there = partial(self._farm.headers.lookups, lock_name(answer.host))
+                known, name = self._farm.headers, lock_name(answer.host)
+                since, there = known.period(name), partial(known.lookups, name)
                 what = (sent[0], answer.reply, before, None if kept else there)
                 made = pump.received(job, resident, *what)
                 other = another_there(
@@ -235,6 +238,7 @@ class Dispatch:
                     made.facts,
                     lambda path, digest: exact.content_at(path, digest, resident),
                     made.lookups,
+                    since,
                 )
         except CannotPump as problem:
             self._not_pumped(f"what came back is not taken: {problem}")

@@ -64,14 +64,15 @@ def another_there(
     facts: Facts,
     read: Callable[[bytes, bytes], bytes | None],
     lookups: tuple[object, int] = (None, 0),
+    since: object = None,
 ) -> str:
     """What of the ``facts`` does not hold on the host, or cannot be known; empty if all hold.
     ``read(path, digest)`` gives this machine's content. ``lookups``, by whom their numbers belong
-    to, hold if the facts do."""
+    to, hold if the facts do, and what was known of the host ``since`` then does."""
     name = lock_name(host)
     unknown = farm.headers.unknown(name, facts)
     if not unknown:
-        farm.headers.learn(name, unknown, *lookups)
+        farm.headers.learn(name, unknown, *lookups, since)
         return ""
     asked = question(unknown, job.argv[0], read)
     if isinstance(asked, str):
@@ -85,5 +86,5 @@ def another_there(
         message = f"{host.spelled} has other headers than this machine ({what}); pump mode is off"
         job.log(Level.WARNING, message)
     else:
-        farm.headers.learn(name, unknown, *lookups)
+        farm.headers.learn(name, unknown, *lookups, since)
     return what

@@ -161,18 +161,26 @@ class Known:
         until, asked = self._hosts.get(host, (0.0, _Asked()))
         return asked.lookups.get(key, 0) if self._clock() < until else 0
 
-    def learn(self, host: str, facts: Facts, key: object = None, lookups: int = 0) -> None:
-        """These hold there."""
+    def period(self, host: str) -> object:
+        """What stands for the time in which what is known now holds; None where nothing is."""
+        until, asked = self._hosts.get(host, (0.0, None))
+        return asked if self._clock() < until else None
+
+    def learn(
+        self, host: str, facts: Facts, key: object = None, lookups: int = 0, since: object = None
+    ) -> None:
+        """These hold there. ``lookups`` count only if what they rest on is known ``since`` this
+        period began, and not since another that is over."""
         with self._lock:
             now = self._clock()
             until, asked = self._hosts.get(host, (0.0, _Asked()))
             if now >= until:
-                # Some of the lookups may have been proven in the time that is over.
-                asked, lookups = _Asked(), 0
+                asked = _Asked()
                 self._hosts[host] = (now + KNOWN_SECONDS, asked)
             if len(asked.lookups) >= MOST_KEYS:
                 asked.lookups.clear()
-            asked.lookups[key] = asked.lookups.get(key, 0) | lookups
+            if asked is since:
+                asked.lookups[key] = asked.lookups.get(key, 0) | lookups
             asked.files.update(facts.files)
             asked.present.update(facts.present, (path for path, _ in facts.files))
             for prefix, rest in facts.absent:

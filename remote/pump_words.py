@@ -79,6 +79,8 @@ def command(argv: Sequence[bytes], cwd: bytes, *, clang: bool) -> Command:
             sent += (name, path(value)) if not word.joined else (name + path(value),)
         elif name in _LONG or name.startswith((b"--include", b"--imacros", b"-Xpreprocessor")):
             raise CannotPump(f"{shown(name)} is not sent")
+        elif name.startswith(b"-fsanitize-undefined-strip-path-components"):
+            raise CannotPump(f"{shown(name)} counts the steps of a name as it is sent")
         elif b"-prefix-map=" in name or name.startswith(b"-fdebug-compilation-dir"):
             raise CannotPump(f"{shown(name)} would meet the server's directory")
         elif word.file and is_source(name):
@@ -139,7 +141,7 @@ def scrubbed(content: bytes, what: Command) -> bytes:
     which lead to the same file (so distccd does it where it knows how; it does not know the
     strings of DWARF 5). Raises CannotPump where it is elsewhere, and where a name is as it was
     sent: neither compiler maps those that sanitizers report."""
-    if what.mapped and what.steps in content:
+    if what.mapped and _begins_with(what.steps, content):
         raise CannotPump("the object holds a name as it was sent")
     ranges = _debug_sections(content)
     roots = {match.group(1) for match in _ROOT.finditer(content)}
@@ -152,6 +154,14 @@ def scrubbed(content: bytes, what: Command) -> bytes:
             made[at : at + len(root)] = b"/" * len(root)
             at = content.find(root + b"/", at + 1)
     return bytes(made)
+
+
+def _begins_with(steps: bytes, content: bytes) -> bool:
+    """Whether a name in ``content`` may begin with ``steps``: not one that has them in it."""
+    at = content.find(steps)
+    while at > 0 and content[at - 1] == ord("/"):
+        at = content.find(steps, at + 1)
+    return at >= 0
 
 
 def _debug_sections(content: bytes) -> list[tuple[int, int]]:

@@ -109,13 +109,19 @@ def test_lookups_hold_as_long_as_what_was_asked() -> None:
     clock = [1.0]
     known = Known(lambda: clock[0])
     key = object()
-    known.learn("host", Facts(present=(b"/a",)), key, 0b1)
-    assert known.lookups("host", key) == 0  # of the time that was over
-    known.learn("host", Facts(present=(b"/b",)), key, 0b10)
-    known.learn("host", Facts(), key, 0b100)
+    assert known.period("host") is None
+    known.learn("host", Facts(present=(b"/a",)), key, 0b1, known.period("host"))
+    assert known.lookups("host", key) == 0
+    known.learn("host", Facts(present=(b"/b",)), key, 0b10, known.period("host"))
+    known.learn("host", Facts(), key, 0b100, known.period("host"))
     assert known.lookups("host", key) == 0b110
     assert known.lookups("host", object()) == known.lookups("another", key) == 0
+    old = known.period("host")
     clock[0] += KNOWN_SECONDS
     assert known.lookups("host", key) == 0
-    known.learn("host", Facts(), key, 0b1110)
-    assert known.lookups("host", key) == 0
+    assert known.period("host") is None
+    # One job opens the next period, another has its lookups from the old one.
+    known.learn("host", Facts(), key, 0b1110, old)
+    known.learn("host", Facts(), key, 0b1110, old)
+    known.learn("host", Facts(), key, 0b1, known.period("host"))
+    assert known.lookups("host", key) == 0b1

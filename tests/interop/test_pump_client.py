@@ -148,6 +148,17 @@ def test_what_sanitizers_report_has_its_name(
     assert counts.get("pumped", 0) == (not absolute)
 
 
+@pytest.mark.parametrize("way", [",cpp,lzo", ",lzo"])
+def test_clang_records_no_servers_command(world: World, stock: Daemon, way: str) -> None:
+    world.write("a.c", "int x;\n")
+    command = ("clang", "-frecord-gcc-switches", "-c", "a.c", "-o", "made.o")
+    assert world.call(*command, env={"DISTCC_HOSTS": stock.host(way)}).status == 0
+    mine = made(world)
+    forget(world)
+    assert world.call(*command, bare=True).status == 0
+    assert mine == made(world)
+
+
 def test_headers_are_followed(world: World, stock: Daemon) -> None:
     """One that changes, one that appears before it, one that is made beside it."""
     world.write("one/x.h", "int x = 1;\n")
