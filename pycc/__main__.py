@@ -38,10 +38,11 @@ def server() -> None:
 def _serve(socket_path: str, idle: float | None = None) -> None:
     from . import native
     from .lifecycle import Place, listener_from, program_path
-    from .resident import Resident
+    from .resident import Resident, raise_descriptor_limit
     from .server import IDLE_SECONDS, Server
 
     native.load()
+    raise_descriptor_limit()
     place = Place(socket_path)
     place.settle(program_path())
     sys.setswitchinterval(0.0005)

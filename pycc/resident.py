@@ -57,6 +57,7 @@ LARGE = 512 << 10
 """Bytes from which on a result is unpacked by another thread: about 1 ms, in which the loop answers
 others, and a second processor unpacks theirs."""
 HOT_CALLS, HOT_RECORDS = 20_000, 60_000
+MOST_DESCRIPTORS = 8_192
 MEMORY_LIMIT = 400 << 20  # bytes resident; beyond it the server leaves and the next one starts
 
 
@@ -435,6 +436,7 @@ class Resident:
             f"up                  {minutes:.1f} min\n"
             f"calls               {self.requests}\n"
             f"memory              {memory_in_use() / 2**20:.1f} MiB\n"
+            f"descriptors         {descriptors_in_use()}\n"
             f"hot calls           {len(self._hot)}\n"
             f"files known         {len(self.digests)}\n"
             f"cache directories   {len(self._caches)}\n"
@@ -455,7 +457,10 @@ class Resident:
         self._leaving = True
 
     def should_leave(self) -> bool:
-        return self._leaving or memory_in_use() > MEMORY_LIMIT
+        if self._leaving or memory_in_use() > MEMORY_LIMIT:
+            return True
+        # Each cache directory takes four and is never closed, each connection one.
+        return descriptors_in_use() > resource.getrlimit(resource.RLIMIT_NOFILE)[0] * 3 // 4
 
     def drain(self, root: str | None = None) -> None:
         """Bring everything to disk now, or what belongs to one cache directory, which may be open
@@ -473,6 +478,24 @@ class Resident:
         for cache in self._caches.values():
             cache.close()
         self._caches.clear()
+
+
+def raise_descriptor_limit() -> None:
+    """Let this process have as many descriptors as it may, within reason: the soft limit is 1,024
+    in most sessions, for the sake of programs that use select(2)."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(MOST_DESCRIPTORS, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def descriptors_in_use() -> int:
+    """Open descriptors of this process; 0 where that cannot be known."""
+    try:
+        return len(os.listdir("/proc/self/fd"))
+    except OSError:
+        return 0
 
 
 def memory_in_use() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -415,8 +416,19 @@ class TestLeaving:
         monkeypatch.setattr(residing, "memory_in_use", lambda: residing.MEMORY_LIMIT + 1)
         assert Resident().should_leave()
 
-    def test_memory_is_measured(self) -> None:
+    def test_when_it_runs_out_of_descriptors(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        resident = Resident()
+        soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        monkeypatch.setattr(residing, "descriptors_in_use", lambda: soft * 3 // 4)
+        assert not resident.should_leave()
+        monkeypatch.setattr(residing, "descriptors_in_use", lambda: soft * 3 // 4 + 1)
+        assert resident.should_leave()
+
+    def test_memory_and_descriptors_are_measured(self) -> None:
         assert 5 << 20 < residing.memory_in_use() < 2 << 30
+        before = residing.descriptors_in_use()
+        with open(os.devnull, "rb"), open(os.devnull, "rb"):
+            assert residing.descriptors_in_use() == before + 2 > 2
 
 
 def test_fallbacks_are_counted_where_somebody_looks(tmp_path: Path) -> None:

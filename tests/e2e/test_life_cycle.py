@@ -121,6 +121,22 @@ def test_the_server_has_nothing_of_the_client(world: World) -> None:
     assert int(stat[4]) == 0  # no controlling terminal
 
 
+def test_many_cache_directories_do_not_use_up_its_descriptors(world: World) -> None:
+    """Each takes four, and the session that starts the server may allow few."""
+    world.eager = False
+    world.write("a.c", SOURCE)
+    for round_ in range(2):
+        for number in range(20):
+            env = {"CCACHE_DIR": str(world.root / f"cache{number}")}
+            done = world.call("sh", "-c", "ulimit -Sn 60; exec gcc -c a.c", env=env)
+            assert done.status == 0
+            if round_:
+                assert world.stats(env)["direct_cache_hit"] == 1
+    limits = Path("/proc", str(world.server()), "limits").read_text()
+    (line,) = (line for line in limits.splitlines() if line.startswith("Max open files"))
+    assert int(line.split()[3]) > 60
+
+
 def test_an_idle_server_leaves_and_nothing_is_lost(installed: Install, tmp_path: Path) -> None:
     short = with_server_script(installed, tmp_path / "short", 'exec "$SERVER" "$@" 0.3')
     (tmp_path / "world").mkdir()
