@@ -23,7 +23,7 @@ from .blake import blake2b
 from .cache.digest import FileDigests
 from .frame import CAPTURE_ERR, CAPTURE_OUT, Run
 from .invocation import Family
-from .native import ABSENT, SAME, absence, pack, signature
+from .native import ABSENT, SAME, Signature, absence, pack, signature
 from .pattern import pattern
 from .record import record
 from .searchchain import SearchChain, parse_search_output
@@ -230,6 +230,12 @@ def probe(
         witnesses.append(pack(SAME, file, found_signature))
     if checked is not None:
         witnesses.append(pack(SAME, path, signature(path)))
+    if checked is not None and checked.startswith(_BY_MTIME):
+        # Asked for is the compiler's, but who puts another assembler on PATH has another compiler.
+        for file in programs:
+            found_signature = signature(file)
+            state.update(_by_mtime(found_signature))
+            witnesses.append(pack(SAME, file, found_signature))
     return Toolchain(
         path,
         family,
@@ -346,6 +352,13 @@ def unknown(
     )
 
 
+_BY_MTIME = b"mtime "
+
+
+def _by_mtime(found: Signature) -> bytes:
+    return _BY_MTIME + b"%d %d\0" % (found.size, found.mtime)
+
+
 def is_command(setting: str) -> bool:
     """Whether compiler_check names a command, whose answer nothing else witnesses."""
     return setting not in ("content", "none", "mtime") and not setting.startswith("string:")
@@ -362,8 +375,7 @@ def check_identity(talk: Talk, path: bytes, shown: bytes, setting: str) -> bytes
     if setting == "none":
         return b"none"
     if setting == "mtime":
-        found = signature(path)
-        return b"mtime %d %d" % (found.size, found.mtime)
+        return _by_mtime(signature(path))
     if setting.startswith("string:"):
         return os.fsencode(setting)
     output = []

@@ -358,6 +358,11 @@ def _(bench: Bench) -> None:
     assert after_a_change("%compiler% -dumpmachine") == "hit"
     assert after_a_change("echo one; cat %compiler%") == "miss"
     assert seen(bench, COMPILERCHECK="false") == "compiler_check_failed"
+    assert seen(bench, COMPILERCHECK="mtime") == "miss"
+    assert seen(bench, COMPILERCHECK="mtime") == "hit"
+    wrapper(bench, "bin/as", 'exec /usr/bin/as -L "$@"\n')
+    assert seen(bench, COMPILERCHECK="mtime") == "miss"
+    assert seen(bench, COMPILERCHECK="none") == "hit"
 
 
 @row("extra_files_to_hash")
