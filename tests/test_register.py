@@ -20,9 +20,8 @@ from pycc.remote.farm import Farm
 from pycc.remote.membership import INDEX, Compiler, Member, key_of, pack
 from pycc.remote.register import Announcer, Browser, Unreachable, reachable_at, url_of
 from tests.daemon_kit import ROOT, wait_for
-from tests.remote_kit import REDIS, Server, free_port, redis
+from tests.remote_kit import Server, free_port, redis
 
-pytestmark = pytest.mark.skipif(not REDIS, reason="needs redis-server")
 KIND = "_x--1"
 
 

@@ -19,9 +19,8 @@ from pycc.cache import remote_lease
 from pycc.cache.remote_lease import Holder, Lease, Leases, Patience, pause, read_value
 from pycc.resident import Resident
 from tests.compile_kit import Bench
-from tests.remote_kit import REDIS, Server, redis
+from tests.remote_kit import Server, redis
 
-needs_redis = pytest.mark.skipif(not REDIS, reason="needs redis-server")
 HOLDER = Holder(b"x", 0.0)
 
 
@@ -231,7 +230,6 @@ def counted(benches: list[Bench], name: str) -> int:
     return sum(bench.counters().get(name, 0) for bench in benches)
 
 
-@needs_redis
 def test_the_same_at_once_is_compiled_by_one_machine(farm: Farm) -> None:
     benches = farm.machines(6, 0.6, a="int a;\n")
     assert compile_at_once(benches) == [0] * 6
@@ -240,7 +238,6 @@ def test_the_same_at_once_is_compiled_by_one_machine(farm: Farm) -> None:
     assert counted(benches, remote_lease.FOLLOWED) == 5
 
 
-@needs_redis
 def test_what_fails_is_tried_by_everybody_at_once(farm: Farm) -> None:
     benches = farm.machines(4, 0.5, a="int a\n")
     began = time.monotonic()
@@ -250,7 +247,6 @@ def test_what_fails_is_tried_by_everybody_at_once(farm: Farm) -> None:
     assert all(b"error" in bench.stderr for bench in benches)
 
 
-@needs_redis
 def test_a_holder_who_died_is_followed_by_one(farm: Farm, monkeypatch: pytest.MonkeyPatch) -> None:
     benches = farm.machines(4, 0.3, a="int a;\n")
     monkeypatch.setattr(tiers, "LIFE_MS", 1200)
@@ -274,7 +270,6 @@ def test_a_holder_who_died_is_followed_by_one(farm: Farm, monkeypatch: pytest.Mo
     assert farm.ran() == 1
 
 
-@needs_redis
 def test_a_holder_who_does_not_come_to_an_end_is_not_waited_for_for_ever(
     farm: Farm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -293,7 +288,6 @@ def test_a_holder_who_does_not_come_to_an_end_is_not_waited_for_for_ever(
     assert farm.ran() == 2
 
 
-@needs_redis
 def test_headers_that_differ_are_no_reason_to_wait_in_turn(farm: Farm) -> None:
     benches = farm.machines(3, 0.4, a='#include "h.h"\nint a = V;\n')
     for number, bench in enumerate(benches):
@@ -305,7 +299,6 @@ def test_headers_that_differ_are_no_reason_to_wait_in_turn(farm: Farm) -> None:
     assert len({(bench.cwd / "a.o").read_bytes() for bench in benches}) == 3
 
 
-@needs_redis
 @pytest.mark.parametrize("setting", ["@single-flight=false", "read-only"])
 def test_it_can_be_switched_off(tmp_path: Path, database: Server, setting: str) -> None:
     farm = Farm(tmp_path, database, setting)
@@ -317,7 +310,6 @@ def test_it_can_be_switched_off(tmp_path: Path, database: Server, setting: str) 
     farm.close()
 
 
-@needs_redis
 def test_a_server_that_gives_no_leases_still_stores(tmp_path: Path, database: Server) -> None:
     with redis(tmp_path / "r") as server:
         farm = Farm(tmp_path, server)
@@ -332,7 +324,6 @@ def test_a_server_that_gives_no_leases_still_stores(tmp_path: Path, database: Se
         farm.close()
 
 
-@needs_redis
 def test_a_redis_that_stops_while_somebody_waits_costs_one_time_limit(
     tmp_path: Path, database: Server
 ) -> None:
@@ -355,7 +346,6 @@ def test_a_redis_that_stops_while_somebody_waits_costs_one_time_limit(
         farm.close()
 
 
-@needs_redis
 @pytest.mark.parametrize(
     ("text", "direct"),
     [("int a;\n", False), ("const char *a = __TIMESTAMP__;\n", True)],
@@ -373,7 +363,6 @@ def test_what_is_found_by_its_text_is_compiled_by_one_machine(
     assert len({(bench.cwd / "a.o").read_bytes() for bench in benches}) == 1
 
 
-@needs_redis
 def test_what_is_no_lease_is_not_waited_for(farm: Farm) -> None:
     """And the storage is used as before."""
     (bench,) = farm.machines(1, 0, a="int a;\n")
@@ -394,7 +383,6 @@ def test_what_is_no_lease_is_not_waited_for(farm: Farm) -> None:
     assert counts["remote_storage_write"] >= 2
 
 
-@needs_redis
 def test_leases_go_with_what_they_were_for(farm: Farm) -> None:
     (bench,) = farm.machines(1, 0, a="int a;\n", b="int b\n")
     assert (bench.call("-c a.c"), bench.call("-c b.c")) == (0, 1)

@@ -13,11 +13,8 @@ import pytest
 from pycc.cache.remote_breaker import Breaker
 from pycc.resident import Resident
 from tests.compile_kit import Bench
-from tests.remote_kit import NGINX, REDIS, Server, Web, redis, web
+from tests.remote_kit import Server, Web, redis, web
 from tests.test_remote_tiers import LOCAL_HIT, MISS, REMOTE_HIT, compiled, counts, forget_locally
-
-needs_redis = pytest.mark.skipif(not REDIS, reason="needs redis-server")
-needs_nginx = pytest.mark.skipif(not NGINX, reason="needs nginx")
 
 
 @pytest.fixture(scope="module")
@@ -71,14 +68,12 @@ def database_keys(server: Server, *options: str) -> list[str]:
     return subprocess.run(words, check=True, capture_output=True, text=True).stdout.split()
 
 
-@needs_redis
 def test_redis_keeps_entries_under_ccaches_keys(bench: Bench, database: Server) -> None:
     before = len(database_keys(database))
     round_trip(bench, f"redis://127.0.0.1:{database.port}")
     assert len(database_keys(database)) == before + 2
 
 
-@needs_redis
 def test_redis_has_databases_passwords_and_a_unix_socket(bench: Bench, locked: Server) -> None:
     place = f"{locked.place}/s"
     for number, url in enumerate(
@@ -95,7 +90,6 @@ def test_redis_has_databases_passwords_and_a_unix_socket(bench: Bench, locked: S
         assert len(database_keys(locked, "--no-auth-warning", "-a", "geheim", "-n", database)) == 2
 
 
-@needs_redis
 @pytest.mark.parametrize("who", ["", "falsch@", "no:body@"])
 def test_a_password_that_is_refused_breaks_no_build(bench: Bench, locked: Server, who: str) -> None:
     bench.configure(REMOTE_STORAGE=f"redis://{who}127.0.0.1:{locked.port}")
@@ -104,7 +98,6 @@ def test_a_password_that_is_refused_breaks_no_build(bench: Bench, locked: Server
     assert "falsch" not in (bench.root / "log").read_text()
 
 
-@needs_redis
 def test_a_database_without_room_is_still_read(bench: Bench, tmp_path: Path) -> None:
     with redis(tmp_path / "r") as server:
         bench.configure(REMOTE_STORAGE=f"redis://127.0.0.1:{server.port}")
@@ -117,7 +110,6 @@ def test_a_database_without_room_is_still_read(bench: Bench, tmp_path: Path) -> 
         assert compiled(bench) == REMOTE_HIT
 
 
-@needs_redis
 def test_a_server_that_was_started_anew_is_asked_at_once(bench: Bench, tmp_path: Path) -> None:
     with redis(tmp_path / "r") as server:
         bench.configure(REMOTE_STORAGE=f"redis://127.0.0.1:{server.port}")
@@ -128,7 +120,6 @@ def test_a_server_that_was_started_anew_is_asked_at_once(bench: Bench, tmp_path:
         assert compiled(bench) == MISS, "nothing is there any more, and nothing went wrong"
 
 
-@needs_redis
 def test_a_server_that_dies_and_comes_back(bench: Bench, tmp_path: Path) -> None:
     with redis(tmp_path / "r") as server:
         bench.configure(REMOTE_STORAGE=f"redis://127.0.0.1:{server.port}")
@@ -140,7 +131,6 @@ def test_a_server_that_dies_and_comes_back(bench: Bench, tmp_path: Path) -> None
             assert (found["cache_miss"], found["remote_storage_error"]) == (1, 1)
 
 
-@needs_redis
 def test_a_server_that_is_stopped_costs_one_time_limit(
     tmp_path: Path, bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -174,7 +164,6 @@ def test_a_server_that_is_stopped_costs_one_time_limit(
         assert compiled(bench) == REMOTE_HIT
 
 
-@needs_nginx
 @pytest.mark.parametrize(
     ("layout", "pattern"), [("subdirs", "??/*"), ("flat", "*"), ("bazel", "ac/*")]
 )
@@ -189,7 +178,6 @@ def test_a_web_server_keeps_entries_in_ccaches_layouts(
     assert "Unknown attribute: unknown" in log
 
 
-@needs_nginx
 def test_a_web_servers_connection_is_kept(bench: Bench, site: Web) -> None:
     """nginx writes the connection's number into no log; its status would need a module."""
     asked = len(site.requests())
@@ -197,7 +185,6 @@ def test_a_web_servers_connection_is_kept(bench: Bench, site: Web) -> None:
     assert len(site.requests()) - asked == 5, "a manifest that is absent, two puts, two gets"
 
 
-@needs_nginx
 def test_a_web_server_may_want_a_name_or_a_token(bench: Bench, site: Web) -> None:
     place = f"127.0.0.1:{site.server.port}"
     for number, setting in enumerate(
@@ -209,7 +196,6 @@ def test_a_web_server_may_want_a_name_or_a_token(bench: Bench, site: Web) -> Non
         assert "t0ken" not in log
 
 
-@needs_nginx
 def test_who_is_not_known_there_compiles_by_himself(bench: Bench, site: Web) -> None:
     bench.configure(REMOTE_STORAGE=f"http://me:falsch@127.0.0.1:{site.server.port}/private")
     found = compiled(bench)
@@ -219,7 +205,6 @@ def test_who_is_not_known_there_compiles_by_himself(bench: Bench, site: Web) -> 
     assert "falsch" not in log
 
 
-@needs_nginx
 def test_a_web_server_that_stores_nothing_is_still_read(bench: Bench, site: Web) -> None:
     place = f"127.0.0.1:{site.server.port}"
     bench.configure(REMOTE_STORAGE=f"http://{place}/open")
@@ -233,7 +218,6 @@ def test_a_web_server_that_stores_nothing_is_still_read(bench: Bench, site: Web)
     assert compiled(bench) == REMOTE_HIT
 
 
-@needs_nginx
 def test_tls_is_spoken_with_who_proves_its_name(bench: Bench, site: Web) -> None:
     url = f"https://localhost:{site.tls}/tls"
     round_trip(bench, f"{url} @ca-file={site.certificate} connect-timeout=2000")
@@ -244,7 +228,6 @@ def test_tls_is_spoken_with_who_proves_its_name(bench: Bench, site: Web) -> None
     assert "CERTIFICATE_VERIFY_FAILED" in (bench.root / "log").read_text()
 
 
-@needs_nginx
 def test_large_objects_go_both_ways(bench: Bench, site: Web) -> None:
     numbers = ",".join(str(i * 2654435761 % 2**32) for i in range(150_000))
     bench.file("big.c", f"const unsigned int big[] = {{{numbers}}};\n")

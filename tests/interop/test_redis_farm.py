@@ -16,8 +16,6 @@ from tests.interop.kit import farm_counts, write_sources
 from tests.interop.lan import two_stations
 from tests.remote_kit import REDIS, Server, redis
 
-pytestmark = pytest.mark.skipif(not REDIS, reason="needs redis-server")
-
 
 @pytest.fixture(scope="module")
 def register(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
