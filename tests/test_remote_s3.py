@@ -79,7 +79,6 @@ def resident() -> Iterator[Resident]:
 @pytest.fixture(scope="module")
 def amazon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a server with a bucket."""
-    pytest.importorskip("moto")
     place, port = tmp_path_factory.mktemp("s3"), free_port()
     words = [sys.executable, "-W", "ignore", "-m", "moto.server", "-H", "127.0.0.1"]
     server = Server([*words, "-p", str(port)], place, port)
@@ -155,7 +154,6 @@ print(request.headers["Authorization"].rpartition("Signature=")[2])
 
 def test_amazons_own_library_signs_the_same() -> None:
     """In a process of its own: it warns of what it uses itself."""
-    pytest.importorskip("moto")
     words = [sys.executable, "-W", "ignore", "-c", COMPARE]
     environment = {**os.environ, "TZ": "UTC"}
     done = subprocess.run(words, check=True, capture_output=True, text=True, env=environment)

@@ -17,8 +17,6 @@ from tests.compile_kit import Bench
 from tests.storage_kit import key, value
 from tests.test_remote_tiers import MISS, REMOTE_HIT, compiled, entries, forget_locally
 
-pytest.importorskip("cryptography")
-
 
 @pytest.fixture(scope="module")
 def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
