@@ -48,8 +48,8 @@ class Call:
     """Basename under which the compiler was called; it decides the language of clang and g++."""
     compiler: bytes
     """Absolute path of the real compiler."""
-    real_name: bytes
-    """What its file is called behind all links, when it was last found."""
+    physical: bytes
+    """The same behind all links, when it was last found."""
     named: bytes
     """The compiler as the user named it, if by a path, else as it was found."""
     words: tuple[bytes, ...]
@@ -75,6 +75,11 @@ class Call:
     @property
     def cwd(self) -> bytes:
         return self.request.cwd
+
+    @property
+    def real_name(self) -> bytes:
+        """What the compiler's file itself is called."""
+        return os.path.basename(self.physical)
 
     @property
     def compiler_words(self) -> Sequence[bytes]:
@@ -197,7 +202,7 @@ def open_call(request: Request, resident: Resident) -> Call | list[Op]:
     driver = os.path.basename(name)
     wanted = os.fsencode(config.compiler) if config.compiler else name
 
-    located, real_name = _locate(resident, wanted, search_path, request.cwd)
+    located = locate_once(resident, wanted, search_path, request.cwd)
     if located is None:
         log = _log(request, config)[0]
         log(f"Could not find compiler {os.fsdecode(wanted)} in PATH")
@@ -214,7 +219,7 @@ def open_call(request: Request, resident: Resident) -> Call | list[Op]:
         config=config,
         driver=driver,
         compiler=located.path,
-        real_name=real_name,
+        physical=located.physical,
         named=wanted if b"/" in wanted else located.path,
         words=words,
         prefix=prefix,
@@ -248,24 +253,22 @@ def _say(log: Log) -> list[Op]:
     return [Out(log.stream, log.text)] if log.stream is not None else []
 
 
-def _locate(
-    resident: Resident, name: bytes, search_path: bytes, cwd: bytes
-) -> tuple[Located | None, bytes]:
-    def make() -> tuple[bytes, tuple[Located | None, bytes]]:
+def locate_once(resident: Resident, name: bytes, search_path: bytes, cwd: bytes) -> Located | None:
+    """The same as `locate`, from memory while its witnesses hold."""
+
+    def make() -> tuple[bytes, Located | None]:
         located = locate(name, search_path, cwd)
         # Nothing found has no witnesses worth having: look again next time.
-        if located is None:
-            return b"", (None, b"")
-        return located.witnesses, (located, located.real_name)
+        return b"" if located is None else located.witnesses, located
 
     relative = not name.startswith(b"/") and (
         b"/" in name or any(not d.startswith(b"/") for d in search_path.split(b":"))
     )
     key = (name, search_path, cwd if relative else b"")
-    located, real_name = resident.locations.get(key, make)[1]
+    located = resident.locations.get(key, make)[1]
     if located is None:
         resident.locations.drop(key)
-    return located, real_name
+    return located
 
 
 def _prefix(

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING
 from .cache.lookup import absolute, may_be_among
 from .directives import Directives
 from .pattern import pattern
-from .searchchain import SearchChain, is_systems
+from .record import record
+from .searchchain import are_systems, is_systems
 from .searched import Looker, chain_of
 
 if TYPE_CHECKING:
@@ -35,6 +36,21 @@ _NAMING = pattern(
 """The definition of a macro, in a text or on the command line, whose body is a header's name."""
 
 
+@record
+class _Place:
+    """A directory of the chain: what stands before the names there, whether all of them are the
+    ``systems``, and the first parts of names (None: not known)."""
+
+    prefix: bytes
+    systems: bool
+    listing: frozenset[bytes] | None
+
+    def may_have(self, first: bytes) -> bool:
+        """Whether a name that begins with ``first`` may be there."""
+        odd = self.listing is None or first in (b"..", b".")
+        return odd or may_be_among(first, self.listing or ())
+
+
 class Closure:
     """The files, by the names that the compiler would give them, in ``names``; ``reason`` says why
     they cannot be known. ``absolute``: a text gives a header's absolute path."""
@@ -45,7 +61,8 @@ class Closure:
         self._chain = job.chain or chain_of(job, self._look)
         self._seen: set[tuple[bytes, bytes]] = set()
         self._waiting: list[bytes] = []
-        self._listings: dict[bytes, frozenset[bytes] | None] = {}
+        self._quote = list(map(self._place, self._chain.quote))
+        self._bracket = list(map(self._place, self._chain.bracket))
         self.names: dict[bytes, None] = {}
         self.reason = ""
         self.absolute = False
@@ -78,9 +95,11 @@ class Closure:
                 found.update(_NAMING.findall(got[1]))
         return {quoted or angled for quoted, angled in found}
 
-    @staticmethod
-    def _slashed(directory: bytes) -> bytes:
-        return directory.rstrip(b"/") + b"/"
+    def _place(self, directory: bytes) -> _Place:
+        prefix = b"" if directory == b"." else directory.rstrip(b"/") + b"/"
+        systems = are_systems(absolute(self._job.call.cwd, prefix))
+        there = self._look.is_directory(directory)
+        return _Place(prefix, systems, self._look.listing(directory) if there else frozenset())
 
     def _follow(self, name: bytes) -> None:
         path = absolute(self._job.call.cwd, name)
@@ -119,15 +138,14 @@ class Closure:
         if quoted:
             yield beside + name
         first = name.partition(b"/")[0]
-        for directory in _directories(self._chain, quoted=quoted):
-            if first in (b"..", b"."):
-                yield self._slashed(directory) + name
-                continue
-            if directory not in self._listings:
-                self._listings[directory] = self._look.listing(directory)
-            listing = self._listings[directory]
-            if listing is None or may_be_among(first, listing):
-                yield (b"" if directory == b"." else self._slashed(directory)) + name
+        chain = [*self._quote, *self._bracket] if quoted else self._bracket
+        last = 0  # what the system has is not followed: only the user's places behind it count
+        for number, place in enumerate(chain, 1):
+            if not place.systems and place.may_have(first):
+                last = number
+        for place in chain[:last]:
+            if place.may_have(first):
+                yield place.prefix + name
 
     def _take(self, name: bytes) -> None:
         if name in self.names or is_systems(absolute(self._job.call.cwd, name)):
@@ -137,12 +155,6 @@ class Closure:
             return
         self.names[name] = None
         self._waiting.append(name)
-
-
-def _directories(chain: SearchChain, *, quoted: bool) -> Iterator[bytes]:
-    if quoted:
-        yield from chain.quote
-    yield from chain.bracket
 
 
 def _unknowable(asked: Directives) -> str:

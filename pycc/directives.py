@@ -83,7 +83,7 @@ _flags_of = attrgetter(*_FLAGS)
 
 def flags_of(texts: Iterable[Directives]) -> Directives:
     """What any of ``texts`` asks for, without the names."""
-    found = map(any, zip(*map(_flags_of, texts), strict=True))
+    found = map(any, zip(*set(map(_flags_of, texts)), strict=True))
     return Directives(NOTHING, NOTHING, NOTHING, frozenset(), *found)
 
 

@@ -20,7 +20,7 @@ from . import exact
 from .announced import announces, with_discovered
 from .blake import blake2b
 from .cache.lookup import absolute
-from .call import Call
+from .call import Call, locate_once
 from .distribution import distributes
 from .exact import Exact
 from .execution import Execution, without_colour_words
@@ -29,7 +29,7 @@ from .invocation import Family
 from .invocation import Kind as OutputKind
 from .job import Job
 from .keying import forces_colour
-from .locate import DEFAULT_PATH, locate
+from .locate import DEFAULT_PATH
 from .options import are_for_the_machine
 from .outcome import Outcome
 from .record import replace
@@ -39,7 +39,7 @@ from .remote.client_settings import ClientSettings, read_settings
 from .remote.daemon_log import Level
 from .remote.exact_client import Done, ExactJob, exactly
 from .remote.exact_wire import Work
-from .remote.farm import Answer, Farm, elsewhere, local_hosts
+from .remote.farm import Answer, elsewhere, local_hosts
 from .remote.farm import Job as FarmJob
 from .remote.hosts import HostSpec, lock_name
 from .remote.monitor_state import JobState, Phase
@@ -89,13 +89,14 @@ def read_hosts_file(cwd: bytes, path: bytes) -> str | None:
 class Dispatch:
     """One miss on its way to another machine; made only where distribution is on."""
 
-    def __init__(self, job: Job, talk: Talk, farm: Farm, settings: ClientSettings) -> None:
-        self._job, self._talk, self._farm, self._settings = job, talk, farm, settings
+    def __init__(self, job: Job, talk: Talk, resident: Resident, settings: ClientSettings) -> None:
+        self._job, self._talk, self._resident, self._settings = job, talk, resident, settings
+        self._farm = resident.farm(settings.directory)
         call = job.call
         self._said: list[bytes] = []
         self._log = ClientLog(settings, call.request.pid, call.cwd, self._said.append, quiet=True)
         self._state = JobState(settings.directory, call.request.pid, job.invocation.source)
-        self._scanned = commandline.scan(_vector(job, settings))
+        self._scanned = commandline.scan(_vector(job, resident, settings))
         self._here = False
         self.reason = self._reason()
         """Why the job cannot be sent; empty if it can."""
@@ -156,7 +157,7 @@ class Dispatch:
             finally:
                 self._state.leave()
 
-    def exactly(self, resident: Resident) -> Exact | None:
+    def exactly(self) -> Exact | None:
         """What a server made of the source as it is; None where nobody did. Then ``reason`` says
         it, if nobody is to be asked in another way either. Raises Gone."""
         job = self._job
@@ -172,9 +173,9 @@ class Dispatch:
             self._farm_job(argv),
             blake2b(b"\0".join((*argv, ask.digest)), digest_size=16).digest(),
             ask,
-            lambda: self._work(resident),
-            lambda file: exact.content_of(file, resident),
-            lambda entry: exact.differs(job, resident, entry),
+            self._work,
+            lambda file: exact.content_of(file, self._resident),
+            lambda entry: exact.differs(job, self._resident, entry),
         )
         try:
             with closing(exactly(self._farm, exact_job)) as found:
@@ -195,12 +196,10 @@ class Dispatch:
         hosts = self._settings.hosts
         return not self.reason and hosts is not None and any(host.cpp for host in hosts.hosts)
 
-    def pumped(
-        self, resident: Resident, before: dict[bytes, tuple[int, int]], *, kept: bool = True
-    ) -> Pumped | None:
+    def pumped(self, before: dict[bytes, tuple[int, int]], *, kept: bool = True) -> Pumped | None:
         """What a stock server made in pump mode, to be ``kept`` or not; as for `exactly`.
         ``before`` is from stability.identities."""
-        job, scanned = self._job, self._scanned
+        job, resident, scanned = self._job, self._resident, self._scanned
         if not isinstance(scanned, commandline.Distributable):
             return None
         from . import pump  # most farms never need it
@@ -259,8 +258,8 @@ class Dispatch:
         self._job.call.log(f"Not by pump: {why}")
         self._count("not_pumped")
 
-    def _work(self, resident: Resident) -> Work | None:
-        work = exact.work_of(self._job, resident)
+    def _work(self) -> Work | None:
+        work = exact.work_of(self._job, self._resident)
         if isinstance(work, Work):
             return work
         self._job.call.log(f"Not compiled exactly elsewhere: {work}")
@@ -429,7 +428,7 @@ def dispatch_of(job: Job, talk: Talk, resident: Resident) -> Dispatch | None:
     settings = settings_of(job.call)
     if settings is None:
         return None
-    made = Dispatch(job, talk, resident.farm(settings.directory), settings)
+    made = Dispatch(job, talk, resident, settings)
     made.discover()
     return made
 
@@ -446,7 +445,7 @@ def _words(job: Job) -> list[bytes]:
     return words
 
 
-def _vector(job: Job, settings: ClientSettings) -> tuple[bytes, ...]:
+def _vector(job: Job, resident: Resident, settings: ClientSettings) -> tuple[bytes, ...]:
     """The user's command, as another machine can obey it."""
     call, invocation, words = job.call, job.invocation, _words(job)
     if call.named != call.compiler:  # the user wrote a path
@@ -457,15 +456,12 @@ def _vector(job: Job, settings: ClientSettings) -> tuple[bytes, ...]:
     search = call.variables.get(b"PATH", DEFAULT_PATH)
 
     def same(other: bytes) -> bool:
-        return settings.rewrite_names and is_same_program(other, call.compiler, search, call.cwd)
+        if not settings.rewrite_names:
+            return False
+        found = locate_once(resident, other, search, call.cwd)
+        return found is not None and found.physical == call.physical
 
     return commandline.portable((call.driver, *words), clang=clang, triplet=triplet(), same=same)
-
-
-def is_same_program(name: bytes, compiler: bytes, search_path: bytes, cwd: bytes) -> bool:
-    """Whether ``name`` leads to the compiler, too."""
-    found = locate(name, search_path, cwd)
-    return found is not None and os.path.realpath(found.path) == os.path.realpath(compiler)
 
 
 def triplet() -> bytes:

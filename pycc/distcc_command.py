@@ -17,12 +17,11 @@ from typing import TYPE_CHECKING
 
 from . import __version__
 from .announced import with_discovered
-from .call import RECURSION_GUARD, which
+from .call import RECURSION_GUARD, locate_once, which
 from .dispatch import (
     EXIT_NO_HOSTS,
     WAIT_MS,
     Dispatch,
-    is_same_program,
     read_hosts_file,
     triplet,
 )
@@ -39,7 +38,7 @@ from .frame import (
     Run,
     Write,
 )
-from .locate import DEFAULT_PATH, locate
+from .locate import DEFAULT_PATH, Located
 from .record import replace
 from .remote import commandline
 from .remote.client_log import ClientLog
@@ -234,8 +233,8 @@ class _Command:
             return None
         from .miss import pump
 
-        dispatch = Dispatch(job, self._talk, self._farm, self._settings)
-        exact = dispatch.exactly(self._resident)
+        dispatch = Dispatch(job, self._talk, self._resident, self._settings)
+        exact = dispatch.exactly()
         if exact is not None:
             return exact.ops
         pumped = pump(job, self._resident, dispatch, kept=False)
@@ -266,14 +265,15 @@ class _Command:
             self._log(Level.WARNING, problem, "dcc_zeroconf_add_hosts")
 
     def _sent_vector(self) -> tuple[bytes, ...]:
-        compiler = self._compiler()
-        real = b"" if compiler is None else os.path.basename(os.path.realpath(compiler))
+        compiler = self._located(self._vector[0])
+        real = b"" if compiler is None else compiler.real_name
         clang = b"clang" in real
         if not self._settings.rewrite_names or not (clang or b"gcc" in real or b"g++" in real):
             return self._vector
 
         def same(name: bytes) -> bool:
-            return is_same_program(name, compiler or b"", self._search, self._request.cwd)
+            found = self._located(name)
+            return bool(found and compiler and found.physical == compiler.physical)
 
         return commandline.portable(self._vector, clang=clang, triplet=triplet(), same=same)
 
@@ -352,9 +352,12 @@ class _Command:
                 with suppress(OSError):
                     os.unlink(path)
 
+    def _located(self, name: bytes) -> Located | None:
+        return locate_once(self._resident, name, self._search, self._request.cwd)
+
     def _compiler(self) -> bytes | None:
         name = self._vector[0]
-        found = locate(name, self._search, self._request.cwd)
+        found = self._located(name)
         return which(name, self._search, self._request.cwd) if found is None else found.path
 
     def _edits(self) -> tuple[bytes, ...]:

@@ -22,17 +22,19 @@ _MOST_LINKS = 40  # as the kernel follows
 
 @record
 class Located:
-    """``path`` is absolute; ``witnesses`` are packed records (native.pack)."""
+    """``path`` is absolute, ``physical`` the same behind all links (…/gcc-12 for gcc);
+    ``witnesses`` are packed records (native.pack)."""
 
     path: bytes
+    physical: bytes
     witnesses: bytes
     skipped: tuple[bytes, ...] = ()
     """The wrappers that stood in front: what each leads to (`_wrapped_by`)."""
 
     @property
     def real_name(self) -> bytes:
-        """What the file is called behind all links (gcc-12 for gcc)."""
-        return os.path.basename(os.path.realpath(self.path))
+        """What the file itself is called."""
+        return os.path.basename(self.physical)
 
 
 def is_launcher(path: bytes) -> bool:
@@ -63,7 +65,7 @@ def locate(name: bytes, search_path: bytes, cwd: bytes) -> Located | None:
             path = os.path.normpath(path)  # ".." behind a link leads elsewhere than it reads
         witnesses.append(_witness(path))
         if os.access(path, os.X_OK) and os.path.isfile(path) and not is_wrapper(path):
-            return Located(path, b"".join(witnesses))
+            return Located(path, os.path.realpath(path), b"".join(witnesses))
         name = os.path.basename(name)
     for directory in search_path.split(b":"):
         path = os.path.join(cwd, directory or b".", name)
@@ -74,7 +76,7 @@ def locate(name: bytes, search_path: bytes, cwd: bytes) -> Located | None:
         if is_wrapper(path):
             skipped.append(_wrapped_by(path))
             continue
-        return Located(path, b"".join(witnesses), tuple(skipped))
+        return Located(path, os.path.realpath(path), b"".join(witnesses), tuple(skipped))
     return None
 
 

@@ -74,7 +74,7 @@ def miss(job: Job, talk: Talk, resident: Resident) -> Sequence[Op]:
 
         elsewhere = dispatch_of(job, talk, resident)
         if elsewhere is not None and not call.config.read_only:
-            exact = elsewhere.exactly(resident)
+            exact = elsewhere.exactly()
             if exact is not None:
                 _count_miss(job)
                 hardlinks.make_way(call, invocation)
@@ -196,7 +196,7 @@ def pump(job: Job, resident: Resident, elsewhere: Dispatch, *, kept: bool = True
     job.precompiled = precompiled.find(job, resident)
     _start_anew(job, resident)
     before = identities(_directories_known_before(job, resident), resident.look)
-    return elsewhere.pumped(resident, before, kept=kept)
+    return elsewhere.pumped(before, kept=kept)
 
 
 def finish(

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 FORCING = b"forcing_technique_271828"
 """distcc's name of an empty file that makes its directory exist."""
-MOST_OWNS, MOST_DIRECTORIES = 50, 10_000
+MOST_OWNS, MOST_DIRECTORIES, MOST_OWN_FILES = 50, 10_000, 20_000
 UPS = b"../" * 40
 """More than a server's temporary directory is deep: out of it, and to the server's own."""
 
@@ -135,9 +135,10 @@ def _depfile(invocation: Invocation, wanted: DependencyRequest, rule: Rule) -> b
 
 class _Own:
     """Tells whether an absolute path is one of the server's own: what comes with the system, and
-    what lies where the compiler looks by itself."""
+    what lies where the compiler looks by itself. ``files`` were found to be."""
 
     def __init__(self, chain: SearchChain) -> None:
+        self.files: set[bytes] = set()
         self._directories = tuple(
             _plain(directory).rstrip(b"/") + b"/"
             for directory in (*chain.quote, *chain.bracket)
@@ -157,7 +158,12 @@ class _Own:
             if len(self._known) >= MOST_DIRECTORIES:
                 self._known.clear()
             known = self._known[directory] = self(_plain(directory).rstrip(b"/") + b"/")
-        return self(_plain(path)) if path.endswith(b"/..") or cut == 1 else known
+        found = self(_plain(path)) if path.endswith(b"/..") or cut == 1 else known
+        if found:
+            if len(self.files) >= MOST_OWN_FILES:
+                self.files.clear()
+            self.files.add(path)
+        return found
 
     def may_be_below(self, directory: bytes) -> bool:
         """Whether a name that begins with ``directory``, a slash at its end, may be one."""
@@ -241,7 +247,7 @@ def received(
     if output is None or not reply.object or reply.dependencies is None:
         raise CannotPump("the answer is not complete")
     owns = _own(job, resident)
-    rule = pump_words.dependencies(reply.dependencies, steps, owns.file)
+    rule = pump_words.dependencies(reply.dependencies, steps, owns.file, owns.files)
     content = pump_words.scrubbed(reply.object, what.command)
     names = rule.prerequisites
     made: dict[bytes, bytes | None] = {absolute(invocation.cwd, output): content}
@@ -290,7 +296,7 @@ def _facts(
     absent: list[tuple[bytes, tuple[bytes, ...]]] = []
     for name, digest in entry.files:
         path = absolute(cwd, name)
-        if owns.file(path):
+        if path in owns.files or owns.file(path):
             files.append((path, digest))
         elif _sent_digest(path, what) != digest:
             raise CannotPump(f"{os.fsdecode(name)} was not sent, or is another now")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -88,7 +87,7 @@ class Facts:
             config=load(environment=self.settings or {}, cwd=self.cwd.decode()),
             driver=self.driver,
             compiler=self.compiler,
-            real_name=os.path.basename(self.compiler),
+            physical=self.compiler,
             named=self.compiler,
             words=words,
             prefix=(),

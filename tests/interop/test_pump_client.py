@@ -218,11 +218,17 @@ def test_a_server_with_other_headers_is_found_out(world: World, mode: str) -> No
         ("int x = TOLD;\n", ["-include", "{src}/inc/sub.h"]),
         ("#include <sub.h>\nint x = TOLD;\n", ["-isystem", "inc"]),
         ("#include_next <sub.h>\nint x = TOLD;\n", ["-idirafter", "inc"]),
+        ("#include <only_after.h>\nint x = AFTER;\n", ["-idirafter", "after"]),
+        ("#include <sys/only_after.h>\nint x = AFTER;\n", ["-idirafter", "after"]),
+        ("#include <stdio.h>\nint x = EOF;\n", ["-idirafter", "after"]),
     ],
 )
 def test_every_way_to_a_header(world: World, stock: Daemon, text: str, words: list[str]) -> None:
     world.write("inc/sub.h", "#ifndef TOLD\n#define TOLD 7\n#endif\n")
     world.write("inc/by_name.h", "#define NAME <sub.h>\n#include NAME\n")
+    for name in ("only_after.h", "sys/only_after.h"):
+        world.write(f"after/{name}", "#define AFTER 8\n")
+    world.write("after/stdio.h", "#error the system's is found first\n")
     os.symlink("inc", world.src / "link")
     world.write("a.c", text)
     words = [word.replace("{src}", str(world.src)) for word in words]
