@@ -128,6 +128,8 @@ def store(
 ) -> None:
     """Have it written; ``entries`` as for ``decide``."""
     key, entry = decision.key, decision.entry
+    if not key:
+        raise ValueError("what rests on proven lookups names no result")
     call, remote = job.call, _remote(job, resident)
     if entries is not None:
         if call.config.recache:

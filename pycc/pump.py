@@ -133,7 +133,7 @@ def _depfile(invocation: Invocation, wanted: DependencyRequest, rule: Rule) -> b
     return listed
 
 
-class _Own:
+class Own:
     """Tells whether an absolute path is one of the server's own: what comes with the system, and
     what lies where the compiler looks by itself. ``files`` were found to be."""
 
@@ -170,17 +170,17 @@ class _Own:
         return any(own.startswith(directory) for own in (*self._directories, b"/usr/", b"/lib"))
 
 
-def _own(job: Job, resident: Resident) -> _Own:
+def _own(job: Job, resident: Resident) -> Own:
     chain = job.toolchain.chain
-    known: _Own | None = resident.owns.get(chain)
+    known = resident.owns.get(chain)
     if known is None:
         if len(resident.owns) >= MOST_OWNS:
             resident.owns.clear()
-        known = resident.owns[chain] = _Own(chain)
+        known = resident.owns[chain] = Own(chain)
     return known
 
 
-def _linked(job: Job, owns: _Own, command: Command) -> tuple[bytes, ...]:
+def _linked(job: Job, owns: Own, command: Command) -> tuple[bytes, ...]:
     """The server's own directories that the command names. Raises CannotPump."""
     include, cwd = job.invocation.include, job.call.cwd
     systems = (*include.system, *include.cxx_system, *include.after)
@@ -202,7 +202,7 @@ def _linked(job: Job, owns: _Own, command: Command) -> tuple[bytes, ...]:
     return tuple(path for path in shortest if path not in nested)
 
 
-def _files(view: View, resident: Resident, owns: _Own) -> list[File]:
+def _files(view: View, resident: Resident, owns: Own) -> list[File]:
     files: list[File] = []
     digests: set[bytes] = set()
     for file in view.files:
@@ -218,7 +218,7 @@ def _files(view: View, resident: Resident, owns: _Own) -> list[File]:
     return files
 
 
-def _link(path: bytes, target: bytes, owns: _Own) -> Link:
+def _link(path: bytes, target: bytes, owns: Own) -> Link:
     """A link of the user's. An absolute target is put below the server's directory, a relative one
     is taken as it is."""
     where = os.path.join(os.path.dirname(path), target)
@@ -286,7 +286,7 @@ def received(
 
 
 def _facts(
-    job: Job, owns: _Own, decision: keep.Decision, entry: ManifestEntry, what: Sent
+    job: Job, owns: Own, decision: keep.Decision, entry: ManifestEntry, what: Sent
 ) -> Facts:
     """What of the entry has to hold on the server's own disk; the rest holds among the files that
     were sent. Raises CannotPump where it does not."""

@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from . import compile as compiling
 from . import native
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from .directives import Directives
     from .lifecycle import Place
     from .places import Spot
+    from .pump import Own
     from .remote.farm import Farm
     from .searchchain import SearchChain
     from .textlookups import TextLookups
@@ -80,7 +81,7 @@ class Resident:
         self.text_lookups: dict[tuple[bytes, SearchChain], TextLookups] = {}
         self.spots: dict[tuple[bytes, bytes], tuple[native.Signature, Spot]] = {}
         self.chains: dict[Hashable, tuple[dict[bytes, tuple[int, int] | None], SearchChain]] = {}
-        self.owns: dict[SearchChain, Any] = {}  # of pump.py
+        self.owns: dict[SearchChain, Own] = {}
         self._doubtful: dict[bytes, None] = {}
         self.started = time.time()
         self.requests = 0
