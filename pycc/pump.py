@@ -285,9 +285,7 @@ def received(
     return Pumped(tuple(ops), keep.Decision(key, entry), entries, facts, lookups)
 
 
-def _facts(
-    job: Job, owns: Own, decision: keep.Decision, entry: ManifestEntry, what: Sent
-) -> Facts:
+def _facts(job: Job, owns: Own, decision: keep.Decision, entry: ManifestEntry, what: Sent) -> Facts:
     """What of the entry has to hold on the server's own disk; the rest holds among the files that
     were sent. Raises CannotPump where it does not."""
     cwd = job.call.cwd
