@@ -25,7 +25,7 @@ from bench.builds import Builds, measure_builds
 from bench.farm import measure_farm
 from bench.measure import Spawner, Task, Times
 from bench.sources import header_count, synthetic_project, write_makefile, write_sources
-from bench.subjects import BenchError, Subject, is_static, refuse_editable, subject
+from bench.subjects import BenchError, Subject, interpreter, is_static, subject
 
 CLASSIC = {"CCACHE_PREPROCESS_FIRST": "1"}
 MEMORY_CALLS = 10_000
@@ -316,7 +316,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     bench = None
     try:
         if options.pycc:
-            refuse_editable(Path(options.pycc))
+            print(f"pycc runs on {interpreter(Path(options.pycc))}")
         bench = Bench(options, place)
         for part in options.only or PARTS:
             getattr(bench, part)()

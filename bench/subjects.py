@@ -16,10 +16,11 @@ STOP_SECONDS = 5.0
 
 # Asked of the interpreter beside the launcher: where is pycc, and how was it installed?
 WHERE = """
-import importlib.metadata, json, pycc, sys
+import importlib.metadata, json, os, platform, pycc, sys
 direct = importlib.metadata.distribution("pycc").read_text("direct_url.json") or "{}"
 editable = json.loads(direct).get("dir_info", {}).get("editable", False)
-print(json.dumps([pycc.__file__, sys.prefix, editable]))
+runs_on = f"Python {platform.python_version()}, {os.path.realpath(sys.executable)}"
+print(json.dumps([pycc.__file__, sys.prefix, editable, runs_on]))
 """
 
 
@@ -142,11 +143,12 @@ def subject(
     return Subject(name, program, compilers, environment, place)
 
 
-def refuse_editable(pycc: Path) -> None:
-    """Raise BenchError unless `pycc` is a launcher of a proper installation.
+def interpreter(pycc: Path) -> str:
+    """What runs the server of `pycc`. Raises BenchError unless that is a proper installation.
 
-    An editable install imports from a checkout through a finder hook, whose cost and whose missing
-    byte code are not what users have.
+    A Python that was built without its optimizations, as version managers do it, costs a cold build
+    2 % more than Debian's. An editable install imports from a checkout through a finder hook, whose
+    cost and whose missing byte code are not what users have.
     """
     python = pycc.resolve().with_name("python")
     if not python.exists():
@@ -157,10 +159,11 @@ def refuse_editable(pycc: Path) -> None:
     if ran.returncode:
         message = f"{python} does not import pycc: {ran.stderr.strip().splitlines()[-1:]}"
         raise BenchError(message)
-    where, prefix, editable = json.loads(ran.stdout)
+    where, prefix, editable, runs_on = json.loads(ran.stdout)
     if editable or not Path(where).resolve().is_relative_to(Path(prefix).resolve()):
         message = f"{pycc} is an editable install ({where}): nothing is measured from one"
         raise BenchError(message)
+    return str(runs_on)
 
 
 def is_static(program: Path) -> bool:
