@@ -147,8 +147,8 @@ def interpreter(pycc: Path) -> str:
     """What runs the server of `pycc`. Raises BenchError unless that is a proper installation.
 
     A Python that was built without its optimizations, as version managers do it, costs a cold build
-    2 % more than Debian's. An editable install imports from a checkout through a finder hook, whose
-    cost and whose missing byte code are not what users have.
+    some 3 % more than Debian's. An editable install imports from a checkout through a finder hook,
+    whose cost and whose missing byte code are not what users have.
     """
     python = pycc.resolve().with_name("python")
     if not python.exists():

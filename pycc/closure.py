@@ -17,11 +17,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from .cache.lookup import absolute, may_be_among
+from .cache.lookup import absolute
 from .directives import Directives
 from .pattern import pattern
-from .record import record
-from .searchchain import are_systems, is_systems
+from .places import Places, lacks, prefix_of
+from .searchchain import is_systems
 from .searched import Looker, chain_of
 
 if TYPE_CHECKING:
@@ -36,21 +36,6 @@ _NAMING = pattern(
 """The definition of a macro, in a text or on the command line, whose body is a header's name."""
 
 
-@record
-class _Place:
-    """A directory of the chain: what stands before the names there, whether all of them are the
-    ``systems``, and the first parts of names (None: not known)."""
-
-    prefix: bytes
-    systems: bool
-    listing: frozenset[bytes] | None
-
-    def may_have(self, first: bytes) -> bool:
-        """Whether a name that begins with ``first`` may be there."""
-        odd = self.listing is None or first in (b"..", b".")
-        return odd or may_be_among(first, self.listing or ())
-
-
 class Closure:
     """The files, by the names that the compiler would give them, in ``names``; ``reason`` says why
     they cannot be known. ``absolute``: a text gives a header's absolute path."""
@@ -58,11 +43,12 @@ class Closure:
     def __init__(self, job: Job, resident: Resident) -> None:
         self._job, self._resident = job, resident
         self._look = Looker(job.call.cwd, resident)
-        self._chain = job.chain or chain_of(job, self._look)
+        chain = job.chain or chain_of(job, self._look)
         self._seen: set[tuple[bytes, bytes]] = set()
         self._waiting: list[bytes] = []
-        self._quote = list(map(self._place, self._chain.quote))
-        self._bracket = list(map(self._place, self._chain.bracket))
+        self._places = Places(self._look.probes())
+        self._quote = [self._places.at(prefix_of(path)) for path in chain.quote]
+        self._bracket = [self._places.at(prefix_of(path)) for path in chain.bracket]
         self.names: dict[bytes, None] = {}
         self.reason = ""
         self.absolute = False
@@ -94,12 +80,6 @@ class Closure:
             if got is not None:
                 found.update(_NAMING.findall(got[1]))
         return {quoted or angled for quoted, angled in found}
-
-    def _place(self, directory: bytes) -> _Place:
-        prefix = b"" if directory == b"." else directory.rstrip(b"/") + b"/"
-        systems = are_systems(absolute(self._job.call.cwd, prefix))
-        there = self._look.is_directory(directory)
-        return _Place(prefix, systems, self._look.listing(directory) if there else frozenset())
 
     def _follow(self, name: bytes) -> None:
         path = absolute(self._job.call.cwd, name)
@@ -137,15 +117,20 @@ class Closure:
             return
         if quoted:
             yield beside + name
-        first = name.partition(b"/")[0]
-        chain = [*self._quote, *self._bracket] if quoted else self._bracket
-        last = 0  # what the system has is not followed: only the user's places behind it count
-        for number, place in enumerate(chain, 1):
-            if not place.systems and place.may_have(first):
-                last = number
-        for place in chain[:last]:
-            if place.may_have(first):
-                yield place.prefix + name
+        cut = name.rfind(b"/") + 1
+        head, last = name[:cut], name[cut:]
+        places = [*self._quote, *self._bracket] if quoted else self._bracket
+        if head:
+            places = [self._places.below(place, head) for place in places]
+        found = [
+            place.prefix + last
+            for place in places
+            if not place.rest and not lacks(place.listing, last)
+        ]
+        # What the system has is not followed, so its places count only in front of the user's.
+        while found and is_systems(absolute(self._job.call.cwd, found[-1])):
+            found.pop()
+        yield from found
 
     def _take(self, name: bytes) -> None:
         if name in self.names or is_systems(absolute(self._job.call.cwd, name)):

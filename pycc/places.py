@@ -74,7 +74,7 @@ def _split(path: bytes) -> tuple[bytes, bytes]:
     return head or slash or b".", last
 
 
-def _lacks(listing: AbstractSet[bytes] | None, name: bytes) -> bool:
+def lacks(listing: AbstractSet[bytes] | None, name: bytes) -> bool:
     """Whether a listing shows that there is no ``name``, which may be ``..``."""
     if listing is None or name in (b".", b".."):
         return False
@@ -137,7 +137,7 @@ class Places:
         if known is None:
             if place.rest:
                 rest, linked = place.rest + head, place.linked
-            elif _lacks(place.listing, head[: head.index(b"/")]):
+            elif lacks(place.listing, head[: head.index(b"/")]):
                 rest, linked = head, False
             else:
                 return self.at(prefix)
@@ -193,4 +193,4 @@ class Places:
         """False when what is known of its directory shows that it is not."""
         parent, last = _split(path)
         known = self._directories.get(parent)
-        return known is None or (known and not _lacks(self.listing(parent), last))
+        return known is None or (known and not lacks(self.listing(parent), last))

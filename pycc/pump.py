@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 FORCING = b"forcing_technique_271828"
 """distcc's name of an empty file that makes its directory exist."""
-MOST_OWNS, MOST_DIRECTORIES, MOST_OWN_FILES = 50, 10_000, 20_000
+MOST_OWNS, MOST_FILES = 50, 20_000
 UPS = b"../" * 40
 """More than a server's temporary directory is deep: out of it, and to the server's own."""
 
@@ -135,35 +135,29 @@ def _depfile(invocation: Invocation, wanted: DependencyRequest, rule: Rule) -> b
 
 class Own:
     """Tells whether an absolute path is one of the server's own: what comes with the system, and
-    what lies where the compiler looks by itself. ``files`` were found to be."""
+    what lies where the compiler looks by itself."""
 
     def __init__(self, chain: SearchChain) -> None:
-        self.files: set[bytes] = set()
         self._directories = tuple(
             _plain(directory).rstrip(b"/") + b"/"
             for directory in (*chain.quote, *chain.bracket)
             if directory.startswith(b"/")
         )
-        self._known: dict[bytes, bool] = {}
+        self._files: set[bytes] = set()
 
     def __call__(self, path: bytes) -> bool:
         return is_systems(path) or (path + b"/").startswith(self._directories)
 
     def file(self, path: bytes) -> bool:
-        """The same of a file, whose path may hold ``.`` and ``..``; many share a directory."""
-        cut = path.rfind(b"/") + 1
-        directory = path[:cut]
-        known = self._known.get(directory)
-        if known is None:
-            if len(self._known) >= MOST_DIRECTORIES:
-                self._known.clear()
-            known = self._known[directory] = self(_plain(directory).rstrip(b"/") + b"/")
-        found = self(_plain(path)) if path.endswith(b"/..") or cut == 1 else known
-        if found:
-            if len(self.files) >= MOST_OWN_FILES:
-                self.files.clear()
-            self.files.add(path)
-        return found
+        """The same of a file, whose path may hold ``.`` and ``..``; most are asked about again."""
+        if path in self._files:
+            return True
+        if not self(_plain(path)):
+            return False
+        if len(self._files) >= MOST_FILES:
+            self._files.clear()
+        self._files.add(path)
+        return True
 
     def may_be_below(self, directory: bytes) -> bool:
         """Whether a name that begins with ``directory``, a slash at its end, may be one."""
@@ -247,7 +241,7 @@ def received(
     if output is None or not reply.object or reply.dependencies is None:
         raise CannotPump("the answer is not complete")
     owns = _own(job, resident)
-    rule = pump_words.dependencies(reply.dependencies, steps, owns.file, owns.files)
+    rule = pump_words.dependencies(reply.dependencies, steps, owns.file)
     content = pump_words.scrubbed(reply.object, what.command)
     names = rule.prerequisites
     made: dict[bytes, bytes | None] = {absolute(invocation.cwd, output): content}
@@ -294,7 +288,7 @@ def _facts(job: Job, owns: Own, decision: keep.Decision, entry: ManifestEntry, w
     absent: list[tuple[bytes, tuple[bytes, ...]]] = []
     for name, digest in entry.files:
         path = absolute(cwd, name)
-        if path in owns.files or owns.file(path):
+        if owns.file(path):
             files.append((path, digest))
         elif _sent_digest(path, what) != digest:
             raise CannotPump(f"{os.fsdecode(name)} was not sent, or is another now")

@@ -46,11 +46,6 @@ def is_systems(path: bytes) -> bool:
     return path.startswith(_SYSTEMS) and not path.startswith(_OWN)
 
 
-def are_systems(directory: bytes) -> bool:
-    """The same of all headers below ``directory``, which ends with a slash."""
-    return is_systems(directory) and not any(own.startswith(directory) for own in _OWN)
-
-
 _SYSTEM_VARIABLES: Mapping[bytes, bytes] = {
     b"c": b"C_INCLUDE_PATH",
     b"c++": b"CPLUS_INCLUDE_PATH",

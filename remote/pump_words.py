@@ -16,7 +16,6 @@ it out; see `scrubbed`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from collections.abc import Set as AbstractSet
 from struct import error, unpack_from
 
 from pycc.depfile import DepfileError, Rule, parse
@@ -117,22 +116,16 @@ def _here(name: bytes, steps: bytes, owns: Callable[[bytes], bool]) -> bytes:
     return name
 
 
-def dependencies(
-    text: bytes,
-    steps: bytes,
-    owns: Callable[[bytes], bool],
-    known: AbstractSet[bytes] = frozenset(),
-) -> Rule:
+def dependencies(text: bytes, steps: bytes, owns: Callable[[bytes], bool]) -> Rule:
     """The list of files that an answer brings, with the names that they have here. ``owns`` tells
-    which absolute paths, as they are spelled, are the server's own files; those of ``known`` are.
-    Raises CannotPump where it cannot be read, and where the server read other files of its own."""
+    which absolute paths, as they are spelled, are the server's own files. Raises CannotPump where
+    it cannot be read, and where the server read other files of its own."""
     try:
         rule = parse(text)
     except DepfileError as problem:
         raise CannotPump(f"the server's list of dependencies: {problem}") from None
-    names = rule.prerequisites
-    here = {name: _here(name, steps, owns) for name in set(names) - known}
-    return replace(rule, prerequisites=tuple(here.get(name, name) for name in names))
+    names = tuple(_here(name, steps, owns) for name in rule.prerequisites)
+    return replace(rule, prerequisites=names)
 
 
 def diagnostics(text: bytes, steps: bytes) -> bytes:

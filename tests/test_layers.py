@@ -94,7 +94,7 @@ ALLOWED = {
     " tiers",
     "distribution": "",
     "tokens": "",
-    "closure": "cache.lookup directives searchchain searched",
+    "closure": "cache.lookup directives places searchchain searched",
     "exact": "cache.digest cache.lookup cache.manifest cache.result closure collect compiler frame"
     " invocation keying native remote.client_view remote.exact_wire searchchain",
     "announced": "call frame locate native remote.client_settings remote.discovery remote.farm"
