@@ -17,15 +17,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from .cache.digest import file_clock
 from .cache.lookup import absolute
 from .directives import Directives
 from .pattern import pattern
-from .places import Places, lacks, prefix_of
+from .places import Places, lacks, normal, prefix_of
 from .searchchain import is_systems
 from .searched import Looker, chain_of
+from .textlookups import Along, TextLookups
 
 if TYPE_CHECKING:
     from .job import Job
+    from .memos import Header
     from .resident import Resident
 
 MOST_FILES = 4_000
@@ -38,27 +41,50 @@ _NAMING = pattern(
 
 class Closure:
     """The files, by the names that the compiler would give them, in ``names``; ``reason`` says why
-    they cannot be known. ``absolute``: a text gives a header's absolute path."""
+    they cannot be known. ``absolute``: a text gives a header's absolute path. ``standing`` are
+    those that were known, by their absolute names. The answer is the same without what is
+    remembered of texts, and takes longer."""
 
-    def __init__(self, job: Job, resident: Resident) -> None:
+    def __init__(self, job: Job, resident: Resident, *, remembers: bool = True) -> None:
         self._job, self._resident = job, resident
-        self._look = Looker(job.call.cwd, resident)
+        self._look = job.look or Looker(job.call.cwd, resident)
         chain = job.chain or chain_of(job, self._look)
-        self._seen: set[tuple[bytes, bytes]] = set()
-        self._waiting: list[bytes] = []
+        self._lookups = self._look.remembered(chain).lookups if remembers else None
         self._places = Places(self._look.probes())
         self._quote = [self._places.at(prefix_of(path)) for path in chain.quote]
         self._bracket = [self._places.at(prefix_of(path)) for path in chain.bracket]
+        places = (*self._quote, *self._bracket)
+        self._along = Along(self._places, places, len(self._quote), self._look.pin)
+        self._find()
+        if (
+            self._lookups is not None
+            and self.reason
+            and not all(map(self._look.exists, self.names))
+        ):
+            # The target of a link has gone, which no directory on the chain shows.
+            with self._lookups.lock:
+                self._lookups.clear()
+            self._lookups = None
+            self._find()
+
+    def _find(self) -> None:
+        job = self._job
         self.names: dict[bytes, None] = {}
+        self.standing: dict[bytes, Header] = {}
         self.reason = ""
-        self.absolute = False
+        self._waiting: list[bytes] = []
+        self._seen: set[tuple[bytes, bytes, bool]] = set()
         self._computing: set[bytes] = set()
-        self._take(job.invocation.source)
+        self._followed: tuple[object, int] = (None, 0)  # TextLookups.epoch, bits
+        self._take(normal(job.invocation.source))
         for _, name in job.invocation.include.forced:
             self._look_for(b"", name, quoted=True)
         # The command line's names are no text's; a text that gives one is asked about it.
         self.absolute = False
         self._seen.clear()
+        if self._lookups is not None:
+            with self._lookups.lock:
+                self._lookups.trim()
         self._follow_all()
         read: set[bytes] = set()
         while self._computing and not self.reason and read != self.names.keys():
@@ -69,10 +95,6 @@ class Closure:
                     self._look_for(here, wanted, quoted=True)
             self._follow_all()
 
-    def _follow_all(self) -> None:
-        while self._waiting and not self.reason:
-            self._follow(self._waiting.pop())
-
     def _named_by_macros(self, texts: Sequence[bytes]) -> set[bytes]:
         found = {name for word in self._job.invocation.args for name in _NAMING.findall(word)}
         for name in texts:
@@ -81,17 +103,64 @@ class Closure:
                 found.update(_NAMING.findall(got[1]))
         return {quoted or angled for quoted, angled in found}
 
-    def _follow(self, name: bytes) -> None:
-        path = absolute(self._job.call.cwd, name)
-        digest = self._resident.digests.digest(path, self._look(name))
+    def _follow_all(self) -> None:
+        while self._waiting and not self.reason:
+            names, self._waiting = self._waiting, []
+            texts = self._read(names)
+            for name, asked in texts:
+                if asked.computed_include:
+                    self._computing.add(name[: name.rfind(b"/") + 1])
+            if self._lookups is not None:
+                texts = self._follow_known(self._lookups, texts)
+            for name, asked in texts:
+                self._follow(name, asked)
+
+    def _read(self, names: Sequence[bytes]) -> list[tuple[bytes, Directives]]:
+        """What files ask for; ``reason`` is set where that cannot be told."""
+        cwd, headers = self._job.call.cwd, self._resident.headers
+        paths = [absolute(cwd, name) for name in names]
+        standing = headers.standing(paths, file_clock())
+        self.standing.update(standing)
+        texts: list[tuple[bytes, Directives]] = []
+        for name, path in zip(names, paths, strict=True):
+            header = standing.get(path)
+            asked = self._learn(path) if header is None else header.asked
+            self.reason = self.reason or _unknowable(asked)
+            if asked is not None:
+                texts.append((name, asked))
+        return texts
+
+    def _learn(self, path: bytes) -> Directives | None:
+        digests = self._resident.digests
+        found = self._look(path)
+        digest = digests.digest(path, found)
         asked = None if digest is None else self._resident.directives(path, digest)
-        if asked is None:
-            self.reason = "a file cannot be read"
-            return
-        self.reason = _unknowable(asked)
+        if digest is None or asked is None:
+            return None
+        if digests.known(path, found) == digest and not self._look.is_link(path):
+            self._resident.headers.keep(path, found, digest, asked)
+        return asked
+
+    def _follow_known(
+        self, lookups: TextLookups, texts: Sequence[tuple[bytes, Directives]]
+    ) -> list[tuple[bytes, Directives]]:
+        """Take the files to which texts are known to lead. What is left has to be looked for."""
+        with lookups.lock:
+            found = lookups.leads(texts, self._along)
+            epoch, followed = self._followed
+            if epoch is not lookups.epoch:
+                followed = 0
+            files = lookups.firsts_of(found.files & ~followed)
+            self._followed = lookups.epoch, followed | found.files
+        self.absolute = self.absolute or found.absolute
+        for path in files:
+            self._take(path)
+        # A name of #include_next may stand for each of several files.
+        passing = ((name, _passing(asked)) for name, asked in texts if asked.next)
+        return [*found.odd, *passing]
+
+    def _follow(self, name: bytes, asked: Directives) -> None:
         here = name[: name.rfind(b"/") + 1]
-        if asked.computed_include:
-            self._computing.add(here)
         for wanted in asked.quoted:
             self._look_for(here, wanted, quoted=True, every=wanted in asked.next)
         for wanted in asked.angled:
@@ -101,9 +170,9 @@ class Closure:
 
     def _look_for(self, here: bytes, name: bytes, *, quoted: bool, every: bool = False) -> None:
         beside = here if quoted else b"\0"
-        if (beside, name) in self._seen:
+        if (beside, name, every) in self._seen:
             return
-        self._seen.add((beside, name))
+        self._seen.add((beside, name, every))
         for path in self._candidates(beside, name, quoted=quoted):
             if self._look.exists(path):
                 self._take(path)
@@ -142,7 +211,14 @@ class Closure:
         self._waiting.append(name)
 
 
-def _unknowable(asked: Directives) -> str:
+def _passing(asked: Directives) -> Directives:
+    """Without the names that end with the first file."""
+    return Directives(asked.quoted & asked.next, asked.angled & asked.next, asked.next)
+
+
+def _unknowable(asked: Directives | None) -> str:
+    if asked is None:
+        return "a file cannot be read"
     if asked.date or asked.time or asked.timestamp:
         return "the time is asked for"
     if asked.incbin or asked.asm_include or asked.embed:

@@ -13,7 +13,6 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from . import collect
-from .cache.digest import file_clock
 from .cache.lookup import absolute
 from .cache.manifest import WHOLE, ManifestEntry
 from .cache.result import Entry
@@ -103,10 +102,9 @@ def work_of(job: Job, resident: Resident) -> Work | str:
 def view_of(job: Job, resident: Resident, closure: Closure) -> View | str:
     """The files of ``closure`` with all that leads to them, or why they cannot be told."""
     view = _View(job, resident)
-    paths = {name: absolute(job.call.cwd, name) for name in closure.names}
-    standing = resident.headers.standing(list(paths.values()), file_clock())
-    for name, path in paths.items():
-        if not view.add(path, standing.get(path)):
+    for name in closure.names:
+        path = absolute(job.call.cwd, name)
+        if not view.add(path, closure.standing.get(path)):
             return f"{os.fsdecode(name)} cannot be read"
     if not view.has(job.invocation.source, job.source_digest):
         return "the source is being changed"

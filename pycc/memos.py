@@ -57,12 +57,14 @@ class Memo:
 
 @record
 class Header:
-    """A file that was read as text: its witness, what it holds and asks for, and its signature."""
+    """A file that was read as text: its witness, what it holds and asks for, its signature, and
+    when that last changed (ns)."""
 
     witness: bytes
     digest: bytes
     asked: Directives
     found: native.Signature
+    changed: int
 
 
 class Headers:
@@ -78,7 +80,7 @@ class Headers:
         if len(self._known) >= self._limit:
             self._known.clear()
         witness = native.pack(native.SAME_LINK, path, found)
-        self._known[path] = Header(witness, digest, asked, found)
+        self._known[path] = Header(witness, digest, asked, found, found.changed)
 
     def forget(self) -> None:
         """Let everything be read again."""
@@ -90,7 +92,7 @@ class Headers:
         found: dict[bytes, Header] = {}
         for path in paths:
             header = known.get(path)
-            if header is not None and header.found.changed < start:
+            if header is not None and header.changed < start:
                 found[path] = header
         order = list(found)
         witnesses = b"".join([header.witness for header in found.values()])

@@ -27,6 +27,7 @@ from .keying import DIAGNOSTIC_VARIABLES, forces_colour
 from .native import signature
 from .record import record, replace
 from .remote import pump_words
+from .remote.bulk import compress
 from .remote.client_view import View
 from .remote.protocol import PUMP, File, Link, Reply, Request
 from .remote.pump_probe import Facts
@@ -143,20 +144,21 @@ class Own:
             for directory in (*chain.quote, *chain.bracket)
             if directory.startswith(b"/")
         )
-        self._files: set[bytes] = set()
+        self.files: set[bytes] = set()
+        """Some of them."""
 
     def __call__(self, path: bytes) -> bool:
         return is_systems(path) or (path + b"/").startswith(self._directories)
 
     def file(self, path: bytes) -> bool:
         """The same of a file, whose path may hold ``.`` and ``..``; most are asked about again."""
-        if path in self._files:
+        if path in self.files:
             return True
         if not self(_plain(path)):
             return False
-        if len(self._files) >= MOST_FILES:
-            self._files.clear()
-        self._files.add(path)
+        if len(self.files) >= MOST_FILES:
+            self.files.clear()
+        self.files.add(path)
         return True
 
     def may_be_below(self, directory: bytes) -> bool:
@@ -208,7 +210,11 @@ def _files(view: View, resident: Resident, owns: Own) -> list[File]:
         if file.content in digests and (b"once" in content or b"import" in content):
             raise CannotPump("two files of one content would be taken for one")
         digests.add(file.content)
-        files.append(File(file.path, content))
+        body = resident.bodies.get(file.content)
+        if body is None:
+            body = compress(content)
+            resident.bodies.keep(file.content, body)
+        files.append(File(file.path, content, body))
     return files
 
 
@@ -283,10 +289,15 @@ def _facts(job: Job, owns: Own, decision: keep.Decision, entry: ManifestEntry, w
     """What of the entry has to hold on the server's own disk; the rest holds among the files that
     were sent. Raises CannotPump where it does not."""
     cwd = job.call.cwd
+    known = owns.files
     files: list[tuple[bytes, bytes]] = []
     present: list[bytes] = []
     absent: list[tuple[bytes, tuple[bytes, ...]]] = []
-    for name, digest in entry.files:
+    for file in entry.files:
+        name, digest = file
+        if name in known:
+            files.append(file)
+            continue
         path = absolute(cwd, name)
         if owns.file(path):
             files.append((path, digest))

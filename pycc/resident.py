@@ -78,9 +78,10 @@ class Resident:
         # What searched.py remembers.
         self.headers = Headers(DIRECTIVES)
         self.contents = Contents(CONTENTS)
+        self.bodies = Contents(CONTENTS)  # as they go over the wire, by the digest of the content
         self.text_lookups: dict[tuple[bytes, SearchChain], TextLookups] = {}
         self.spots: dict[tuple[bytes, bytes], tuple[native.Signature, Spot]] = {}
-        self.chains: dict[Hashable, tuple[dict[bytes, tuple[int, int] | None], SearchChain]] = {}
+        self.chains: dict[Hashable, tuple[bytes, SearchChain]] = {}
         self.owns: dict[SearchChain, Own] = {}
         self._doubtful: dict[bytes, None] = {}
         self.started = time.time()

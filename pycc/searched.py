@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from . import native
@@ -14,7 +14,7 @@ from .includes import Absent, Proven, Remembered, absent, precompiled
 from .invocation import Family
 from .places import Probes, Spot
 from .searchchain import SearchChain, user_chain, variables_of
-from .textlookups import Directory, TextLookups
+from .textlookups import Directory, Pinned, TextLookups
 
 if TYPE_CHECKING:
     from .job import Job
@@ -112,21 +112,42 @@ class Looker:
                 known.clear()
             lookups = known[key] = TextLookups()
         with lookups.lock:
-            self.ask(list(lookups.directories))
-            if not all(self._stands(*item) for item in lookups.directories.items()):
+            if not self._all_stand(lookups):
                 lookups.clear()
         return Remembered(lookups, self.pin)
 
-    def _stands(self, directory: bytes, known: Directory) -> bool:
-        """Whether a directory shows what it did of the names that were wanted in it."""
-        found = self(directory)
-        if found == known.signature:
-            return True
-        listing = self.listing(directory) if found.is_directory else None
-        if listing is None or not known.still(listing):
-            return False
-        known.signature = self.pin(directory)
+    def _all_stand(self, lookups: TextLookups) -> bool:
+        """Whether every directory shows what it did of the names that were wanted in it."""
+        directories, pinned = lookups.directories, lookups.pinned
+        if pinned is None or pinned.of != len(directories):
+            pinned = lookups.pinned = self._pinned(directories)
+        asked: Iterable[bytes] = directories
+        if native.check(pinned.witnesses) < 0:
+            self._signatures.update(pinned.signatures)
+            asked = pinned.others
+        self.ask(list(asked))
+        for name in asked:
+            directory, found = directories[name], self(name)
+            if found == directory.signature:
+                continue
+            listing = self.listing(name) if found.is_directory else None
+            if listing is None or not directory.still(listing):
+                return False
+            before, directory.signature = directory.signature, self.pin(name)
+            if directory.signature is not before:
+                lookups.pinned = None
         return True
+
+    def _pinned(self, directories: Mapping[bytes, Directory]) -> Pinned:
+        signatures: dict[bytes, native.Signature] = {}
+        others: list[bytes] = []
+        for name, directory in directories.items():
+            if isinstance(directory.signature, native.Signature):
+                signatures[absolute(self._cwd, name)] = directory.signature
+            else:
+                others.append(name)
+        records = [native.pack(native.SAME, path, one) for path, one in signatures.items()]
+        return Pinned(len(directories), b"".join(records), signatures, tuple(others))
 
     def chain(
         self, key: Hashable, make: Callable[[Callable[[bytes], Hashable | None]], SearchChain]
@@ -135,22 +156,27 @@ class Looker:
         asked for."""
         chains = self._resident.chains
         known = chains.get(key)
-        if known is not None:
-            asked, chain = known
-            self.ask(list(asked))
-            if all(self.identity(name) == one for name, one in asked.items()):
-                return chain
-        asked = {}
+        if known is not None and native.check(known[0]) < 0:
+            return known[1]
+        asked: dict[bytes, native.Signature] = {}
 
         def identity(name: bytes) -> tuple[int, int] | None:
-            found = asked[name] = self.identity(name)
-            return found
+            asked[absolute(self._cwd, name)] = self(name)
+            return self.identity(name)
 
         chain = make(identity)
         if len(chains) >= CHAINS:
             chains.clear()
-        chains[key] = (asked, chain)
+        witnesses = [_witness(path, found) for path, found in asked.items()]
+        chains[key] = (b"".join(witnesses), chain)
         return chain
+
+
+def _witness(path: bytes, found: native.Signature) -> bytes:
+    """That a path is the directory that it was, or the file, or nothing."""
+    if not found.exists:
+        return native.pack(native.ABSENT, path)
+    return native.pack(native.SAME_PLACE if found.is_directory else native.SAME, path, found)
 
 
 def searched(
@@ -176,6 +202,7 @@ def searched(
 
 def precompiled_for(job: Job, asked: Directives, look: Looker) -> tuple[bytes, ...]:
     """The precompiled headers that gcc may read for a source that asks for ``asked``."""
+    job.look = look
     chain = job.chain = chain_of(job, look)
     return precompiled(
         asked,

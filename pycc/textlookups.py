@@ -16,14 +16,16 @@ is looked for each time.
 """
 
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from itertools import compress
+from typing import Any
 
 from pycc.cache.lookup import may_be_among
 from pycc.directives import Directives
 from pycc.places import Place, Places, normal
 from pycc.record import record
+from pycc.searchchain import is_systems
 
 MOST_LOOKUPS = 8_000
 """Every set of bits is that long: with 20,000 one call took 5 ms more."""
@@ -55,13 +57,15 @@ class Lookup:
 @record
 class Text:
     """What one text that holds ``asked`` asks for: bits of the lookups of names that are wanted, of
-    those that are asked for, and of ``.gch``; and what is looked for each time."""
+    those that are asked for, and of ``.gch``; what is looked for each time; and whether some name
+    is ``absolute``."""
 
     asked: Directives
     wanted: int
     has: int
     gch: int
     odd: Directives | None
+    absolute: bool
 
 
 class Directory:
@@ -89,6 +93,18 @@ class Directory:
 
 
 @record
+class Pinned:
+    """Directories that can be asked about in one go: the ``signatures`` of those that have one, by
+    absolute path, and ``witnesses`` that say that they still do; and the ``others``. ``of`` is how
+    many directories there were in all."""
+
+    of: int
+    witnesses: bytes
+    signatures: Mapping[bytes, Any]
+    others: Sequence[bytes]
+
+
+@record
 class Along:
     """A search chain as one compile sees it: its places, those of the bracket chain from
     ``bracket`` on. ``pin`` gives what a directory's listing may be known by again, or None."""
@@ -97,6 +113,16 @@ class Along:
     chain: Sequence[Place]
     bracket: int
     pin: Callable[[bytes], object | None]
+
+
+@record
+class Leads:
+    """Where several texts may lead: ``files``, by bits; what is looked for each time, by the text's
+    name; and whether some name is ``absolute``."""
+
+    files: int
+    odd: Sequence[tuple[bytes, Directives]]
+    absolute: bool
 
 
 @record
@@ -125,6 +151,8 @@ class TextLookups:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.directories: dict[bytes, Directory] = {}
+        self.pinned: Pinned | None = None
+        """Those of ``directories``, as long as none was added or has another signature."""
         self.clear()
 
     def clear(self) -> None:
@@ -132,10 +160,12 @@ class TextLookups:
         self.epoch = object()
         """What the numbers of lookups, and their bits, belong to."""
         self.directories.clear()
+        self.pinned = None
         # By number: the lookup, its name, and the first file that it leads to.
         self._lookups: list[Lookup] = []
         self._names: list[bytes] = []
         self._firsts: list[bytes] = []
+        self._systems = 0  # bits of lookups whose first file comes with the system
         self._numbers: dict[tuple[bytes | None, bytes, bool], int | None] = {}
         self._leading: dict[bytes, list[int]] = {}
         self._texts: dict[tuple[bytes, bool], Text] = {}
@@ -156,6 +186,26 @@ class TextLookups:
             self._sized = (state, held)
         return self._sized[1]
 
+    def trim(self) -> None:
+        """Forget everything if it is too much."""
+        if len(self._lookups) > MOST_LOOKUPS:
+            self.clear()
+
+    def leads(self, texts: Iterable[tuple[bytes, Directives]], along: Along) -> Leads:
+        """Where texts (normal name, what it asks for) lead, whatever of them is evaluated; without
+        files that come with the system."""
+        files, absolute = 0, False
+        odd: list[tuple[bytes, Directives]] = []
+        for name, asked in texts:
+            text = self._texts.get((name, True)) or self._texts.get((name, False))
+            if text is None or text.asked is not asked:
+                text = self._texts[name, False] = self._text(name, asked, along, precompiled=False)
+            files |= text.wanted | text.has
+            absolute = absolute or text.absolute
+            if text.odd is not None:
+                odd.append((name, text.odd))
+        return Leads(files & ~self._systems, odd, absolute)
+
     def sum(
         self,
         texts: Iterable[tuple[bytes, Directives]],
@@ -166,8 +216,7 @@ class TextLookups:
         """What texts (normal name, what it asks for) ask for in a compile that read ``read``; the
         headers of the one named ``precompiled`` may be so, and ``.gch`` is looked for as well.
         None, and everything is forgotten, where it turns out to be no longer so."""
-        if len(self._lookups) > MOST_LOOKUPS:
-            self.clear()
+        self.trim()
         wanted = has = gch = early = 0
         odd: list[tuple[bytes, Directives]] = []
         known = self._texts
@@ -187,7 +236,7 @@ class TextLookups:
         leads_to: set[bytes] = set()
         now = wanted
         while now:
-            found = self._firsts_of(now)
+            found = self.firsts_of(now)
             leads_to |= found
             more = 0
             for path in found - read:
@@ -205,14 +254,15 @@ class TextLookups:
             now = more & ~wanted
             wanted |= now
         untaken = leads_to - read
-        answers = self._firsts_of(has) - read
+        answers = self.firsts_of(has) - read
         along.places.expect([*untaken, *answers])
         if not all(map(along.places.exists, (*untaken, *answers))):
             self.clear()
             return None
         return Sum(wanted | has | gch, leads_to, untaken, again, answers, odd)
 
-    def _firsts_of(self, lookups: int) -> set[bytes]:
+    def firsts_of(self, lookups: int) -> set[bytes]:
+        """The first file that each leads to, if there is one."""
         found = set(compress(self._firsts, _flags(lookups)))
         found.discard(b"")
         return found
@@ -271,7 +321,8 @@ class TextLookups:
             )
         bits = wanted.bit_length() + has.bit_length() + gch.bit_length()
         self._text_bytes += TEXT_BYTES + bits // 8
-        return Text(asked, wanted, has, gch, rest)
+        absolute = any(name[:1] == b"/" for _, name in (*names, *asked.has_include))
+        return Text(asked, wanted, has, gch, rest, absolute)
 
     def _number(
         self, here: bytes | None, name: bytes, along: Along, *, precompiled: bool = False
@@ -290,6 +341,8 @@ class TextLookups:
                 self._lookups.append(Lookup(here, name, existing, goes_on))
                 self._names.append(name + b".gch" if precompiled else name)
                 self._firsts.append(existing[0] if existing else b"")
+                if existing and is_systems(existing[0]):
+                    self._systems |= 1 << number
                 for place in lacking:
                     self._lacking[place] = self._lacking.get(place, 0) | 1 << number
                 for path in existing[:1]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from enum import Enum
+from functools import lru_cache
 
 from pycc.record import record
 from pycc.remote.optionwords import (
@@ -186,6 +187,11 @@ def scan(argv: Sequence[bytes]) -> Distributable | Local:
     ``argv[0]`` is the compiler; response files (``@file``) and ``-march=native`` should have been
     expanded, for one that is left keeps the compile here. Nothing is raised, whatever the vector.
     """
+    return _scan(tuple(argv))
+
+
+@lru_cache(maxsize=32)  # one job asks a few times
+def _scan(argv: tuple[bytes, ...]) -> Distributable | Local:
     reading = read(argv)
     if reading.preprocess:
         return Local("-E asks for the preprocessor alone", preprocess=True)
@@ -193,7 +199,7 @@ def scan(argv: Sequence[bytes]) -> Distributable | Local:
     if why is not None or reading.action is None:
         return Local(why or "neither -c nor -S: not a compile")
     source = reading.inputs[0].name
-    words = tuple(argv)
+    words = argv
     if reading.outputs:
         output = reading.outputs[0].value or b""
     else:

@@ -90,10 +90,12 @@ LIMITS = Limits()
 
 @record
 class File:
-    """A file of a version 3 request: its absolute name on the client, and its content."""
+    """A file of a version 3 request: its absolute name on the client, and its content; ``body``
+    stands for that on the wire, where it is known already."""
 
     name: bytes
     content: bytes
+    body: bytes | None = None
 
 
 @record
@@ -166,7 +168,8 @@ def write_request(request: Request) -> list[bytes]:
         if isinstance(file, Link):
             parts.append(_string(b"LINK", file.target))
         else:
-            parts += _body(b"FILE", file.content, packing)
+            body = packing(file.content) if file.body is None else file.body
+            parts += (_number(b"FILE", len(body)), body)
     return parts
 
 

@@ -51,7 +51,7 @@ ALLOWED = {
     "depfile": "errors",
     "basedir": "arguments depfile invocation",
     "places": "cache.lookup",
-    "textlookups": "cache.lookup directives places",
+    "textlookups": "cache.lookup directives places searchchain",
     "includes": "cache.lookup directives places searchchain textlookups",
     "stability": "native",
     "watch": "native",
@@ -94,15 +94,15 @@ ALLOWED = {
     " tiers",
     "distribution": "",
     "tokens": "",
-    "closure": "cache.lookup directives places searchchain searched",
-    "exact": "cache.digest cache.lookup cache.manifest cache.result closure collect compiler frame"
+    "closure": "cache.digest cache.lookup directives places searchchain searched textlookups",
+    "exact": "cache.lookup cache.manifest cache.result closure collect compiler frame"
     " invocation keying native remote.client_view remote.exact_wire searchchain",
     "announced": "call frame locate native remote.client_settings remote.discovery remote.farm"
     " remote.hosts talk",
     "user_headers": "cache.lookup depfile directives remote.pump_words searched",
     "pump": "basedir cache.digest cache.lookup cache.manifest cache.result closure collect"
-    " depfile exact execution frame invocation keep keying native remote.client_view"
-    " remote.protocol remote.pump_probe remote.pump_words searchchain user_headers",
+    " depfile exact execution frame invocation keep keying native remote.bulk"
+    " remote.client_view remote.protocol remote.pump_probe remote.pump_words searchchain user_headers",
     "dispatch": "announced cache.lookup call distribution exact execution frame invocation job"
     " keying locate options outcome pump remote.client_log remote.client_settings"
     " remote.commandline remote.daemon_log remote.exact_client remote.exact_wire remote.farm"
