@@ -16,7 +16,7 @@ it out; see `scrubbed`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from struct import error, unpack_from
+from struct import Struct, error, unpack_from
 
 from pycc.depfile import DepfileError, Rule, parse
 from pycc.errors import PyccError
@@ -31,6 +31,7 @@ _LONG = frozenset(b"-F -iprefix -iwithprefix -iwithprefixbefore -iwithsysroot -i
 _DEPENDENCY_VALUES = frozenset(b"-MF -MT -MQ".split())
 _DEPENDENCY_FLAGS = frozenset(b"-MD -MMD -MG -MP".split())
 _DEBUG, _COMPRESSED = b".debug_", 0x800  # SHF_COMPRESSED
+_SECTION = Struct("<I4xQ8xQQ24x")  # name, flags, offset, size
 _ROOT = pattern(rb"(/(?:[\x21-\x2e\x30-\x7e]{1,255}/){0,16}distccd_[A-Za-z0-9]{6})(?=/)")
 _SHORTEST_ROOT = len(b"/distccd_XXXXXX")
 _DIAGNOSTIC = rb"^((?:In file included from | {3,40}from |)(?:\x1b\[[0-9;]*[mK])*)"
@@ -143,7 +144,9 @@ def scrubbed(content: bytes, what: Command) -> bytes:
     sent: neither compiler maps those that sanitizers report."""
     if what.mapped and _begins_with(what.steps, content):
         raise CannotPump("the object holds a name as it was sent")
-    ranges = _debug_sections(content)
+    ranges = _debug_sections(content) if _DEBUG in content else []
+    if b"/distccd_" not in content:
+        return content
     roots = {match.group(1) for match in _ROOT.finditer(content)}
     made = bytearray(content)
     for root in sorted(roots, key=len, reverse=True):
@@ -173,12 +176,13 @@ def _debug_sections(content: bytes) -> list[tuple[int, int]]:
             return []
         (table,) = unpack_from("<Q", content, 40)
         size, count, names = unpack_from("<HHH", content, 58)
+        if table and not count:  # more than 65,279
+            raise CannotPump("the object has too many sections")
         (strings,) = unpack_from("<Q", content, table + size * names + 24)
-        for number in range(count):
-            at = table + size * number
-            name, _, flags, _, start, length = unpack_from("<IIQQQQ", content, at)
-            end = content.index(b"\0", strings + name)
-            if content[strings + name : end].startswith(_DEBUG):
+        # C++ makes thousands of sections.
+        headers = memoryview(content)[table : table + size * count]
+        for name, flags, start, length in _SECTION.iter_unpack(headers):
+            if content.startswith(_DEBUG, strings + name):
                 if flags & _COMPRESSED:
                     raise CannotPump("the debug information is compressed")
                 found.append((start, start + length))

@@ -102,7 +102,8 @@ ALLOWED = {
     "user_headers": "cache.lookup depfile directives remote.pump_words searched",
     "pump": "basedir cache.digest cache.lookup cache.manifest cache.result closure collect"
     " depfile exact execution frame invocation keep keying native remote.bulk"
-    " remote.client_view remote.protocol remote.pump_probe remote.pump_words searchchain user_headers",
+    " remote.client_view remote.protocol remote.pump_probe remote.pump_words searchchain"
+    " user_headers",
     "dispatch": "announced cache.lookup call distribution exact execution frame invocation job"
     " keying locate options outcome pump remote.client_log remote.client_settings"
     " remote.commandline remote.daemon_log remote.exact_client remote.exact_wire remote.farm"

@@ -178,6 +178,13 @@ def test_compressed_debug_information_cannot_be_looked_through() -> None:
         scrubbed(elf({b".debug_info": b"packed"}, flags=0x800), SENT)
 
 
+def test_sections_that_are_counted_elsewhere_cannot_be_looked_through() -> None:
+    content = bytearray(elf({b".debug_info": b"packed"}, flags=0x800))
+    content[60:62] = bytes(2)
+    with pytest.raises(CannotPump, match="too many sections"):
+        scrubbed(bytes(content), SENT)
+
+
 def test_what_is_no_object_is_left_alone() -> None:
     for content in (b"", b"\t.text\n", b"\x7fELF\x02\x01 cut", elf({b".text": b"x"})):
         assert scrubbed(content, SENT) == content
