@@ -227,6 +227,8 @@ class Verifier:
             return None
         if len(names) > LARGEST_LISTING:
             return None
+        if not fresh and self._files.signatures([directory])[0] != signature:
+            return None  # a link on the way was switched: these are another directory's names
         listing = frozenset(name.lower() for name in names)
         if not fresh:
             if len(self._listings) >= LISTINGS_LIMIT:

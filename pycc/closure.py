@@ -47,7 +47,7 @@ class Closure:
 
     def __init__(self, job: Job, resident: Resident, *, remembers: bool = True) -> None:
         self._job, self._resident = job, resident
-        self._look = job.look or Looker(job.call.cwd, resident)
+        self._look = Looker(job.call.cwd, resident)
         chain = job.chain or chain_of(job, self._look)
         self._lookups = self._look.remembered(chain).lookups if remembers else None
         self._places = Places(self._look.probes())

@@ -22,7 +22,6 @@ from .record import made, mutable, record
 if TYPE_CHECKING:
     from .parts import Parts
     from .searchchain import SearchChain
-    from .searched import Looker
     from .tiers import Remote
 
 _TIME_ZONE_LOCK = threading.Lock()
@@ -134,8 +133,6 @@ class Job:
     """Whether a tier that did not have it was asked for a result."""
     chain: SearchChain | None = None
     """The one of its headers as it was before the compile: for what may err."""
-    look: Looker | None = None
-    """What was there before the compile, as far as it was asked: for what may err."""
     needs_text: bool = False
     """An earlier compile found that direct mode cannot serve this source."""
     started: float = made(factory=time.time)

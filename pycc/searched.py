@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .resident import Resident
 
 SPOTS, CHAINS, TEXT_LOOKUPS = 4_000, 500, 24
+LONGEST_PATH = 4_096  # PATH_MAX
 TEXT_LOOKUP_BYTES = 128 << 20  # of all chains; what one call adds may come on top
 
 
@@ -37,8 +38,9 @@ class Looker:
 
     def ask(self, paths: Sequence[bytes]) -> None:
         """Ask about many paths in one go."""
-        full = [absolute(self._cwd, path) for path in paths]
-        self._signatures.update(zip(full, native.signatures(full), strict=True))
+        full = {absolute(self._cwd, path) for path in paths}.difference(self._signatures)
+        new = list(full)
+        self._signatures.update(zip(new, native.signatures(new), strict=True))
 
     def __call__(self, path: bytes) -> native.Signature:
         """The signature of what is there, links followed."""
@@ -86,8 +88,18 @@ class Looker:
         if not spot.linked and self._resident.digests.settled(path, found, self._now):
             if len(spots) >= SPOTS:
                 spots.clear()
-            spots[key] = (found, spot)
+            if self._is_one(path, found, spot.rest):
+                spots[key] = (found, spot)
         return spot
+
+    @staticmethod
+    def _is_one(path: bytes, found: native.Signature, rest: bytes) -> bool:
+        """Whether ``found`` and what is missing below are of one directory: while they were asked
+        about, a link on the way may have been switched."""
+        below = path + b"/" + rest[: rest.find(b"/")]
+        if rest and native.signature(below).is_directory:
+            return False
+        return native.signature(path) == found
 
     def probes(self) -> Probes:
         return Probes(
@@ -123,7 +135,8 @@ class Looker:
             pinned = lookups.pinned = self._pinned(directories)
         asked: Iterable[bytes] = directories
         if native.check(pinned.witnesses) < 0:
-            self._signatures.update(pinned.signatures)
+            # What was asked before stays: its listing may be known, and is of that directory.
+            self._signatures = {**pinned.signatures, **self._signatures}
             asked = pinned.others
         self.ask(list(asked))
         for name in asked:
@@ -140,13 +153,15 @@ class Looker:
 
     def _pinned(self, directories: Mapping[bytes, Directory]) -> Pinned:
         signatures: dict[bytes, native.Signature] = {}
+        records: list[bytes] = []  # of each name: two may be of one directory
         others: list[bytes] = []
         for name, directory in directories.items():
+            path = absolute(self._cwd, name)
             if isinstance(directory.signature, native.Signature):
-                signatures[absolute(self._cwd, name)] = directory.signature
+                signatures[path] = directory.signature
+                records.append(native.pack(native.SAME, path, directory.signature))
             else:
                 others.append(name)
-        records = [native.pack(native.SAME, path, one) for path, one in signatures.items()]
         return Pinned(len(directories), b"".join(records), signatures, tuple(others))
 
     def chain(
@@ -167,8 +182,9 @@ class Looker:
         chain = make(identity)
         if len(chains) >= CHAINS:
             chains.clear()
-        witnesses = [_witness(path, found) for path, found in asked.items()]
-        chains[key] = (b"".join(witnesses), chain)
+        if all(len(path) <= LONGEST_PATH for path in asked):
+            witnesses = [_witness(path, found) for path, found in asked.items()]
+            chains[key] = (b"".join(witnesses), chain)
         return chain
 
 
@@ -202,7 +218,6 @@ def searched(
 
 def precompiled_for(job: Job, asked: Directives, look: Looker) -> tuple[bytes, ...]:
     """The precompiled headers that gcc may read for a source that asks for ``asked``."""
-    job.look = look
     chain = job.chain = chain_of(job, look)
     return precompiled(
         asked,

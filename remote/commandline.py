@@ -187,10 +187,9 @@ def scan(argv: Sequence[bytes]) -> Distributable | Local:
     ``argv[0]`` is the compiler; response files (``@file``) and ``-march=native`` should have been
     expanded, for one that is left keeps the compile here. Nothing is raised, whatever the vector.
     """
-    return _scan(tuple(argv))
+    return (_scan_once if sum(map(len, argv)) <= SHORT else _scan)(tuple(argv))
 
 
-@lru_cache(maxsize=32)  # one job asks a few times
 def _scan(argv: tuple[bytes, ...]) -> Distributable | Local:
     reading = read(argv)
     if reading.preprocess:
@@ -207,6 +206,10 @@ def _scan(argv: tuple[bytes, ...]) -> Distributable | Local:
         output = base[: base.rfind(b".")] + reading.action.value
         words = (*words, b"-o", output)
     return Distributable(source, output, words, reading.action)
+
+
+_scan_once = lru_cache(maxsize=32)(_scan)  # one job asks a few times
+SHORT = 1 << 16  # bytes: nobody keeps a long one
 
 
 def _whole_reason(reading: Reading) -> str | None:

@@ -31,6 +31,7 @@ _LONG = frozenset(b"-F -iprefix -iwithprefix -iwithprefixbefore -iwithsysroot -i
 _DEPENDENCY_VALUES = frozenset(b"-MF -MT -MQ".split())
 _DEPENDENCY_FLAGS = frozenset(b"-MD -MMD -MG -MP".split())
 _DEBUG, _COMPRESSED = b".debug_", 0x800  # SHF_COMPRESSED
+_PACKED_DEBUG = b".zdebug_"  # -gz=zlib-gnu
 _SECTION = Struct("<I4xQ8xQQ24x")  # name, flags, offset, size
 _ROOT = pattern(rb"(/(?:[\x21-\x2e\x30-\x7e]{1,255}/){0,16}distccd_[A-Za-z0-9]{6})(?=/)")
 _SHORTEST_ROOT = len(b"/distccd_XXXXXX")
@@ -144,7 +145,7 @@ def scrubbed(content: bytes, what: Command) -> bytes:
     sent: neither compiler maps those that sanitizers report."""
     if what.mapped and _begins_with(what.steps, content):
         raise CannotPump("the object holds a name as it was sent")
-    ranges = _debug_sections(content) if _DEBUG in content else []
+    ranges = _debug_sections(content) if b"debug_" in content else []
     if b"/distccd_" not in content:
         return content
     roots = {match.group(1) for match in _ROOT.finditer(content)}
@@ -182,8 +183,8 @@ def _debug_sections(content: bytes) -> list[tuple[int, int]]:
         # C++ makes thousands of sections.
         headers = memoryview(content)[table : table + size * count]
         for name, flags, start, length in _SECTION.iter_unpack(headers):
-            if content.startswith(_DEBUG, strings + name):
-                if flags & _COMPRESSED:
+            if content.startswith((_DEBUG, _PACKED_DEBUG), strings + name):
+                if flags & _COMPRESSED or content.startswith(_PACKED_DEBUG, strings + name):
                     raise CannotPump("the debug information is compressed")
                 found.append((start, start + length))
     except (error, ValueError):

@@ -176,6 +176,8 @@ def test_elsewhere_it_makes_another_object(sections: dict[bytes, bytes]) -> None
 def test_compressed_debug_information_cannot_be_looked_through() -> None:
     with pytest.raises(CannotPump, match="compressed"):
         scrubbed(elf({b".debug_info": b"packed"}, flags=0x800), SENT)
+    with pytest.raises(CannotPump, match="compressed"):
+        scrubbed(elf({b".zdebug_info": b"packed"}), SENT)
 
 
 def test_sections_that_are_counted_elsewhere_cannot_be_looked_through() -> None:

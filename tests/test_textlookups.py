@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -188,3 +189,86 @@ def test_a_chain_that_begins_beside_the_text_is_followed_past_a_file_that_was_no
     )
     assert fresh == known
     assert (b"two", (b"vector",)) in fresh.groups
+
+
+@pytest.fixture
+def switched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Resident:
+    """A chain that begins behind the link ``cur``, which leads to v1, where no a.h is; it is in v2
+    and in sys. Whatever is found is believed at once."""
+    for name in ("src", "v1/inc", "v2/inc/sub", "sys/sub"):
+        (tmp_path / name).mkdir(parents=True)
+    for name in ("src/m.c", "sys/a.h", "v2/inc/a.h", "sys/sub/a.h", "v2/inc/sub/a.h"):
+        (tmp_path / name).write_text("")
+    (tmp_path / "v1/inc/sub").write_text("")
+    (tmp_path / "cur").symlink_to("v1")
+    resident = Resident()
+    monkeypatch.setattr(resident.digests, "settled", lambda *_: True)
+    return resident
+
+
+BEHIND = SearchChain((), (b"cur/inc", b"sys"))
+
+
+def switch(root: Path) -> None:
+    (root / "new").symlink_to("v2")
+    (root / "new").rename(root / "cur")
+
+
+def in_vain(look: Looker, texts: dict[bytes, Directives]) -> tuple[bytes, ...]:
+    """The files that lie where ``texts`` have others found."""
+    remembered = look.remembered(BEHIND)
+    found = absent(texts, b"src/m.c", BEHIND, look.probes(), remembered=remembered)
+    return found.present_untaken
+
+
+@pytest.mark.parametrize("name", [b"a.h", b"sub/a.h"])
+def test_a_link_that_is_switched_while_one_look_lasts_deceives_no_later_one(
+    tmp_path: Path, switched: Resident, name: bytes
+) -> None:
+    texts = {b"src/m.c": scan(b"#include <%s>" % name), b"sys/" + name: scan(b"")}
+    look = Looker(bytes(tmp_path), switched)
+    assert in_vain(look, texts) == ()
+    switch(tmp_path)
+    in_vain(look, texts)
+    for resident in (switched, Resident()):
+        assert in_vain(Looker(bytes(tmp_path), resident), texts) == (b"cur/inc/" + name,)
+
+
+def test_two_names_of_one_directory_are_both_asked_about(
+    tmp_path: Path, switched: Resident
+) -> None:
+    other = bytes(tmp_path) + b"/cur/inc/q.h"
+    one = {b"src/m.c": scan(b"#include <a.h>"), b"sys/a.h": scan(b"")}
+    two = {b"src/m.c": scan(b'#include "%s"' % other), other: scan(b'#include "k.h"')}
+    first = Looker(bytes(tmp_path), switched)
+    known = first.remembered(BEHIND)
+    assert set(first.listing(b"cur/inc") or ()) == {b"sub"}
+    switch(tmp_path)
+    (tmp_path / "v2/inc/q.h").write_text("")
+    second = Looker(bytes(tmp_path), switched)
+    both_known = second.remembered(BEHIND)
+    absent(one, b"src/m.c", BEHIND, first.probes(), remembered=known)
+    absent(two, b"src/m.c", BEHIND, second.probes(), remembered=both_known)
+    assert in_vain(Looker(bytes(tmp_path), switched), one) == (b"cur/inc/a.h",)
+
+
+def test_a_listing_that_is_another_directorys_is_not_believed(
+    tmp_path: Path, switched: Resident
+) -> None:
+    look = Looker(bytes(tmp_path), switched)
+    assert look(b"cur/inc").is_directory
+    switch(tmp_path)
+    assert look.listing(b"cur/inc") is None
+
+
+def test_a_directory_whose_name_is_too_long_is_no_fault(tmp_path: Path) -> None:
+    (tmp_path / "src").mkdir()
+    look = Looker(bytes(tmp_path), Resident())
+    long = b"x" * 70_000
+
+    def made(identity: Callable[[bytes], object]) -> SearchChain:
+        return SearchChain((), tuple(name for name in (b"src", long) if identity(name)))
+
+    for _ in range(2):
+        chain = look.chain("key", made)
+        assert chain.bracket == (b"src",)
