@@ -17,6 +17,7 @@ from . import collect, exact, keep, user_headers
 from .basedir import apparent_directory
 from .blake import blake2b
 from .cache import manifest
+from .cache.digest import file_clock
 from .cache.lookup import absolute
 from .closure import Closure
 from .depfile import Rule, Style, quote, render
@@ -246,6 +247,7 @@ def received(
     steps, output = what.command.steps, invocation.output
     if output is None or not reply.object or reply.dependencies is None:
         raise CannotPump("the answer is not complete")
+    _must_be_there(what.files, resident)
     owns = _own(job, resident)
     rule = pump_words.dependencies(reply.dependencies, steps, owns.file)
     content = pump_words.scrubbed(reply.object, what.command)
@@ -283,6 +285,15 @@ def received(
     flags = decision.entry.flags | manifest.ELSEWHERE
     entry = replace(decision.entry, result_key=key, flags=flags)
     return Pumped(tuple(ops), keep.Decision(key, entry), entries, facts, lookups)
+
+
+def _must_be_there(sent: Mapping[bytes, bytes], resident: Resident) -> None:
+    """The server had them, and __has_include may have been told so: a result for which one of them
+    is missing is another's. Raises CannotPump."""
+    standing = resident.headers.standing(list(sent), file_clock())
+    for path in sent:
+        if path not in standing and not signature(path).is_regular:
+            raise CannotPump(f"{os.fsdecode(path)} is gone")
 
 
 def _facts(job: Job, owns: Own, decision: keep.Decision, entry: ManifestEntry, what: Sent) -> Facts:

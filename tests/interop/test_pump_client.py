@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.daemon_kit import Daemon, daemon
-from tests.e2e.kit import World
+from tests.e2e.kit import World, wait_until
+from tests.interop.gate_kit import OWN_NAME, Gate
 from tests.interop.kit import farm_counts
 from tests.mounting import need_private_mounts
 
@@ -297,3 +298,23 @@ def test_the_users_own_headers_are_listed(
         assert world.call(*command, bare=True).status == 0
         assert mine == made(world)
     assert ("pumped" in farm_counts(world, hosts(stock))) is pumped
+
+
+def test_a_header_that_goes_while_the_server_has_it_is_missed(world: World, gate: Gate) -> None:
+    text = '#if __has_include("opt.h")\nint a = 1;\n#else\nint a = 2;\n#endif\n'
+    world.write("a.c", text)
+    world.write("opt.h", "")
+    command = ("gcc", "-c", "a.c", "-o", "made.o")
+    with daemon("distccd", compiler=gate.compiler, LC_ALL="C") as stock:
+        env = {**hosts(stock), **OWN_NAME}
+        world.start()
+        process = subprocess.Popen(command, env={**world.env, **env}, cwd=world.src)
+        wait_until(lambda: "child started" in stock.log)
+        (world.src / "opt.h").unlink()
+        gate.let_pass()
+        assert process.wait(60) == 0
+        assert world.call(*command, env=env).status == 0
+        mine = made(world)
+        assert farm_counts(world, env) == {"not_pumped": 1, "compiled": 1}
+    assert world.call(*command, bare=True).status == 0
+    assert mine == made(world)
