@@ -197,7 +197,9 @@ class TextLookups:
         files, absolute = 0, False
         odd: list[tuple[bytes, Directives]] = []
         for name, asked in texts:
-            text = self._texts.get((name, True)) or self._texts.get((name, False))
+            text = self._texts.get((name, True))
+            if text is None or text.asked is not asked:
+                text = self._texts.get((name, False))
             if text is None or text.asked is not asked:
                 text = self._texts[name, False] = self._text(name, asked, along, precompiled=False)
             files |= text.wanted | text.has
