@@ -247,7 +247,6 @@ def received(
     steps, output = what.command.steps, invocation.output
     if output is None or not reply.object or reply.dependencies is None:
         raise CannotPump("the answer is not complete")
-    _must_be_there(what.files, resident)
     owns = _own(job, resident)
     rule = pump_words.dependencies(reply.dependencies, steps, owns.file)
     content = pump_words.scrubbed(reply.object, what.command)
@@ -275,6 +274,8 @@ def received(
     ops = job.delivery.operations(entries)
     if decision is None or decision.entry is None or ops is None:
         raise CannotPump("its files cannot be told")
+    # Only now: what goes before this is told here, and what goes later was not missed above.
+    _must_be_there(what.files, resident)
     facts = _facts(job, owns, decision, decision.entry, what)
     epoch, bits = decision.lookups
     lookups = ((epoch, chain), bits)

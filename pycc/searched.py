@@ -96,7 +96,7 @@ class Looker:
     def _is_one(path: bytes, found: native.Signature, rest: bytes) -> bool:
         """Whether ``found`` and what is missing below are of one directory: while they were asked
         about, a link on the way may have been switched."""
-        below = path + b"/" + rest[: rest.find(b"/")]
+        below = path + b"/" + rest.partition(b"/")[0]
         if rest and native.signature(below).is_directory:
             return False
         return native.signature(path) == found
@@ -131,7 +131,7 @@ class Looker:
     def _all_stand(self, lookups: TextLookups) -> bool:
         """Whether every directory shows what it did of the names that were wanted in it."""
         directories, pinned = lookups.directories, lookups.pinned
-        if pinned is None or pinned.of != len(directories):
+        if pinned is None:
             pinned = lookups.pinned = self._pinned(directories)
         asked: Iterable[bytes] = directories
         if native.check(pinned.witnesses) < 0:
@@ -162,7 +162,7 @@ class Looker:
                 records.append(native.pack(native.SAME, path, directory.signature))
             else:
                 others.append(name)
-        return Pinned(len(directories), b"".join(records), signatures, tuple(others))
+        return Pinned(b"".join(records), signatures, tuple(others))
 
     def chain(
         self, key: Hashable, make: Callable[[Callable[[bytes], Hashable | None]], SearchChain]

@@ -95,10 +95,8 @@ class Directory:
 @record
 class Pinned:
     """Directories that can be asked about in one go: the ``signatures`` of those that have one, by
-    absolute path, and ``witnesses`` that say that they still do; and the ``others``. ``of`` is how
-    many directories there were in all."""
+    absolute path, and ``witnesses`` that say that they still do; and the ``others``."""
 
-    of: int
     witnesses: bytes
     signatures: Mapping[bytes, Any]
     others: Sequence[bytes]
@@ -384,6 +382,7 @@ class TextLookups:
                 return None
             known = Directory(along.pin(place.directory), listing)
             self.directories[place.directory] = known
+            self.pinned = None
         return known
 
 

@@ -21,9 +21,8 @@ def job(cwd: Path, source: bytes = b"src/m.c", chain: SearchChain = CHAIN) -> An
     """As much of one as is asked for."""
     include = SimpleNamespace(forced=((b"-include", b"sub/a.h"),))
     invocation = SimpleNamespace(source=source, include=include, args=())
-    return SimpleNamespace(
-        call=SimpleNamespace(cwd=bytes(cwd)), chain=chain, look=None, invocation=invocation
-    )
+    call = SimpleNamespace(cwd=bytes(cwd))
+    return SimpleNamespace(call=call, chain=chain, invocation=invocation)
 
 
 def found(cwd: Path, resident: Resident, *, remembers: bool) -> tuple[set[bytes], str, bool]:

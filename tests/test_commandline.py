@@ -470,3 +470,11 @@ def test_a_compiler_that_other_machines_find(line: str, clang: bool, sent: str) 
         line.encode().split(), clang=clang, triplet=b"x-linux-gnu", same=here.__contains__
     )
     assert b" ".join(argv).decode() == sent
+
+
+def test_a_long_vector_is_read_each_time() -> None:
+    """Kept ones of a response file's size would fill the memory."""
+    short = (b"gcc", b"-c", b"once.c", b"-o", b"once.o")
+    long = (*short, *[b"-DX=%d" % number for number in range(commandline.SHORT // 4)])
+    for vector, kept in ((short, True), (long, False)):
+        assert (commandline.scan(vector) is commandline.scan(list(vector))) is kept

@@ -255,6 +255,7 @@ def test_the_servers_file_is_not_taken_for_the_clients(world: World, stock: Daem
     [
         ("const char *t = __TIME__;\n", []),
         ("int x;\n", ["-g", "-gz"]),
+        ("int x;\n", ["-g", "-gz=zlib-gnu"]),
         ("int x;\n", ["-frecord-gcc-switches"]),
         ("int x;\n", ["-g", "-fdebug-prefix-map=/a=/b"]),
         ("int x;\n", ["-I/usr/include/../include"]),
