@@ -96,7 +96,7 @@ compare-ccache: install-dev
 
 distcc-suite: install-dev
 	scripts/bootstrap demo $(DEMO)/env
-	$(VENV)/bin/python tests/interop/distcc_suite.py --suite '$(SUITE_DIR)' \
+	$(VENV)/bin/python -m tests.interop.distcc_suite --suite '$(SUITE_DIR)' \
 	    --distcc $(DISTCC) --distccd $(DEMO)/env/bin/pyccd $(CASES)
 
 dist: install-dev

@@ -61,7 +61,9 @@ class Files(Protocol):
     def signatures(self, paths: Sequence[bytes]) -> Sequence[Stat]: ...
     def same(self, path: bytes, signature: Any) -> bytes: ...
     def absent(self, path: bytes) -> bytes: ...
-    def listdir(self, path: bytes) -> Sequence[bytes]: ...
+    def listed(self, directory: bytes) -> tuple[Stat, Sequence[bytes]]:
+        """What the names are, and whose: a link on the way may be switched at any time. Raises
+        OSError."""
 
 
 @record
@@ -222,13 +224,13 @@ class Verifier:
         if signature.size > LARGEST_LISTING * 64:
             return None
         try:
-            names = self._files.listdir(directory)
+            found, names = self._files.listed(directory)
         except OSError:
             return None
         if len(names) > LARGEST_LISTING:
             return None
-        if not fresh and self._files.signatures([directory])[0] != signature:
-            return None  # a link on the way was switched: these are another directory's names
+        if not fresh and found != signature:
+            return None  # these are another directory's names
         listing = frozenset(name.lower() for name in names)
         if not fresh:
             if len(self._listings) >= LISTINGS_LIMIT:

@@ -259,7 +259,7 @@ def _help() -> None:
         _work.get()()
 
 
-def _reference_signature(path: bytes, follow: bool = True) -> Signature:
+def _reference_signature(path: bytes | int, follow: bool = True) -> Signature:
     try:
         s = os.stat(path, follow_symlinks=follow)
     except (OSError, ValueError):
@@ -267,8 +267,8 @@ def _reference_signature(path: bytes, follow: bool = True) -> Signature:
     return Signature(s.st_mode, s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns)
 
 
-def signature(path: bytes, *, follow: bool = True) -> Signature:
-    """The signature of one path."""
+def signature(path: bytes | int, *, follow: bool = True) -> Signature:
+    """The signature of one path, or of what is open."""
     return _reference_signature(path, follow)
 
 
@@ -325,5 +325,10 @@ class RealFiles:
     def absent(self, path: bytes) -> bytes:
         return pack(ABSENT, path)
 
-    def listdir(self, path: bytes) -> Sequence[bytes]:
-        return os.listdir(path)
+    def listed(self, directory: bytes) -> tuple[Signature, Sequence[bytes]]:
+        opened = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            names = [os.fsencode(name) for name in os.listdir(opened)]
+            return signature(opened), names
+        finally:
+            os.close(opened)

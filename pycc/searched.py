@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -88,18 +89,9 @@ class Looker:
         if not spot.linked and self._resident.digests.settled(path, found, self._now):
             if len(spots) >= SPOTS:
                 spots.clear()
-            if self._is_one(path, found, spot.rest):
+            if _lacks_way(path, found, spot.rest):
                 spots[key] = (found, spot)
         return spot
-
-    @staticmethod
-    def _is_one(path: bytes, found: native.Signature, rest: bytes) -> bool:
-        """Whether ``found`` and what is missing below are of one directory: while they were asked
-        about, a link on the way may have been switched."""
-        below = path + b"/" + rest.partition(b"/")[0]
-        if rest and native.signature(below).is_directory:
-            return False
-        return native.signature(path) == found
 
     def probes(self) -> Probes:
         return Probes(
@@ -186,6 +178,32 @@ class Looker:
             witnesses = [_witness(path, found) for path, found in asked.items()]
             chains[key] = (b"".join(witnesses), chain)
         return chain
+
+
+def _lacks_way(path: bytes, found: native.Signature, rest: bytes) -> bool:
+    """Whether the directory at ``path`` is the one that was ``found``, and has neither a directory
+    nor a link where ``rest`` begins. It is opened for that: a link on the way may be switched, and
+    back, between any two looks at names."""
+    try:
+        opened = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        if rest and _leads_on(rest[: rest.index(b"/")], opened):
+            return False
+        return native.signature(opened) == found
+    finally:
+        os.close(opened)
+
+
+def _leads_on(name: bytes, directory: int) -> bool:
+    try:
+        mode = os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return stat.S_ISDIR(mode) or stat.S_ISLNK(mode)
 
 
 def _witness(path: bytes, found: native.Signature) -> bytes:

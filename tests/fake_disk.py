@@ -32,7 +32,7 @@ class Disk:
 
     now: int = 1_000_000 * SECOND
     fs_type: int = 0xEF53
-    listed: list[bytes] = field(default_factory=list)
+    listings: list[bytes] = field(default_factory=list)
     records: list[tuple[str, bytes, Signature]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -119,12 +119,12 @@ class Disk:
     def absent(self, path: bytes) -> bytes:
         return self._record("absent", path, NO_FILE)
 
-    def listdir(self, path: bytes) -> Sequence[bytes]:
-        self.listed.append(path)
-        node = self.find(path)
+    def listed(self, directory: bytes) -> tuple[Signature, Sequence[bytes]]:
+        self.listings.append(directory)
+        node = self.find(directory)
         if node is None or node.entries is None:
-            raise NotADirectoryError(path)
-        return list(node.entries)
+            raise NotADirectoryError(directory)
+        return self.signature(directory), list(node.entries)
 
     def holds(self, records: Sequence[bytes]) -> bool:
         """What native.check would say of the records."""

@@ -218,11 +218,11 @@ class TestAbsentNames:
         wanted = entry(groups=((b"/inc", (b"x.h",)),))
         for _ in range(3):
             world.verify(wanted)
-        assert world.disk.listed == [b"/inc"]
+        assert world.disk.listings == [b"/inc"]
         world.disk.write(b"/inc/y.h")
         world.disk.tick()
         world.verify(wanted)
-        assert world.disk.listed == [b"/inc", b"/inc"]
+        assert world.disk.listings == [b"/inc", b"/inc"]
 
     def test_a_huge_directory_is_not_remembered(
         self, world: World, monkeypatch: pytest.MonkeyPatch

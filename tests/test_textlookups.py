@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -259,6 +260,55 @@ def test_a_listing_that_is_another_directorys_is_not_believed(
     assert look(b"cur/inc").is_directory
     switch(tmp_path)
     assert look.listing(b"cur/inc") is None
+
+
+def lead(root: Path, version: str) -> None:
+    (root / "next").symlink_to(version)
+    (root / "next").rename(root / "cur")
+
+
+def briefly(
+    monkeypatch: pytest.MonkeyPatch, root: Path, function: str, version: str, end: bytes = b""
+) -> None:
+    """While that function of os is called, for a name with that end, ``cur`` leads to ``version``,
+    afterwards again to v2."""
+    real = getattr(os, function)
+
+    def called(name: Any, *args: Any, **named: Any) -> Any:
+        if isinstance(name, int) or not os.fsencode(name).endswith(end):
+            return real(name, *args, **named)
+        lead(root, version)
+        try:
+            return real(name, *args, **named)
+        finally:
+            lead(root, "v2")
+
+    monkeypatch.setattr(os, function, called)
+
+
+@pytest.mark.parametrize("function", ["open", "listdir"])
+def test_a_link_that_is_switched_and_back_while_names_are_listed_deceives_nobody(
+    tmp_path: Path, switched: Resident, monkeypatch: pytest.MonkeyPatch, function: str
+) -> None:
+    lead(tmp_path, "v2")
+    look = Looker(bytes(tmp_path), switched)
+    assert look(b"cur/inc").is_directory
+    briefly(monkeypatch, tmp_path, function, "v1")
+    assert look.listing(b"cur/inc") in (None, {b"a.h", b"sub"})
+
+
+@pytest.mark.parametrize("function", ["open", "stat"])
+def test_a_link_that_is_switched_and_back_while_a_way_is_looked_for_deceives_no_later_one(
+    tmp_path: Path, switched: Resident, monkeypatch: pytest.MonkeyPatch, function: str
+) -> None:
+    texts = {b"src/m.c": scan(b"#include <sub/a.h>"), b"sys/sub/a.h": scan(b"")}
+    lead(tmp_path, "v2")
+    look = Looker(bytes(tmp_path), switched)
+    assert look(b"cur/inc").is_directory
+    with monkeypatch.context() as patch:
+        briefly(patch, tmp_path, function, "v1", b"inc/sub" if function == "stat" else b"inc")
+        in_vain(look, texts)
+    assert in_vain(Looker(bytes(tmp_path), switched), texts) == (b"cur/inc/sub/a.h",)
 
 
 def test_a_directory_whose_name_is_too_long_is_no_fault(tmp_path: Path) -> None:

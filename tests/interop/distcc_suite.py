@@ -1,6 +1,6 @@
 """Runs distcc's own test suite with a client, our daemon and lsdistcc; prints one line a case.
 
-    python tests/interop/distcc_suite.py --suite DIR [--distcc PATH] [--distccd PATH] [case...]
+    python -m tests.interop.distcc_suite --suite DIR [--distcc PATH] [--distccd PATH] [case...]
 
 DIR holds `testdistcc.py` and `comfychair.py`, as the directory `test` of distcc's sources does. No
 line of them is kept here; they are run where they are, and find the programs by PATH alone.
@@ -11,9 +11,9 @@ variable in its environment, because daemons leave the session and the process g
 started in.
 
 A case passes if it is OK. One that says that it cannot run here (NOTRUN) passes only if it says so
-with the real daemon, too. The cases that need the h_* programs of distcc's own build test its C
-code, not ours; they are listed here, and a name in the list that the suite does not know is an
-error.
+with the real daemon, too. The h_* programs of distcc's own build are those of
+tests/interop/distcc_words.py here. The cases that are left out are listed with the reason, and a
+name in the list that the suite does not know is an error.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from tests.interop.distcc_words import PROGRAMS
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 UNPRIVILEGED = 65534
 CASE_SECONDS = 180
@@ -38,11 +40,12 @@ LEAVE_SECONDS = 5.0
 """For a daemon that was told to leave at the end of its case."""
 MARK = "DISTCC_SUITE_MARK"
 MODES = {"plain": (), "lzo": ("--lzo",), "pump": ("--pump",)}
-NEED_HELPERS = frozenset(
-    "StripArgs_Case IsSource_Case ScanArgs_Case ImplicitCompilerScan_Case DotD_Case Compile_c_Case"
-    " ExtractExtension_Case InvalidHostSpec_Case ParseHostSpec_Case ParseMask_Case"
-    " Getline_Case".split()
-)
+NOT_OURS = {
+    "Compile_c_Case": "asks for the files that the include server leaves for its client",
+    "Getline_Case": "asks for a replacement of a function of the C library",
+    "ScanArgs_Case": "its table is that of tests/test_commandline.py, but for -specs=FILE: sent by"
+    " distcc, refused by a distccd that has no --sysroot, compiled here by us",
+}
 # distccd 3.4 does not know the option that the newest suite gives it.
 WITHOUT_SYSROOT = """\
 #!%s
@@ -57,8 +60,8 @@ FROM_HERE = """\
 #!%s
 import sys
 sys.path.insert(0, %r)
-from pycc.remote.%s import main
-main()
+from %s import main
+sys.exit(main(%s))
 """
 
 
@@ -208,22 +211,24 @@ def _script(path: Path, content: str) -> None:
     path.chmod(0o755)
 
 
-def _from_here(path: Path, module: str) -> None:
-    _script(path, FROM_HERE % (sys.executable, str(ROOT), module))
+def _from_here(path: Path, module: str, given: str = "") -> None:
+    _script(path, FROM_HERE % (sys.executable, str(ROOT), module, given))
 
 
 def _bench(place: Path, name: str, suite: Path, distcc: Path, distccd: Path | None) -> Bench:
     programs = place / name
     programs.mkdir()
     (programs / "distcc").symlink_to(distcc)
+    for asked in PROGRAMS:
+        _from_here(programs / asked, "tests.interop.distcc_words", repr(asked))
     if name != "reference":
         installed = distccd and distccd.with_name("lsdistcc")
         if installed and installed.exists():
             (programs / "lsdistcc").symlink_to(installed)
         else:
-            _from_here(programs / "lsdistcc", "lsdistcc")
+            _from_here(programs / "lsdistcc", "pycc.remote.lsdistcc")
     if distccd is None:
-        _from_here(programs / "distccd", "pyccd")
+        _from_here(programs / "distccd", "pycc.remote.pyccd")
     elif name == "reference":
         _script(programs / "distccd", WITHOUT_SYSROOT % (sys.executable, str(distccd)))
     else:
@@ -233,11 +238,11 @@ def _bench(place: Path, name: str, suite: Path, distcc: Path, distccd: Path | No
 
 def _cases(bench: Bench, wanted: list[str]) -> list[str]:
     names = bench.names()
-    unknown = (NEED_HELPERS | set(wanted)) - set(names)
+    unknown = (NOT_OURS.keys() | set(wanted)) - set(names)
     if unknown:
         message = f"the suite has no {', '.join(sorted(unknown))}"
         raise SuiteError(message)
-    return wanted or [name for name in names if name not in NEED_HELPERS]
+    return wanted or [name for name in names if name not in NOT_OURS]
 
 
 def _main() -> int:
