@@ -127,6 +127,17 @@ def test_environment_that_makes_outputs(name: bytes) -> None:
     assert refused("-c t.c", environment={name: b"x"}) == "unsupported_environment_variable"
 
 
+def test_the_same_words_mean_the_same_only_to_the_same_compiler_with_the_same_settings() -> None:
+    line = "-c t.c -o t.o"
+    assert understood(line) == understood(line)
+    assert understood(line, driver=b"g++").language == b"c++"
+    assert understood(line, CLANG).family is CLANG
+    assert understood(line, depend_mode=True).settings.depend_mode
+    assert not understood(line).settings.depend_mode
+    assert refused(line, environment={b"DEPENDENCIES_OUTPUT": b""})
+    assert understood(line).language == b"c"
+
+
 @pytest.mark.parametrize(
     ("line", "driver", "family", "language"),
     [
