@@ -20,7 +20,7 @@ from .cache import manifest
 from .cache.digest import file_clock
 from .cache.lookup import absolute
 from .closure import Closure
-from .depfile import Rule, Style, quote, render
+from .depfile import Rule, Style, quote, render, without_dot_slash
 from .execution import Execution
 from .frame import Op, Report
 from .invocation import DependencyRequest, Family, Invocation
@@ -124,6 +124,17 @@ def _in_line(names: Sequence[bytes]) -> bytes:
     plain = b" ".join(names)
     quoted = plain.count(b" ") >= len(names) or any(c in plain for c in (b"\t", b"#", b"$", b"\\"))
     return b" ".join(map(quote, names)) if quoted else plain
+
+
+def _main(invocation: Invocation, names: Sequence[bytes]) -> int:
+    """Where the source stands in the list. Before it clang has what it tells its sanitizers to
+    ignore, which comes with the system. Raises CannotPump."""
+    if invocation.family is not Family.CLANG:
+        return 0
+    source = without_dot_slash(invocation.source)
+    if source not in names:
+        raise CannotPump("the list of dependencies does not name the source")
+    return names.index(source)
 
 
 def _depfile(invocation: Invocation, wanted: DependencyRequest, rule: Rule) -> bytes:
@@ -254,8 +265,12 @@ def received(
     made: dict[bytes, bytes | None] = {absolute(invocation.cwd, output): content}
     wanted = invocation.dependencies
     if wanted is not None:
-        if not wanted.system:
-            rule = replace(rule, prerequisites=user_headers.of(job, resident, names))
+        main = _main(invocation, names)
+        if wanted.system:
+            rule = replace(rule, main=main)
+        else:
+            users = user_headers.of(job, resident, names[main:])
+            rule = replace(rule, prerequisites=users)
         made[absolute(invocation.cwd, wanted.path)] = _depfile(invocation, wanted, rule)
     if any(b"\n" in name for name in names):
         raise CannotPump("a name cannot be written")

@@ -101,6 +101,25 @@ def test_a_source_is_compiled_there_as_it_is(
     assert world.stats(hosts(stock)).get("direct_cache_hit") == 1
 
 
+@pytest.mark.parametrize("listed", ["all", "named", "own"])
+@pytest.mark.parametrize("place", ["", "./", "../src/"])
+def test_what_a_sanitizer_ignores_is_no_source(
+    world: World, stock: Daemon, listed: str, place: str
+) -> None:
+    """clang names that list before the source, which alone has no rule of its own under -MP."""
+    world.write("inc/sub.h", HEADER)
+    world.write("a.c", SOURCE)
+    words = ["-fsanitize=address", "-Iinc", *DEPENDENCIES[listed], "-c", f"{place}a.c"]
+    assert world.call("clang", *words, "-o", "made.o", env=hosts(stock)).status == 0
+    mine = made(world)
+    names = any(b"asan_ignorelist.txt" in content for content in mine.values())
+    assert names is (listed != "own")
+    assert farm_counts(world, hosts(stock)) == {"pumped": 1}
+    forget(world)
+    assert world.call("clang", *words, "-o", "made.o", bare=True).status == 0
+    assert mine == made(world)
+
+
 @pytest.mark.parametrize("version", ["4", "5"])
 def test_debug_information_names_the_clients_directories(
     world: World, stock: Daemon, version: str
