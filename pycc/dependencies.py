@@ -19,6 +19,14 @@ _STANDARD_OUTPUT = frozenset((b"-", b"/dev/stdout", b"/dev/stderr", b"/dev/fd/1"
 _WITH_VALUE = frozenset((b"-MF", b"-MT", b"-MQ"))
 
 
+_SPELLED_OUT = (b"--print-missing-", b"--write-", b"--user-dep", b"--dependencies")
+
+
+def is_dependency_word(word: bytes) -> bool:
+    """Whether it is one of these options, with which another means something else."""
+    return word.startswith((b"-M", *_SPELLED_OUT)) or (word.startswith(b"-Wp,") and b",-M" in word)
+
+
 class UnsupportedError(Exception):
     """The options contradict each other or go where nobody can follow; the text is the option."""
 

@@ -21,6 +21,7 @@ from .announced import announces, with_discovered
 from .blake import blake2b
 from .cache.lookup import absolute
 from .call import Call, locate_once
+from .dependencies import is_dependency_word
 from .distribution import distributes
 from .exact import Exact
 from .execution import Execution, without_colour_words
@@ -96,7 +97,8 @@ class Dispatch:
         self._said: list[bytes] = []
         self._log = ClientLog(settings, call.request.pid, call.cwd, self._said.append, quiet=True)
         self._state = JobState(settings.directory, call.request.pid, job.invocation.source)
-        self._scanned = commandline.scan(_vector(job, resident, settings))
+        vector = _vector(job, resident, settings)
+        self._sent, self._scanned = vector[0], commandline.scan(vector)
         self._here = False
         self.reason = self._reason()
         """Why the job cannot be sent; empty if it can."""
@@ -107,6 +109,8 @@ class Dispatch:
         invocation = self._job.invocation
         if {output.kind for output in invocation.outputs} - {OutputKind.DEPENDENCY}:
             return "another machine would not send all outputs"
+        if invocation.dependencies is None and any(map(is_dependency_word, invocation.args)):
+            return "words about a list of dependencies that is not asked for may be an error"
         if invocation.generates_pch or invocation.uses_pch or invocation.preprocessed:
             return "precompiled headers and preprocessed text stay here"
         if invocation.family is Family.OTHER or b"-P" in invocation.args:
@@ -228,7 +232,8 @@ class Dispatch:
                     return None
                 known, name = self._farm.headers, lock_name(answer.host)
                 since, there = known.period(name), partial(known.lookups, name)
-                what = (sent[0], answer.reply, before, None if kept else there)
+                err = commandline.messages(answer.reply.err, self._sent, job.call.driver)
+                what = (sent[0], replace(answer.reply, err=err), before, None if kept else there)
                 made = pump.received(job, resident, *what)
                 other = another_there(
                     self._farm,
@@ -282,7 +287,7 @@ class Dispatch:
         elif isinstance(found, Answer):  # the text's compile says what becomes of that
             call.log(f"It failed on {found.host.spelled}")
         elif found is not None:
-            taken = exact.accept(self._job, found.result, found.entry)
+            taken = exact.accept(self._job, self._resident, found.result, found.entry)
             if isinstance(taken, Exact):
                 what = "Compiled exactly" if found.compiled else "Found"
                 call.log(f"{what} on {found.host.spelled}")
@@ -382,7 +387,8 @@ class Dispatch:
         call.log(f"Compiled on {answer.host.spelled}")
         self._count("compiled")
         coloured = forces_colour(self._job.invocation)
-        report = Report(0, 0, reply.out, text.said + reply.err, 0)
+        err = commandline.messages(reply.err, self._sent, call.driver, text.said)
+        report = Report(0, 0, reply.out, text.said + err, 0)
         said: list[Op] = []
         if report.err:
             shown_err = self._job.delivery.diagnostics(report.err, coloured=coloured)

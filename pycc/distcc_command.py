@@ -298,7 +298,9 @@ class _Command:
         if isinstance(found, Answer):
             host, reply = found.host, found.reply
             if reply.status == 0:
-                said = b"".join(messages) + reply.err
+                before = b"".join(messages)
+                err = commandline.messages(reply.err, scanned.argv[0], self._vector[0], before)
+                said = before + err
                 ops: list[Op] = [Out(1, reply.out)] if reply.out else []
                 ops += [Out(2, said)] if said else []
                 return [Write(scanned.output, reply.object, REPLACE), *ops, Exit(0)]

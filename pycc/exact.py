@@ -22,12 +22,14 @@ from .frame import Op, Report
 from .invocation import Family, Invocation
 from .keying import DIAGNOSTIC_VARIABLES, LOCALE_VARIABLES, SEARCH_VARIABLES, forces_colour
 from .native import signature, signatures
-from .record import record
+from .record import record, replace
 from .remote.client_view import ClientFile, ClientLink, View
 from .remote.exact_wire import Ask, Pairs, Result, Work
 from .searchchain import is_systems
+from .searched import Looker, other_names
 
 if TYPE_CHECKING:
+    from .directives import Directives
     from .job import Job
     from .memos import Header
     from .resident import Resident
@@ -242,9 +244,14 @@ def _expected(invocation: Invocation) -> Iterable[bytes]:
         yield output.path
 
 
-def accept(job: Job, result: Result, entry: ManifestEntry) -> Exact | str:
+def accept(job: Job, resident: Resident, result: Result, entry: ManifestEntry) -> Exact | str:
     """What an answer ends the call with, or why it is not taken. ``entry`` holds."""
     call, invocation = job.call, job.invocation
+    if invocation.family is Family.CLANG:
+        groups = _other_names(job, resident, entry)
+        if groups is None:
+            return "a file that was read may have another name here"
+        entry = replace(entry, groups=(*entry.groups, *groups))
     if entry.flags & ~WHOLE or entry.day:
         return "it holds under conditions that are not asked for"
     moved = _other_link(job, result.links, entry)
@@ -267,6 +274,22 @@ def accept(job: Job, result: Result, entry: ManifestEntry) -> Exact | str:
         return entries.detail
     ops = job.delivery.operations(entries)
     return "it does not fit" if ops is None else Exact(entries, ops, entry)
+
+
+def _other_names(
+    job: Job, resident: Resident, entry: ManifestEntry
+) -> tuple[tuple[bytes, tuple[bytes, ...]], ...] | None:
+    """What searched.other_names says of the user's files; None where they are not known, too."""
+    directives: dict[bytes, Directives] = {}
+    for name, digest in ((job.invocation.source, job.source_digest), *entry.files):
+        path = absolute(job.call.cwd, name)
+        if is_systems(path):
+            continue
+        asked = resident.directives(path, digest)
+        if asked is None:
+            return None
+        directives[name] = asked
+    return other_names(job, directives, Looker(job.call.cwd, resident))
 
 
 def _other_link(job: Job, links: Pairs, entry: ManifestEntry) -> bytes:

@@ -39,7 +39,7 @@ from pycc.cache.lookup import those_among
 from pycc.directives import Directives
 from pycc.places import Place, Places, Probes, normal, prefix_of
 from pycc.record import record
-from pycc.searchchain import SearchChain
+from pycc.searchchain import SearchChain, is_systems
 from pycc.textlookups import CHAIN, Along, Part, TextLookups
 
 FEW = 4
@@ -112,7 +112,23 @@ def absent(
     main = normal(source)
     with remembered.lookups.lock if remembered is not None else nullcontext():
         search.everything(deps, main, forced, clang=clang)
+        if clang:
+            search.other_names(deps, forced)
         return search.result(complete=search.unexplained(main), proven=proven)
+
+
+def other_names(
+    deps: Mapping[bytes, Directives],
+    chain: SearchChain,
+    probes: Probes,
+    *,
+    forced: Sequence[bytes] = (),
+) -> tuple[Absent, Sequence[bytes]]:
+    """What must be missing lest clang should call a file by another name, and the files that are
+    there and may be ones that were read, by such a name."""
+    search = _Search(deps, chain, Places(probes))
+    present = search.other_names(deps, forced)
+    return search.result(complete=True), [path for path in present if path not in search.read]
 
 
 def precompiled(
@@ -351,6 +367,31 @@ class _Search:
                 self.has.add(path)
             if not next_:
                 return
+
+    def other_names(
+        self, deps: Mapping[bytes, Directives], forced: Sequence[bytes]
+    ) -> Sequence[bytes]:
+        """clang knows a directory by its inode, and calls it as it first heard of it: on the chain.
+        What was found beside its text would have another name (in __FILE__, too), were a directory
+        of the chain the same one. It is not, as long as the name is missing there; gives those that
+        are there."""
+        present: list[bytes] = []
+        beside = {name for name in map(normal, forced) if name in self.read}
+        for text, asked in zip(self.names, deps.values(), strict=True):
+            here = text[: text.rfind(b"/") + 1]
+            beside.update(name for name in asked.quoted if normal(here + name) in self.read)
+        for head, lasts in _by_head(_normals(beside)).items():
+            for place in self.chain:
+                if head[:1] == b"/" or is_systems(place.prefix):
+                    continue
+                place = self.places.below(place, head) if head else place
+                seems = lasts
+                if not place.rest and place.listing is not None:
+                    seems = set(those_among(lasts, place.listing))
+                there = {last for last in seems if self.places.exists(place.prefix + last)}
+                self.look_together(place, lasts - there)
+                present += (place.prefix + last for last in there)
+        return present
 
     def unexplained(self, main: bytes) -> bool:
         """Account for the dependencies that no literal name led to; is the account complete?"""

@@ -19,6 +19,7 @@ from .cache.digest import CLOCK_REALTIME_COARSE
 from .cache.lookup import absolute, result_key_of
 from .cache.result import Entry
 from .cache.storage import result_key
+from .dependencies import is_dependency_word
 from .distribution import distributes
 from .execution import Execution, run_compiler
 from .frame import Op
@@ -299,7 +300,7 @@ def _classic_order(job: Job, resident: Resident) -> bool:
     wanted = invocation.dependencies
     if wanted is not None and not wanted.system and not config.depend_mode:
         return True
-    if wanted is None and any(_is_dependency_word(word) for word in invocation.args):
+    if wanted is None and any(is_dependency_word(word) for word in invocation.args):
         # -MF without -MD, or into /dev/null: the user's word would win over ours.
         return True
     if invocation.records_command_line and invocation.family is Family.CLANG:
@@ -317,10 +318,6 @@ def _asked(job: Job, resident: Resident) -> Directives | None:
         return resident.learn(job.source_digest, job.source_text)
     source = absolute(job.call.cwd, job.invocation.source)
     return resident.directives(source, job.source_digest)
-
-
-def _is_dependency_word(word: bytes) -> bool:
-    return word.startswith(b"-M") or (word.startswith(b"-Wp,") and b",-M" in word)
 
 
 def _follow_text(

@@ -12,6 +12,7 @@ from .cache.digest import file_clock
 from .cache.lookup import absolute
 from .directives import Directives
 from .includes import Absent, Proven, Remembered, absent, precompiled
+from .includes import other_names as names_elsewhere
 from .invocation import Family
 from .places import Probes, Spot
 from .searchchain import SearchChain, user_chain, variables_of
@@ -232,6 +233,20 @@ def searched(
         clang=invocation.family is Family.CLANG,
         proven=proven,
     )
+
+
+def other_names(
+    job: Job, directives: Mapping[bytes, Directives], look: Looker
+) -> tuple[tuple[bytes, tuple[bytes, ...]], ...] | None:
+    """What must be missing (Absent.groups) lest clang should call one of the files that
+    ``directives`` describes by another name; None where it does."""
+    forced = [name for _, name in job.invocation.include.forced]
+    found, present = names_elsewhere(directives, chain_of(job, look), look.probes(), forced=forced)
+    read = {(look(name).device, look(name).inode) for name in directives}
+    if any((look(path).device, look(path).inode) in read for path in present):
+        return None
+    dangling = ((b"/", (absolute(job.call.cwd, path)[1:],)) for path in found.dangling)
+    return (*found.groups, *dangling)
 
 
 def precompiled_for(job: Job, asked: Directives, look: Looker) -> tuple[bytes, ...]:

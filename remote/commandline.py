@@ -9,6 +9,7 @@ the rule here is stricter, and says so.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from enum import Enum
 from functools import lru_cache
@@ -146,6 +147,24 @@ def portable(
     elif name.split(b"-", 1)[0] in (b"gcc", b"g++") and same(full := b"%s-%s" % (triplet, name)):
         name = full
     return (name, *words)
+
+
+def messages(text: bytes, sent: bytes, here: bytes, said: bytes = b"") -> bytes:
+    """What a compiler that was ``sent`` by one name says, as the same would say it that is called
+    ``here`` by another: the driver's own lines begin with the name. Those that were ``said``
+    before, by the driver that preprocessed, are left out."""
+    name, own = (word.rpartition(b"/")[2] for word in (sent, here))
+    if not name or name + b":" not in text:
+        return text
+    colour = rb"\x1b\[[0-9;]*[mK]"
+    lines = re.compile(rb"(?m)^((?:%s)*)%s(?=:)(.*\n?)" % (colour, re.escape(name)))
+    before = set(re.sub(colour, b"", said).splitlines())
+
+    def renamed(match: re.Match[bytes]) -> bytes:
+        line = match.group(1) + own + match.group(2)
+        return b"" if re.sub(colour, b"", line).rstrip(b"\n") in before else line
+
+    return lines.sub(renamed, text)
 
 
 def read(argv: Sequence[bytes]) -> Reading:

@@ -26,6 +26,24 @@ def reason(line: str) -> str:
     return scanned.reason
 
 
+@pytest.mark.parametrize(
+    ("text", "said", "here"),
+    [
+        (b"x-gcc: warning: a\nb.c:1: x-gcc: b\n", b"", b"cc: warning: a\nb.c:1: x-gcc: b\n"),
+        (b"\x1b[01m\x1b[Kx-gcc:\x1b[m\x1b[K a\n", b"", b"\x1b[01m\x1b[Kcc:\x1b[m\x1b[K a\n"),
+        (b"b.c: b\nx-gcc: a\nx-gcc: c\n", b"cc: a\nb.c: b\n", b"b.c: b\ncc: c\n"),
+        (b"x-gcc: a", b"cc: a\n", b""),
+        (b"\x1b[01m\x1b[Kx-gcc:\x1b[m\x1b[K a\n", b"cc: a\n", b""),
+        (b"ax-gcc: a\nx-gcc a\n", b"", b"ax-gcc: a\nx-gcc a\n"),
+        (b"", b"", b""),
+    ],
+)
+def test_the_drivers_own_messages_begin_with_its_name_here(
+    text: bytes, said: bytes, here: bytes
+) -> None:
+    assert commandline.messages(text, b"/usr/bin/x-gcc", b"cc", said) == here
+
+
 # What distcc's ExtractExtension case holds, then ours.
 @pytest.mark.parametrize(
     ("name", "extension"),

@@ -82,8 +82,21 @@ def search(
 
 
 def test_a_quoted_name_beside_its_file_was_searched_nowhere_else() -> None:
-    found = search({b"s/m.c": b'#include "x.h"', b"s/x.h": b""}, bracket=[b"i"], empty=[b"i"])
-    assert found == Absent()
+    texts = {b"s/m.c": b'#include "x.h"', b"s/x.h": b""}
+    found = search(texts, bracket=[b"i"], empty=[b"i"], clang=False)
+    assert found.groups == (
+        (b"i", (b"stdc-predef.h", b"stdc-predef.h.gch")),
+        (b"s", (b"m.c.gch", b"x.h.gch")),
+    )
+
+
+@pytest.mark.parametrize("name", [b"x.h", b"sub/x.h"])
+def test_a_directory_of_the_chain_is_not_the_texts_own_as_clang_would_notice(name: bytes) -> None:
+    """It would name the header as one of that directory."""
+    texts = {b"s/m.c": b'#include "%s"' % name, b"s/" + name: b""}
+    found = search(texts, quote=[b"q"], bracket=[b"s", b"i", b"/usr/include"], empty=[b"q", b"i"])
+    assert found.groups == ((b"i", (name,)), (b"q", (name,)))
+    assert search(texts, bracket=[b"i"], also=[b"i/" + name]) == Absent()
 
 
 def test_a_quoted_name_was_missing_beside_its_file_and_along_both_chains() -> None:

@@ -96,7 +96,7 @@ ALLOWED = {
     "tokens": "",
     "closure": "cache.digest cache.lookup directives places searchchain searched textlookups",
     "exact": "cache.lookup cache.manifest cache.result closure collect compiler frame"
-    " invocation keying native remote.client_view remote.exact_wire searchchain",
+    " invocation keying native remote.client_view remote.exact_wire searchchain searched",
     "announced": "call frame locate native remote.client_settings remote.discovery remote.farm"
     " remote.hosts talk",
     "user_headers": "cache.lookup depfile directives remote.pump_words searched",
@@ -104,8 +104,8 @@ ALLOWED = {
     " depfile exact execution frame invocation keep keying native remote.bulk"
     " remote.client_view remote.protocol remote.pump_probe remote.pump_words searchchain"
     " user_headers",
-    "dispatch": "announced cache.lookup call distribution exact execution frame invocation job"
-    " keying locate options outcome pump remote.client_log remote.client_settings"
+    "dispatch": "announced cache.lookup call dependencies distribution exact execution frame"
+    " invocation job keying locate options outcome pump remote.client_log remote.client_settings"
     " remote.commandline remote.daemon_log remote.exact_client remote.exact_wire remote.farm"
     " remote.hosts remote.monitor_state remote.protocol remote.pump_client remote.pump_words"
     " remote.transport talk",
@@ -113,8 +113,8 @@ ALLOWED = {
     " remote.client_settings remote.commandline remote.daemon_log remote.farm remote.hosts"
     " remote.monitor_state remote.transport responsefile talk",
     "miss": "cache.digest cache.lookup cache.result cache.storage collect dispatch distribution"
-    " execution frame hardlinks hot invocation job keep keying outcome precompiled preprocess"
-    " stability talk",
+    " dependencies execution frame hardlinks hot invocation job keep keying outcome precompiled"
+    " preprocess stability talk",
     "parts": "arguments invocation languages options sidefiles",
     "several": "call delivery distribution errors frame invocation job miss outcome parts talk"
     " tiers",

@@ -424,3 +424,28 @@ def test_a_macro_in_a_function_without_optimisation(world: World) -> None:
         world.write("a.c", text)
         world.compare("gcc", "-O2", "-c", "a.c", env=env, times=1)
     assert "preprocessed_cache_hit" not in world.stats(env)
+
+
+@pytest.mark.parametrize("how", ["directory", "link"])
+def test_clang_calls_a_directory_as_it_first_heard_of_it(world: World, how: str) -> None:
+    """On the chain, where that has the text's own directory; in __FILE__, too."""
+    world.write("tree/a.c", '#include "own.h"\n')
+    world.write("tree/own.h", "const char *name = __FILE__;\n")
+    for name in ("build", "none"):
+        (world.src / name).mkdir()
+    link = world.src / "link"
+    seen = set()
+    for target in ("none", "tree"):
+        link.unlink(missing_ok=True)
+        link.symlink_to(target)
+        cwd = world.src / {"none": "build"}.get(target, target) if how == "directory" else world.src
+        words = ["-I.", "-MD", "-c", "../tree/a.c", "-o", "../a.o"]
+        if how == "link":
+            words = ["-Ilink", "-MD", "-c", "tree/a.c", "-o", "a.o"]
+        found = []
+        for bare in (True, False, False):
+            assert world.call("clang", *words, cwd=cwd, bare=bare).status == 0
+            found.append([(world.src / name).read_bytes() for name in ("a.o", "a.d")])
+        assert found[0] == found[1] == found[2]
+        seen.add(found[0][0])
+    assert len(seen) == 2

@@ -118,6 +118,30 @@ def test_nothing_is_compiled_twice_for_another_directory(world: World, server: D
     assert made[0] == made[1]
 
 
+def test_a_name_that_clang_has_from_a_directory_is_not_anothers(
+    world: World, server: Daemon
+) -> None:
+    """Where the working directory is the source's, clang calls the header by the name of -I."""
+    world.write("tree/a.c", '#include "name.h"\n')
+    world.write("tree/name.h", "const char *name = __FILE__;\n")
+    (world.src / "build").mkdir()
+    env = {"DISTCC_HOSTS": server.host()}
+    words = ("clang", "-I.", "-c", "../tree/a.c", "-o", "../a.o")
+    made = []
+    for tree in ("build", "tree"):
+        cwd = world.src / tree
+        for _ in range(2):
+            assert world.call(*words, env=env, cwd=cwd).status == 0
+            made.append((world.src / "a.o").read_bytes())
+        forget(world, env)
+        assert world.call(*words, env=env, cwd=cwd).status == 0
+        made.append((world.src / "a.o").read_bytes())
+        assert world.call(*words, cwd=cwd, bare=True).status == 0
+        made.append((world.src / "a.o").read_bytes())
+    assert len(set(made[:4])) == len(set(made[4:])) == 1
+    assert made[0] != made[4]
+
+
 def add_directory(world: World) -> None:
     world.write("later/own.h", HEADER.replace("3", "6"))
 

@@ -101,6 +101,31 @@ def test_a_source_is_compiled_there_as_it_is(
     assert world.stats(hosts(stock)).get("direct_cache_hit") == 1
 
 
+@pytest.mark.parametrize("way", [",cpp,lzo", ",lzo"])
+def test_the_driver_calls_itself_as_it_does_here(world: World, stock: Daemon, way: str) -> None:
+    """It is sent by its whole name, so that the server takes one for this machine."""
+    world.write("a.c", "int x;\n")
+    command = ("gcc", "-fvtable-gc", "-c", "a.c", "-o", "made.o")
+    env = {"DISTCC_HOSTS": stock.host(way)}
+    done = [world.call(*command, env=env) for _ in range(2)]
+    plain = world.call(*command, bare=True)
+    assert plain.err.startswith(b"gcc: warning: ")
+    assert {one.err for one in done} == {plain.err}
+    assert farm_counts(world, env) == ({"pumped": 1} if "cpp" in way else {"compiled": 1})
+
+
+@pytest.mark.parametrize("word", ["-MP", "-MG", "-MTx", "-Wp,-MP"])
+def test_words_that_need_a_list_are_errors_as_here(world: World, stock: Daemon, word: str) -> None:
+    world.write("a.c", "int x;\n")
+    command = ("gcc", word, "-c", "a.c", "-o", "made.o")
+    done = world.call(*command, env=hosts(stock))
+    mine = made(world)
+    forget(world)
+    plain = world.call(*command, bare=True)
+    assert (done.status, done.err, mine) == (plain.status, plain.err, made(world))
+    assert plain.status == 1
+
+
 @pytest.mark.parametrize("listed", ["all", "named", "own"])
 @pytest.mark.parametrize("place", ["", "./", "../src/"])
 def test_what_a_sanitizer_ignores_is_no_source(
