@@ -58,6 +58,7 @@ if TYPE_CHECKING:
 WAIT_MS = 600_000
 HOSTS_LIMIT = 1 << 20
 EXIT_NO_HOSTS = 116  # distcc's
+NAMING_THE_MACHINE = frozenset((b"-emit-llvm", b"-fdiagnostics-absolute-paths"))
 _COLOUR = {Family.GCC: b"-fdiagnostics-color", Family.CLANG: b"-fcolor-diagnostics"}
 
 
@@ -111,6 +112,8 @@ class Dispatch:
             return "another machine would not send all outputs"
         if invocation.dependencies is None and any(map(is_dependency_word, invocation.args)):
             return "words about a list of dependencies that is not asked for may be an error"
+        if not NAMING_THE_MACHINE.isdisjoint(invocation.args):
+            return "a server and its directories would have other names"
         if invocation.generates_pch or invocation.uses_pch or invocation.preprocessed:
             return "precompiled headers and preprocessed text stay here"
         if invocation.family is Family.OTHER or b"-P" in invocation.args:

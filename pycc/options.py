@@ -189,6 +189,8 @@ OPTIONS: dict[bytes, Option] = dict(
         *_rows(_JOINED, _BOTH, "-fcompare-debug -fmodule-header -fmodules-ts", _HARD),
         *_rows(_JOINED, _BOTH, "-fplugin=libcc1plugin -fprofile-note=", _HARD),
         *_rows(_JOINED, _BOTH, "-fdiagnostics-add-output= -fdiagnostics-set-output=", _HARD),
+        # The object holds the words of the inner compiler, with those that we would add.
+        *_rows(_JOINED, _BOTH, "-fembed-bitcode", _HARD, _CLANG),
         *_rows(_JOINED, _BOTH, "-fdiagnostics-log -extract-api -gen-reproducer=", _HARD),
         *_rows(_JOINED, _BOTH, "--config-system-dir= --config-user-dir= --output-pch=", _HARD),
         *_rows(_JOINED, _BOTH, "--driver-mode= --precompile --analyze -analyze", _HARD),

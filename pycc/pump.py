@@ -76,6 +76,9 @@ def obstacle(job: Job) -> str:
     invocation, call = job.invocation, job.call
     if invocation.dependencies is not None and invocation.dependencies.generated:
         return "-MG names headers that are not there"
+    args = invocation.args
+    if invocation.family is Family.CLANG and b"-MD" in args and b"-MMD" in args:
+        return "a server would not say which of -MD and -MMD is not used"
     if invocation.lto or invocation.records_command_line or invocation.split_dwarf:
         return "the server's directory would be in the object, where it is not found again"
     if invocation.preprocessed or job.precompiled:

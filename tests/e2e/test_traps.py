@@ -449,3 +449,12 @@ def test_clang_calls_a_directory_as_it_first_heard_of_it(world: World, how: str)
         assert found[0] == found[1] == found[2]
         seen.add(found[0][0])
     assert len(seen) == 2
+
+
+@pytest.mark.parametrize(
+    "word", ["-fembed-bitcode", "-fembed-bitcode=all", "-fembed-bitcode-marker"]
+)
+def test_clang_keeps_its_inner_words(world: World, word: str) -> None:
+    world.write("a.c", "int a;\n")
+    world.compare("clang", word, "-c", "a.c")
+    world.compare("clang", word, "-MD", "-c", "a.c")

@@ -114,6 +114,24 @@ def test_the_driver_calls_itself_as_it_does_here(world: World, stock: Daemon, wa
     assert farm_counts(world, env) == ({"pumped": 1} if "cpp" in way else {"compiled": 1})
 
 
+@pytest.mark.parametrize(
+    "words",
+    [["-emit-llvm"], ["-flto"], ["-MD", "-MMD"], ["-fdiagnostics-absolute-paths"]],
+    ids=" ".join,
+)
+def test_clang_words_of_which_a_server_makes_something_else(
+    world: World, stock: Daemon, words: list[str]
+) -> None:
+    world.write("sub/a.c", "int f(void) { int unused; return 1; }\n")
+    command = ("clang", "-Wall", *words, "-c", "sub/a.c", "-o", "made.o")
+    done = world.call(*command, env=hosts(stock))
+    mine = made(world)
+    forget(world)
+    plain = world.call(*command, bare=True)
+    assert (done.status, done.err, mine) == (plain.status, plain.err, made(world))
+    assert b"unused" in plain.err
+
+
 @pytest.mark.parametrize("word", ["-MP", "-MG", "-MTx", "-Wp,-MP"])
 def test_words_that_need_a_list_are_errors_as_here(world: World, stock: Daemon, word: str) -> None:
     world.write("a.c", "int x;\n")
