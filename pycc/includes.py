@@ -143,9 +143,15 @@ def precompiled(
     """The precompiled headers that gcc may read for a source that asks for ``asked``, before any
     other file is known to be read; the arguments are those of `absent`."""
     search = _Search({source: asked}, chain, Places(probes), remembered)
+    main = normal(source)
     with remembered.lookups.lock if remembered is not None else nullcontext():
-        search.everything({source: asked}, normal(source), forced, clang=False)
-        search.unexplained(normal(source))
+        if remembered is not None and not forced:
+            along = Along(search.places, search.chain, search.bracket, remembered.pin)
+            if remembered.lookups.lacks_precompiled(main, asked, along):
+                search.look(main + b".gch", precompiled=True)
+                return tuple(sorted(search.precompiled))
+        search.everything({source: asked}, main, forced, clang=False)
+        search.unexplained(main)
     return tuple(sorted(search.precompiled))
 
 

@@ -206,6 +206,11 @@ class TextLookups:
                 odd.append((name, text.odd))
         return Leads(files & ~self._systems, odd, absolute)
 
+    def lacks_precompiled(self, name: bytes, asked: Directives, along: Along) -> bool:
+        """Whether it is known that no header that a text names first is there precompiled."""
+        self.trim()
+        return self._known(name, asked, along, precompiled=True).odd is None
+
     def sum(
         self,
         texts: Iterable[tuple[bytes, Directives]],
@@ -219,12 +224,9 @@ class TextLookups:
         self.trim()
         wanted = has = gch = early = 0
         odd: list[tuple[bytes, Directives]] = []
-        known = self._texts
         for name, asked in texts:
             first = name == precompiled
-            text = known.get((name, first))
-            if text is None or text.asked is not asked:
-                text = known[name, first] = self._text(name, asked, along, precompiled=first)
+            text = self._known(name, asked, along, precompiled=first)
             wanted |= text.wanted
             if text.has:
                 has |= text.has
@@ -286,6 +288,13 @@ class TextLookups:
             self._spelled[part] = known
             self._names_spelled += len(known) + 1
         return known
+
+    def _known(self, name: bytes, asked: Directives, along: Along, *, precompiled: bool) -> Text:
+        text = self._texts.get((name, precompiled))
+        if text is None or text.asked is not asked:
+            text = self._text(name, asked, along, precompiled=precompiled)
+            self._texts[name, precompiled] = text
+        return text
 
     def _text(self, text: bytes, asked: Directives, along: Along, *, precompiled: bool) -> Text:
         beside = text[: text.rfind(b"/") + 1]

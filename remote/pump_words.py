@@ -145,7 +145,7 @@ def scrubbed(content: bytes, what: Command) -> bytes:
     sent: neither compiler maps those that sanitizers report."""
     if what.mapped and _begins_with(what.steps, content):
         raise CannotPump("the object holds a name as it was sent")
-    ranges = _debug_sections(content) if b"debug_" in content else []
+    ranges = _debug_sections(content) if b"debug_" in _section_names(content) else []
     if b"/distccd_" not in content:
         return content
     roots = {match.group(1) for match in _ROOT.finditer(content)}
@@ -166,6 +166,20 @@ def _begins_with(steps: bytes, content: bytes) -> bool:
     while at > 0 and content[at - 1] == ord("/"):
         at = content.find(steps, at + 1)
     return at >= 0
+
+
+def _section_names(content: bytes) -> bytes:
+    """Those of an ELF file of 64 bits, else the whole file: where debug information may be, they
+    say so."""
+    try:
+        (table,) = unpack_from("<Q", content, 40)
+        size, count, names = unpack_from("<HHH", content, 58)
+        if content[:6] != b"\x7fELF\x02\x01" or not count:
+            return content
+        start, length = unpack_from("<QQ", content, table + size * names + 24)
+    except error:
+        return content
+    return content[start : start + length] if length else content
 
 
 def _debug_sections(content: bytes) -> list[tuple[int, int]]:

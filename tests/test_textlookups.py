@@ -13,7 +13,7 @@ import pytest
 from pycc import searched, textlookups
 from pycc.cache.digest import file_clock
 from pycc.directives import Directives, scan
-from pycc.includes import Absent, absent
+from pycc.includes import Absent, absent, precompiled
 from pycc.resident import Resident
 from pycc.searchchain import SearchChain
 from pycc.searched import Looker
@@ -60,6 +60,27 @@ def test_the_answer_is_that_of_looking_each_time(
         for texts in compiles:
             fresh, known = both(texts, bytes(tmp_path), resident, clang=bool(number % 2))
             assert fresh == known
+
+
+def test_what_is_precompiled_is_found_without_asking_for_the_rest(tmp_path: Path) -> None:
+    found = 0
+    for seed in range(20):
+        root = tmp_path / str(seed)
+        root.mkdir()
+        tree, resident = Tree(root, seed), Resident()
+        texts = tree.compile()
+        for number in range(15):
+            tree.change()
+            if number % 5 == 0:
+                texts = tree.compile()
+            look = Looker(bytes(root), resident)
+            fresh, known = (
+                precompiled(texts[b"src/m.c"], b"src/m.c", CHAIN, look.probes(), remembered=one)
+                for one in (None, look.remembered(CHAIN))
+            )
+            assert fresh == known
+            found += len(known)
+    assert found
 
 
 def test_what_is_known_of_standing_directories_is_not_asked_again(
